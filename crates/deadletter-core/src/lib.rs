@@ -3,12 +3,35 @@
 //! Nothing here reads a clock, draws a random number, does I/O or waits. Instants and random
 //! numbers come in as arguments, so every rule can be tested, simulated and stored.
 
+pub mod attempt;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod cause;
+pub mod change;
+pub mod counts;
+pub mod decide;
+pub mod filter;
+pub mod fingerprint;
 pub mod histogram;
+pub mod id;
+pub mod label;
+pub mod payload;
+pub mod policy;
 pub mod pollplan;
+pub mod state;
+pub mod task;
 pub mod time;
 pub mod window;
 
+pub use attempt::{Attempt, Fact, Failure, Learned, Verdict};
+pub use cause::{Cause, Class};
+pub use change::{Change, Event, ItemState, RowChange};
+pub use decide::{AccountSignal, Context, Decision, Happened, decide};
+pub use filter::{Filter, Range};
+pub use id::{AccountName, AttemptToken, InvalidId, OperationId, TaskId, UpstreamId, WorkerId};
+pub use payload::{Answer, Payload};
+pub use policy::{OnDoubt, Policy, Terms};
+pub use state::{DeadReason, Next, State, StateKind, Step, StepKind, Why, next};
+pub use task::{Counters, Dimensions, Lane, NewTask, Round, Task};
 pub use time::UnixMs;

@@ -1,1 +1,18 @@
-//! placeholder
+//! Where deadletter keeps its tasks: the store traits, the stores and their wrappers.
+//!
+//! A store never decides. It writes what the core decided, if the fence still fits: a row's
+//! version for the task, an attempt's token for its facts. Start with [`memory`], the reference;
+//! `tests/it` holds the one suite that every store and every wrapper passes.
+
+pub mod clock;
+mod error;
+mod requests;
+mod traits;
+
+pub use clock::{Clock, SystemClock};
+pub use error::{Error, Result};
+pub use requests::{
+    AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
+    Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Worker,
+};
+pub use traits::{Desk, Registry, Store, Tasks};

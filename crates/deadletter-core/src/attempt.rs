@@ -1,0 +1,244 @@
+//! An attempt: one submit with what came of it. It can outlive its task's state.
+
+use crate::{
+    AccountName, Answer, AttemptToken, Cause, Class, TaskId, UnixMs, UpstreamId, WorkerId,
+    label::labels,
+};
+use serde::{Deserialize, Serialize};
+
+labels! {
+    /// What came of an attempt.
+    pub enum Verdict {
+        /// Claimed, but nothing was sent: the intent was given back.
+        Withheld = "withheld",
+        /// Proven not accepted.
+        Refused = "refused",
+        /// Bytes may have reached upstream; nobody knows whether it was accepted.
+        InDoubt = "in_doubt",
+        /// It answered.
+        Solved = "solved",
+        /// Upstream took the job, and then failed it.
+        Failed = "failed",
+        /// Upstream took the job and did not answer in time.
+        TimedOut = "timed_out",
+        /// Upstream no longer knew the id.
+        Lost = "lost",
+    }
+}
+
+/// One submit of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its fence.
+    pub token: AttemptToken,
+    /// The task that it is for.
+    pub task: TaskId,
+    /// Its number within the task, from 1.
+    pub n: u32,
+    /// The account whose thread it holds.
+    pub account: AccountName,
+    /// The worker that last had it in hand.
+    pub worker: Option<WorkerId>,
+    /// When the intent became durable.
+    pub intent_at: UnixMs,
+    /// The provider's name for the job.
+    pub upstream_id: Option<UpstreamId>,
+    /// When upstream's acceptance was read.
+    pub accepted_at: Option<UnixMs>,
+    /// When the task moved on without waiting for it any more.
+    pub abandoned_at: Option<UnixMs>,
+    /// When nothing more was expected of it.
+    pub closed_at: Option<UnixMs>,
+    /// What came of it; provisional until closed.
+    pub verdict: Option<Verdict>,
+    /// The code of its failure.
+    pub cause: Option<Cause>,
+    /// What that code means.
+    pub class: Option<Class>,
+    /// What was read, cleaned of keys, URLs' queries and control characters, at most 500 bytes.
+    pub detail: Option<String>,
+    /// True while it counts against the account's threads.
+    pub permit: bool,
+    /// When the permit lapses, for an attempt that is abandoned or in doubt.
+    pub permit_until: Option<UnixMs>,
+}
+
+/// Something learned about an attempt; accepted from that attempt's own token even when the task
+/// has moved on.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// The attempt's task.
+    pub task: TaskId,
+    /// The attempt's fence.
+    pub token: AttemptToken,
+    /// When it was learned.
+    pub at: UnixMs,
+    /// What.
+    pub learned: Learned,
+}
+
+/// What was learned of an attempt.
+#[derive(Clone, Debug)]
+pub enum Learned {
+    /// Upstream took the job under this name.
+    Accepted(UpstreamId),
+    /// Its task waits no longer; it keeps its permit until then, and may still answer.
+    Abandoned {
+        /// When the permit lapses.
+        permit_until: UnixMs,
+        /// `TimedOut` or `InDoubt`.
+        verdict: Verdict,
+        /// Why it was abandoned.
+        failure: Failure,
+    },
+    /// Its task waits for it again, after a redrive.
+    Resumed,
+    /// A verdict other than an answer: nothing more is expected, the permit is free.
+    Closed {
+        /// What came of it.
+        verdict: Verdict,
+        /// The failure, where there was one.
+        failure: Option<Failure>,
+    },
+    /// It answered: the first answer of an attempt stays, the permit is free.
+    Answered(Box<Answer>),
+}
+
+/// A failure in the words that are stored: code, meaning, and what was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The normalised code.
+    pub cause: Cause,
+    /// What it means.
+    pub class: Class,
+    /// What was read, already cleaned; may be empty.
+    pub detail: String,
+    /// The upstream's wish to wait, from `Retry-After` or the code's own time, in milliseconds.
+    pub retry_after_ms: Option<i64>,
+}
+
+impl Failure {
+    /// A failure without detail.
+    #[must_use]
+    pub fn new(cause: &str, class: Class) -> Self {
+        Self { cause: Cause::new(cause), class, detail: String::new(), retry_after_ms: None }
+    }
+
+    /// The same failure with what was read.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// The same failure with upstream's wish to wait.
+    #[must_use]
+    pub const fn with_retry_after_ms(mut self, ms: Option<i64>) -> Self {
+        self.retry_after_ms = ms;
+        self
+    }
+}
+
+impl Attempt {
+    /// A new attempt, its intent written at `now`.
+    #[must_use]
+    pub const fn intended(
+        token: AttemptToken,
+        task: TaskId,
+        n: u32,
+        account: AccountName,
+        worker: WorkerId,
+        now: UnixMs,
+    ) -> Self {
+        Self {
+            token,
+            task,
+            n,
+            account,
+            worker: Some(worker),
+            intent_at: now,
+            upstream_id: None,
+            accepted_at: None,
+            abandoned_at: None,
+            closed_at: None,
+            verdict: None,
+            cause: None,
+            class: None,
+            detail: None,
+            permit: true,
+            permit_until: None,
+        }
+    }
+
+    /// True while something may still be learned of it.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.closed_at.is_none()
+    }
+
+    /// Takes a fact in; false (and nothing changed) where it is no news.
+    ///
+    /// A closed attempt learns nothing but an answer, and that only once. An attempt in doubt still
+    /// learns its upstream id: then it can be polled.
+    pub fn learn(&mut self, fact: &Fact) -> bool {
+        if fact.token != self.token || self.verdict == Some(Verdict::Solved) {
+            return false;
+        }
+        match &fact.learned {
+            Learned::Accepted(_) | Learned::Abandoned { .. } | Learned::Closed { .. }
+                if !self.is_open() =>
+            {
+                return false;
+            }
+            Learned::Accepted(upstream_id) => {
+                if self.upstream_id.is_some() {
+                    return false;
+                }
+                self.upstream_id = Some(upstream_id.clone());
+                self.accepted_at = Some(fact.at);
+            }
+            Learned::Abandoned { permit_until, verdict, failure } => {
+                self.abandoned_at.get_or_insert(fact.at);
+                self.permit_until = Some(*permit_until);
+                self.verdict = Some(*verdict);
+                self.note(failure);
+            }
+            Learned::Closed { verdict, failure } => {
+                self.close(fact.at, *verdict);
+                if let Some(failure) = failure {
+                    self.note(failure);
+                }
+            }
+            Learned::Resumed => {
+                // A permit that has lapsed stays so: upstream has long let go of the thread.
+                (self.abandoned_at, self.closed_at, self.permit_until) = (None, None, None);
+                (self.verdict, self.cause, self.class, self.detail) = (None, None, None, None);
+            }
+            Learned::Answered(_) => self.close(fact.at, Verdict::Solved),
+        }
+        true
+    }
+
+    /// Frees the permit of an abandoned attempt when its time has come; true where it did.
+    pub fn lapse(&mut self, now: UnixMs) -> bool {
+        if !self.permit || self.permit_until.is_none_or(|until| until > now) {
+            return false;
+        }
+        self.permit = false;
+        self.closed_at.get_or_insert(now);
+        true
+    }
+
+    fn close(&mut self, at: UnixMs, verdict: Verdict) {
+        self.closed_at = Some(at);
+        self.verdict = Some(verdict);
+        self.permit = false;
+        self.permit_until = None;
+    }
+
+    fn note(&mut self, failure: &Failure) {
+        self.cause = Some(failure.cause.clone());
+        self.class = Some(failure.class);
+        self.detail = (!failure.detail.is_empty()).then(|| failure.detail.clone());
+    }
+}

@@ -1,0 +1,169 @@
+//! What a decision asks the store to write, and what the store derives from it mechanically.
+
+use crate::{
+    Attempt, AttemptToken, Cause, Class, DeadReason, Fact, Next, OperationId, StateKind, Step,
+    Task, TaskId, UnixMs, WorkerId, label::labels, next,
+};
+use serde::{Deserialize, Serialize};
+
+labels! {
+    /// What to do with an item of an operation when its change is applied.
+    pub enum ItemState {
+        /// Frozen, not yet acted on.
+        Pending = "pending",
+        /// The act was applied.
+        Done = "done",
+        /// The task had changed since the freeze, or may not be acted on.
+        Skipped = "skipped",
+    }
+}
+
+/// One unit of writing: facts of attempts, fenced by token, and at most one new row for a task,
+/// fenced by version. Facts are taken even where the row is stale.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Facts, in order.
+    pub facts: Vec<Fact>,
+    /// The task's new row.
+    pub row: Option<Box<RowChange>>,
+}
+
+/// A task's new row.
+#[derive(Clone, Debug)]
+pub struct RowChange {
+    /// The version that was read; anything else in the store makes the change stale.
+    pub expects: u64,
+    /// What was read, as far as counts need it.
+    pub from: Counted,
+    /// The row to write; its `version` is `expects + 1`.
+    pub after: Task,
+    /// The operation whose item this settles, in the same transaction.
+    pub settles: Option<OperationId>,
+}
+
+/// What counts know of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its state.
+    pub state: StateKind,
+    /// Its failures so far.
+    pub failures: u32,
+    /// Its cause.
+    pub cause: Option<Cause>,
+    /// Its class.
+    pub class: Option<Class>,
+}
+
+impl Counted {
+    /// What counts know of `task`.
+    #[must_use]
+    pub fn of(task: &Task) -> Self {
+        Self {
+            state: task.kind(),
+            failures: task.counters.failures,
+            cause: task.cause.clone(),
+            class: task.class,
+        }
+    }
+}
+
+/// A terminal change, as it is appended to `events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The task.
+    pub task: TaskId,
+    /// When.
+    pub at: UnixMs,
+    /// The terminal state that it entered.
+    pub state: StateKind,
+    /// Why, for dead and buried.
+    pub reason: Option<DeadReason>,
+    /// The last failure's code.
+    pub cause: Option<Cause>,
+    /// The attempt whose answer won.
+    pub answered_by: Option<AttemptToken>,
+}
+
+impl Change {
+    /// A change of facts alone.
+    #[must_use]
+    pub const fn of_facts(facts: Vec<Fact>) -> Self {
+        Self { facts, row: None }
+    }
+
+    /// True where there is nothing to write.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.row.is_none()
+    }
+
+    /// The task that the row belongs to.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        self.row.as_ref().map(|row| row.after.id).or_else(|| self.facts.first().map(|f| f.task))
+    }
+}
+
+impl RowChange {
+    /// The change of `task` by `step` at `now`; `None` where the table has no such step.
+    ///
+    /// `edit` sets counters and the like on the new row.
+    #[must_use]
+    pub fn by(task: &Task, step: &Step, now: UnixMs, edit: impl FnOnce(&mut Task)) -> Option<Self> {
+        let Next::State(state) = next(&task.state, step)? else { return None };
+        let mut after = Task { state, ..task.clone() };
+        if !after.kind().is_leased() {
+            after.worker = None;
+            after.attempt = None;
+        }
+        edit(&mut after);
+        Some(Self::to(task, after, now))
+    }
+
+    /// The change from `task` to `after` at `now`, without a step (a lease, a counter, a hold).
+    #[must_use]
+    pub fn to(task: &Task, mut after: Task, now: UnixMs) -> Self {
+        after.version = task.version + 1;
+        after.updated_at = now;
+        Self { expects: task.version, from: Counted::of(task), after, settles: None }
+    }
+
+    /// A worker claims `task`: the lease and the intent, in one row.
+    #[must_use]
+    pub fn claim(
+        task: &Task,
+        worker: &WorkerId,
+        token: AttemptToken,
+        now: UnixMs,
+    ) -> Option<(Self, Attempt)> {
+        let row = Self::by(task, &Step::Claim, now, |after| {
+            after.worker = Some(worker.clone());
+            after.attempt = Some(token);
+            after.counters.attempts += 1;
+            after.counters.submits += 1;
+        })?;
+        let n = row.after.counters.attempts;
+        let account = task.account.clone();
+        Some((row, Attempt::intended(token, task.id, n, account, worker.clone(), now)))
+    }
+
+    /// `worker` takes over the lease of `task`.
+    #[must_use]
+    pub fn adopt(task: &Task, worker: &WorkerId, now: UnixMs) -> Self {
+        Self::to(task, Task { worker: Some(worker.clone()), ..task.clone() }, now)
+    }
+
+    /// The event that this change is, where it enters a terminal state.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        let state = self.after.kind();
+        (state.is_terminal() && state != self.from.state).then(|| Event {
+            task: self.after.id,
+            at: self.after.updated_at,
+            state,
+            reason: self.after.reason(),
+            cause: self.after.cause.clone(),
+            answered_by: self.after.answered_by,
+        })
+    }
+}

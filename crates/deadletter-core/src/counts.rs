@@ -1,0 +1,214 @@
+//! Counts without scanning: the deltas that each write adds to `standing` and `tallies`.
+//!
+//! Stores add these numbers up in the transaction of the write that they belong to; they know
+//! nothing of their meaning.
+
+use crate::{
+    Cause, Class, Dimensions, RowChange, StateKind, Task, UnixMs, change::Counted, label::labels,
+};
+use serde::{Deserialize, Serialize};
+
+/// Length of the time slots of `tallies`.
+pub const TALLY_MS: i64 = 60_000;
+
+labels! {
+    /// Where a task stands: its state, or one of the two totals that the states must add up to.
+    pub enum Place {
+        /// Total ever accepted.
+        Accepted = "accepted",
+        /// Total ever purged.
+        Purged = "purged",
+        /// See [`StateKind::Queued`].
+        Queued = "queued",
+        /// See [`StateKind::Submitting`].
+        Submitting = "submitting",
+        /// See [`StateKind::Polling`].
+        Polling = "polling",
+        /// See [`StateKind::Solved`].
+        Solved = "solved",
+        /// See [`StateKind::Dead`].
+        Dead = "dead",
+        /// See [`StateKind::Buried`].
+        Buried = "buried",
+        /// See [`StateKind::Cancelled`].
+        Cancelled = "cancelled",
+    }
+}
+
+impl From<StateKind> for Place {
+    fn from(state: StateKind) -> Self {
+        match state {
+            StateKind::Queued => Self::Queued,
+            StateKind::Submitting => Self::Submitting,
+            StateKind::Polling => Self::Polling,
+            StateKind::Solved => Self::Solved,
+            StateKind::Dead => Self::Dead,
+            StateKind::Buried => Self::Buried,
+            StateKind::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+labels! {
+    /// What tasks are counted by.
+    pub enum Dim {
+        /// Everything, once.
+        All = "all",
+        /// By kind of job.
+        Method = "method",
+        /// By site key.
+        Sitekey = "sitekey",
+        /// By host of the page.
+        Host = "host",
+        /// By proxy.
+        Proxy = "proxy",
+        /// By batch.
+        Batch = "batch",
+        /// By account.
+        Account = "account",
+    }
+}
+
+labels! {
+    /// What a tally counts.
+    pub enum Tallied {
+        /// Tasks solved.
+        Solved = "solved",
+        /// Failures of attempts.
+        Failed = "failed",
+        /// Tasks that became dead letters or were buried by a failure.
+        Dead = "dead",
+    }
+}
+
+/// A row of `standing`: how many tasks stand here now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Standing {
+    /// Where.
+    pub place: Place,
+    /// Their cause; only dead and buried tasks are counted by it.
+    pub cause: Option<Cause>,
+    /// Their class; only for dead and buried tasks.
+    pub class: Option<Class>,
+    /// Counted by what.
+    pub dim: Dim,
+    /// Its value; empty for [`Dim::All`].
+    pub value: String,
+}
+
+/// A row of `tallies`: how often this happened in that minute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tally {
+    /// Start of the minute.
+    pub minute: UnixMs,
+    /// What happened.
+    pub tallied: Tallied,
+    /// The code, for failures and deaths.
+    pub cause: Option<Cause>,
+    /// Counted by what.
+    pub dim: Dim,
+    /// Its value; empty for [`Dim::All`].
+    pub value: String,
+}
+
+/// What one write adds to the counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deltas {
+    /// To `standing`.
+    pub standing: Vec<(Standing, i64)>,
+    /// To `tallies`.
+    pub tallies: Vec<(Tally, i64)>,
+}
+
+impl Deltas {
+    /// Of an insert.
+    #[must_use]
+    pub fn of_insert(task: &Task) -> Self {
+        let mut deltas = Self::default();
+        deltas.total(Place::Accepted);
+        deltas.stand(&Counted::of(task), task, 1);
+        deltas
+    }
+
+    /// Of a purge.
+    #[must_use]
+    pub fn of_purge(task: &Task) -> Self {
+        let mut deltas = Self::default();
+        deltas.total(Place::Purged);
+        deltas.stand(&Counted::of(task), task, -1);
+        deltas
+    }
+
+    /// Of a change of a row.
+    #[must_use]
+    pub fn of_row(row: &RowChange) -> Self {
+        let (from, to) = (&row.from, Counted::of(&row.after));
+        let mut deltas = Self::default();
+        if (from.state, &from.cause, from.class) != (to.state, &to.cause, to.class) {
+            deltas.stand(from, &row.after, -1);
+            deltas.stand(&to, &row.after, 1);
+        }
+        if to.failures > from.failures {
+            deltas.tally(Tallied::Failed, &row.after);
+        }
+        if to.state == StateKind::Solved && from.state != StateKind::Solved {
+            deltas.tally(Tallied::Solved, &row.after);
+        }
+        if is_at_rest(to.state) && !is_at_rest(from.state) {
+            deltas.tally(Tallied::Dead, &row.after);
+        }
+        deltas
+    }
+
+    fn total(&mut self, place: Place) {
+        let row = Standing { place, cause: None, class: None, dim: Dim::All, value: String::new() };
+        self.standing.push((row, 1));
+    }
+
+    fn stand(&mut self, counted: &Counted, task: &Task, n: i64) {
+        let at_rest = is_at_rest(counted.state);
+        for (dim, value) in dimensions(task, at_rest) {
+            let row = Standing {
+                place: counted.state.into(),
+                cause: counted.cause.clone().filter(|_| at_rest),
+                class: counted.class.filter(|_| at_rest),
+                dim,
+                value,
+            };
+            self.standing.push((row, n));
+        }
+    }
+
+    fn tally(&mut self, tallied: Tallied, task: &Task) {
+        let at = task.updated_at.0;
+        let minute = UnixMs(at - at.rem_euclid(TALLY_MS));
+        let cause = task.cause.clone().filter(|_| tallied != Tallied::Solved);
+        for (dim, value) in dimensions(task, true) {
+            let row = Tally { minute, tallied, cause: cause.clone(), dim, value };
+            self.tallies.push((row, 1));
+        }
+    }
+}
+
+/// Only dead and buried tasks are counted by every dimension: live ones change too often.
+const fn is_at_rest(state: StateKind) -> bool {
+    matches!(state, StateKind::Dead | StateKind::Buried)
+}
+
+fn dimensions(task: &Task, detailed: bool) -> impl Iterator<Item = (Dim, String)> + use<> {
+    let Dimensions { method, sitekey, host, proxy, batch, tags: _ } = &task.dimensions;
+    let details = if detailed {
+        vec![
+            (Dim::Method, Some(method.clone())),
+            (Dim::Sitekey, sitekey.clone()),
+            (Dim::Host, host.clone()),
+            (Dim::Proxy, proxy.clone()),
+            (Dim::Batch, batch.clone()),
+            (Dim::Account, Some(task.account.as_str().to_owned())),
+        ]
+    } else {
+        Vec::new()
+    };
+    std::iter::once((Dim::All, String::new()))
+        .chain(details.into_iter().filter_map(|(dim, value)| Some((dim, value?))))
+}

@@ -1,0 +1,133 @@
+//! What follows from asking: answered, not ready, failed; and from a panic or a passed deadline.
+
+use super::{AccountSignal, Decision, Rules, fail, polled_id};
+use crate::{
+    Answer, Cause, Change, Class, DeadReason, Failure, Learned, RowChange, StateKind, Step, Task,
+    Verdict,
+};
+
+impl Rules<'_> {
+    pub(super) fn answered(&self, answer: &Answer) -> Decision {
+        let facts = self.fact(Learned::Answered(Box::new(answer.clone())));
+        let step = if self.is_current(StateKind::Polling) { Step::Solve } else { Step::LateAnswer };
+        // Where the table has no such step (solved, cancelled) the answer is kept, unused.
+        let won = |after: &mut Task| {
+            after.answered_by = Some(answer.token);
+            after.round.refusals = 0;
+        };
+        Decision { account: AccountSignal::Healthy, ..self.step(facts, &step, won) }
+    }
+
+    pub(super) fn not_ready(&self, elapsed_ms: i64) -> Decision {
+        let healthy = Decision::signal(AccountSignal::Healthy);
+        if !self.is_current(StateKind::Polling) || elapsed_ms < self.context.terms.timeout_ms {
+            return healthy;
+        }
+        let failure = Failure::new(Cause::TIMEOUT, Class::Transient).with_detail(format!(
+            "still not ready after {} s",
+            self.context.terms.timeout_ms / 1_000
+        ));
+        let facts = self.abandoned(Verdict::TimedOut, &failure);
+        let decision = self.retry_or_end(facts, &failure, self.backoff_until(&failure), fail);
+        Decision { account: AccountSignal::Healthy, ..decision }
+    }
+
+    pub(super) fn poll_failed(&self, failure: &Failure) -> Decision {
+        let account = match failure.class {
+            Class::Capacity => AccountSignal::Full(failure.clone()),
+            Class::Account => AccountSignal::Stop(failure.clone()),
+            Class::Transient => AccountSignal::Outage,
+            _ => AccountSignal::Healthy,
+        };
+        let verdict = match failure.class {
+            // None of these says anything of the job: ask again.
+            Class::Capacity | Class::Account | Class::Transient => {
+                return Decision::signal(account);
+            }
+            Class::Lost => Verdict::Lost,
+            _ => Verdict::Failed,
+        };
+        let facts = self.closed(verdict, failure);
+        if !self.is_current(StateKind::Polling) {
+            return Decision { account, ..self.only(facts) };
+        }
+        let decision = match failure.class {
+            Class::Unsolvable => self.unsolvable(facts, failure),
+            Class::Proxy => self.proxy_failed(facts, failure),
+            Class::Lost => self.lost(facts, failure),
+            Class::Permanent => self.end(facts, DeadReason::Permanent, failure, |_| ()),
+            Class::Stale => self.end(facts, DeadReason::StaleInput, failure, |_| ()),
+            _ => self.end(facts, DeadReason::Unknown, failure, |_| ()),
+        };
+        Decision { account, ..decision }
+    }
+
+    fn lost(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+        let spent = |after: &mut Task| {
+            fail(after);
+            after.round.lost += 1;
+        };
+        if self.task.round.lost + 1 >= self.context.policy.max_lost {
+            self.end(facts, DeadReason::UpstreamLost, failure, spent)
+        } else {
+            self.retry_or_end(facts, failure, self.context.now, spent)
+        }
+    }
+
+    pub(super) fn panicked(&self, message: &str) -> Decision {
+        let failure = Failure::new(Cause::PANIC, Class::Transient).with_detail(message);
+        let spent = |after: &mut Task| after.counters.panics += 1;
+        let is_last = self.task.counters.panics + 1 >= self.context.policy.max_panics;
+        match self.task.kind() {
+            StateKind::Submitting if is_last => {
+                let facts = self.abandoned(Verdict::InDoubt, &failure);
+                self.end(facts, DeadReason::Panicked, &failure, spent)
+            }
+            StateKind::Submitting => {
+                let facts = self.abandoned(Verdict::InDoubt, &failure);
+                self.retry_or_end(facts, &failure, self.backoff_until(&failure), spent)
+            }
+            StateKind::Polling if is_last => {
+                let facts = self.abandoned(Verdict::TimedOut, &failure);
+                self.end(facts, DeadReason::Panicked, &failure, spent)
+            }
+            // The id is paid for: count the panic and ask again.
+            StateKind::Polling => {
+                let mut after = self.task.clone();
+                spent(&mut after);
+                let row = RowChange::to(self.task, after, self.context.now);
+                let change = Change { facts: Vec::new(), row: Some(Box::new(row)) };
+                Decision { change, account: AccountSignal::None }
+            }
+            _ => Decision::default(),
+        }
+    }
+
+    /// Nothing new is submitted; what is open is polled on and may answer late.
+    pub(super) fn deadline_passed(&self) -> Decision {
+        let passed = self.task.deadline_at.is_some_and(|at| at <= self.context.now);
+        let failure = Failure::new(Cause::DEADLINE, Class::Transient)
+            .with_detail("the caller's deadline passed");
+        match self.task.kind() {
+            StateKind::Queued if passed => {
+                self.end(Vec::new(), DeadReason::Deadline, &failure, |_| ())
+            }
+            StateKind::Polling if passed => {
+                let facts = self.abandoned(Verdict::TimedOut, &failure);
+                self.end(facts, DeadReason::Deadline, &failure, |_| ())
+            }
+            _ => Decision::default(),
+        }
+    }
+
+    /// A stopping worker gives the lease of a polled task back; its id is polled on by the next.
+    pub(super) fn released(&self) -> Decision {
+        if polled_id(self.task).is_none() || self.task.worker.is_none() {
+            return Decision::default();
+        }
+        let after = Task { worker: None, ..self.task.clone() };
+        let row = RowChange::to(self.task, after, self.context.now);
+        let change = Change { facts: Vec::new(), row: Some(Box::new(row)) };
+        Decision { change, account: AccountSignal::None }
+    }
+}

@@ -1,0 +1,152 @@
+//! What follows from sending: accepted, refused, unsent, in doubt, withheld, died on the way.
+
+use super::{AccountSignal, Decision, Rules, fail};
+use crate::{
+    Cause, Class, DeadReason, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs, UpstreamId,
+    Verdict, Why,
+};
+
+/// Deaths of workers after which a task is claimed alone; the next one counts against itself.
+const SUSPECT_DEATHS: u32 = 2;
+
+impl Rules<'_> {
+    pub(super) fn accepted(&self, upstream_id: &UpstreamId) -> Decision {
+        let mut facts = self.fact(Learned::Accepted(upstream_id.clone()));
+        let mut decision = if self.is_current(StateKind::Submitting) {
+            let step = Step::Accept { upstream_id: upstream_id.clone() };
+            self.step(facts, &step, |after| after.round.refusals = 0)
+        } else {
+            // The task moved on while we were away: the job is paid for and may answer late.
+            let late = Failure::new(Cause::NETWORK, Class::Transient)
+                .with_detail("accepted after the task had moved on");
+            facts.extend(self.abandoned(Verdict::InDoubt, &late));
+            self.only(facts)
+        };
+        decision.account = AccountSignal::Healthy;
+        decision
+    }
+
+    pub(super) fn refused(&self, failure: &Failure) -> Decision {
+        let facts = self.closed(Verdict::Refused, failure);
+        let account = match failure.class {
+            Class::Capacity => AccountSignal::Full(failure.clone()),
+            Class::Account => AccountSignal::Stop(failure.clone()),
+            Class::Transient => AccountSignal::Outage,
+            _ => AccountSignal::Healthy,
+        };
+        if !self.is_current(StateKind::Submitting) {
+            return Decision { account, ..self.only(facts) };
+        }
+        let decision = match failure.class {
+            Class::Capacity => self.snooze_for_capacity(facts, failure),
+            Class::Account => {
+                let step = Step::Snooze { due_at: self.context.now, why: Why::Account };
+                self.step(facts, &step, give_back)
+            }
+            Class::Transient => {
+                self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
+            }
+            Class::Unsolvable => self.unsolvable(facts, failure),
+            Class::Proxy => self.proxy_failed(facts, failure),
+            Class::Permanent | Class::Lost => {
+                self.end(facts, DeadReason::Permanent, failure, |_| ())
+            }
+            Class::Stale => self.end(facts, DeadReason::StaleInput, failure, |_| ()),
+            Class::Unknown => self.end(facts, DeadReason::Unknown, failure, |_| ()),
+        };
+        Decision { account, ..decision }
+    }
+
+    pub(super) fn unsent(&self, failure: &Failure) -> Decision {
+        let facts = self.closed(Verdict::Refused, failure);
+        let decision = if self.is_current(StateKind::Submitting) {
+            self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
+        } else {
+            self.only(facts)
+        };
+        Decision { account: AccountSignal::Outage, ..decision }
+    }
+
+    pub(super) fn in_doubt(&self, failure: &Failure) -> Decision {
+        let facts = self.abandoned(Verdict::InDoubt, failure);
+        let decision = if !self.is_current(StateKind::Submitting) {
+            self.only(facts)
+        } else if self.context.policy.on_doubt == OnDoubt::DeadLetter {
+            self.end(facts, DeadReason::InDoubt, failure, fail)
+        } else {
+            self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
+        };
+        Decision { account: AccountSignal::Outage, ..decision }
+    }
+
+    pub(super) fn withheld(&self, why: Why, due_at: UnixMs) -> Decision {
+        let facts = self.fact(Learned::Closed { verdict: Verdict::Withheld, failure: None });
+        if self.is_current(StateKind::Submitting) {
+            self.step(facts, &Step::Snooze { due_at, why }, give_back)
+        } else {
+            self.only(facts)
+        }
+    }
+
+    /// A rescued `submitting` task: the bytes may have been on the wire.
+    pub(super) fn worker_died(&self) -> Decision {
+        let failure = Failure::new(Cause::WORKER_DIED, Class::Transient)
+            .with_detail("the worker died while this task was being submitted");
+        if self.task.kind() != StateKind::Submitting {
+            return Decision::default();
+        }
+        let facts = self.abandoned(Verdict::InDoubt, &failure);
+        let died = |after: &mut Task| after.counters.deaths += 1;
+        if self.task.counters.deaths >= SUSPECT_DEATHS {
+            self.end(facts, DeadReason::Panicked, &failure, died)
+        } else if self.context.policy.on_doubt == OnDoubt::DeadLetter {
+            self.end(facts, DeadReason::InDoubt, &failure, died)
+        } else {
+            self.retry_or_end(facts, &failure, self.context.now, died)
+        }
+    }
+
+    pub(super) fn unsolvable(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+        let spent = |after: &mut Task| {
+            fail(after);
+            after.round.unsolvable += 1;
+        };
+        if self.task.round.unsolvable + 1 >= self.context.policy.max_unsolvable {
+            self.end(facts, DeadReason::AttemptsExhausted, failure, spent)
+        } else {
+            self.retry_or_end(facts, failure, self.context.now, spent)
+        }
+    }
+
+    pub(super) fn proxy_failed(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+        let spent = |after: &mut Task| {
+            fail(after);
+            after.round.proxies_failed += 1;
+        };
+        if self.task.round.proxies_failed + 1 < self.task.proxies {
+            self.retry_or_end(facts, failure, self.context.now, spent)
+        } else {
+            self.end(facts, DeadReason::Proxy, failure, spent)
+        }
+    }
+
+    fn snooze_for_capacity(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+        let wait_ms = self.context.policy.capacity.wait_ms(
+            self.task.round.refusals + 1,
+            0,
+            failure.retry_after_ms,
+            self.context.random,
+        );
+        let due_at = self.context.now.plus(wait_ms);
+        self.step(facts, &Step::Snooze { due_at, why: Why::Capacity }, |after| {
+            give_back(after);
+            after.counters.refusals += 1;
+            after.round.refusals += 1;
+        })
+    }
+}
+
+/// A proven refusal, or nothing sent: the intent was not spent.
+const fn give_back(task: &mut Task) {
+    task.counters.submits = task.counters.submits.saturating_sub(1);
+}

@@ -1,0 +1,67 @@
+//! Enums that are stored and shown by a word spelled by hand.
+
+/// Why a text is not one of an enum's labels.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {what}; expected one of: {expected}")]
+pub struct UnknownLabel {
+    /// The kind of label that was expected.
+    pub what: &'static str,
+    /// The text that was read, cut to 80 characters.
+    pub text: String,
+    /// All labels, joined by commas.
+    pub expected: String,
+}
+
+/// Declares a field-less enum with `ALL`, `label()`, `Display`, `FromStr` and serde by label.
+macro_rules! labels {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word that is stored and shown.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.label())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::label::UnknownLabel;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($label => Ok(Self::$variant),)+
+                    _ => Err($crate::label::UnknownLabel {
+                        what: stringify!($name),
+                        text: text.chars().take(80).collect(),
+                        expected: [$($label,)+].join(", "),
+                    }),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.label())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use labels;

@@ -1,0 +1,185 @@
+//! A task: the narrow, hot row that every store keeps, without payload and answer.
+
+use crate::{
+    AccountName, AttemptToken, Cause, Class, DeadReason, State, StateKind, TaskId, UnixMs, Why,
+    WorkerId, label::labels,
+};
+use serde::{Deserialize, Serialize};
+
+labels! {
+    /// Who may claim a queued task: each lane has a limit of its own.
+    pub enum Lane {
+        /// A first submit, or the first submit of a redrive (its operation has a rate).
+        First = "first",
+        /// A retry: draws on the retry budget.
+        Retry = "retry",
+        /// Was being submitted in two deaths of workers: claimed alone.
+        Suspect = "suspect",
+    }
+}
+
+/// What a task is counted, filtered and shown by. Set at insert, never changed, never secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dimensions {
+    /// The kind of job, in the provider's words (`userrecaptcha`).
+    pub method: String,
+    /// The site key, where the method has one.
+    pub sitekey: Option<String>,
+    /// Host of the page, without scheme, port and path.
+    pub host: Option<String>,
+    /// The first proxy given, as `host:port`, without credentials.
+    pub proxy: Option<String>,
+    /// The batch that the task came with.
+    pub batch: Option<String>,
+    /// Free words of the owner.
+    pub tags: Vec<String>,
+}
+
+/// What has been spent on a task. All but `attempts` are limits' measures; all accumulate over
+/// redrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Attempts ever begun; the newest attempt's number.
+    pub attempts: u32,
+    /// Intents that were not given back: what may have been paid for.
+    pub submits: u32,
+    /// Failures that were the job's or the line's.
+    pub failures: u32,
+    /// Capacity refusals: nothing was spent.
+    pub refusals: u32,
+    /// Panics of the task's own step.
+    pub panics: u32,
+    /// Times an operation brought it back.
+    pub redrives: u32,
+    /// Times a worker died while it was being submitted.
+    pub deaths: u32,
+}
+
+/// What a round (from insert or redrive to the next rest) allows and has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Round {
+    /// `submits` may reach this number before the task dies.
+    pub allowance: u32,
+    /// Failures in this round: the backoff grows with it.
+    pub failures: u32,
+    /// "Unsolvable" verdicts in this round.
+    pub unsolvable: u32,
+    /// "Unknown id" verdicts in this round.
+    pub lost: u32,
+    /// Capacity refusals in a row: the snooze grows with it.
+    pub refusals: u32,
+    /// Proxies of the request that have failed.
+    pub proxies_failed: u32,
+}
+
+/// A task as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its id, chosen before the insert.
+    pub id: TaskId,
+    /// Exactly one of seven.
+    #[serde(flatten)]
+    pub state: State,
+    /// Row version: each applied change adds one. A change names the version that it read.
+    pub version: u64,
+    /// The account that it is submitted to.
+    pub account: AccountName,
+    /// Who holds the lease; only a claimed or adopted task has one.
+    pub worker: Option<WorkerId>,
+    /// Token of the current attempt, from claim until the attempt's end.
+    pub attempt: Option<AttemptToken>,
+    /// 0 (first) to 3 (best effort).
+    pub priority: u8,
+    /// Fair turn between owners: lower goes first within a priority.
+    pub turn: i64,
+    /// The hold that keeps it from being claimed.
+    pub hold: Option<String>,
+    /// The caller's patience: after it, nothing new is submitted.
+    pub deadline_at: Option<UnixMs>,
+    /// What was spent.
+    pub counters: Counters,
+    /// What this round allows.
+    pub round: Round,
+    /// K: `submits` never exceeds it. Raised by exhume alone.
+    pub max_submits: u32,
+    /// How many proxies the request names.
+    pub proxies: u32,
+    /// The last failure's code.
+    pub cause: Option<Cause>,
+    /// What that code means.
+    pub class: Option<Class>,
+    /// Group of equal failures (`fingerprint`), as 16 hex digits.
+    pub fingerprint: Option<String>,
+    /// Name of the key that owns it: others do not see it.
+    pub owner: Option<String>,
+    /// Unique per owner until it expires.
+    pub idempotency_key: Option<String>,
+    /// When the idempotency key may be used for another task.
+    pub idempotency_expires_at: Option<UnixMs>,
+    /// The task that this one repeats.
+    pub parent: Option<TaskId>,
+    /// The attempt whose answer is the task's answer.
+    pub answered_by: Option<AttemptToken>,
+    /// When an owner first read the verdict.
+    pub verdict_read_at: Option<UnixMs>,
+    /// When it was accepted.
+    pub created_at: UnixMs,
+    /// When its row last changed.
+    pub updated_at: UnixMs,
+    /// What it is counted by.
+    #[serde(flatten)]
+    pub dimensions: Dimensions,
+}
+
+impl Task {
+    /// The lane in which a queued task is claimed.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        if self.counters.deaths >= 2 {
+            Lane::Suspect
+        } else if matches!(self.state, State::Queued { why: Why::Retry, .. }) {
+            Lane::Retry
+        } else {
+            Lane::First
+        }
+    }
+
+    /// When a queued task may be claimed.
+    #[must_use]
+    pub const fn due_at(&self) -> Option<UnixMs> {
+        match self.state {
+            State::Queued { due_at, .. } => Some(due_at),
+            _ => None,
+        }
+    }
+
+    /// Shorthand for `self.state.kind()`.
+    #[must_use]
+    pub const fn kind(&self) -> StateKind {
+        self.state.kind()
+    }
+
+    /// Why it is dead or buried.
+    #[must_use]
+    pub const fn reason(&self) -> Option<DeadReason> {
+        self.state.reason()
+    }
+
+    /// True while one more submit keeps `submits` within this round's allowance and K.
+    #[must_use]
+    pub const fn may_submit(&self) -> bool {
+        self.counters.submits < self.round.allowance && self.counters.submits < self.max_submits
+    }
+}
+
+/// A task to insert: what the caller chose, with the payload that only `requests` keeps.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// The row as it will be stored: queued, version 1.
+    pub task: Task,
+    /// What is sent upstream.
+    pub payload: crate::Payload,
+}

@@ -1,0 +1,88 @@
+//! What can go wrong between the program and a store.
+
+use deadletter_core::WorkerId;
+use std::{error::Error as StdError, path::PathBuf};
+
+/// A store's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a store did not do what it was asked. Stale changes are no errors: they are answers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store cannot be reached or is busy; nothing was written; the same call may succeed.
+    #[error("the store is not available: {what}")]
+    Unavailable {
+        /// What was tried.
+        what: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// The disk is full: nothing was written.
+    #[error("the disk of the store is full: {what}")]
+    Full {
+        /// What was tried.
+        what: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// What was read is damaged; it is never overwritten.
+    #[error("the store is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// Nobody knows whether the write is durable: read again before you act.
+    #[error("the outcome of a write is unknown: {what}")]
+    InDoubt {
+        /// What was tried.
+        what: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// The worker was declared dead: it must drop everything and register anew.
+    #[error("worker {0} was declared dead by the store's clock")]
+    DeclaredDead(WorkerId),
+    /// A store of a newer program.
+    #[error(
+        "the store {path} has schema {found}, and this program knows {known} at most; use a newer deadletter"
+    )]
+    TooNew {
+        /// The store.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A place where SQLite's locks cannot be trusted.
+    #[error(
+        "{path} lies on a network file system ({kind}), where SQLite's locks do not hold; use a local disk"
+    )]
+    NetworkFileSystem {
+        /// The store.
+        path: PathBuf,
+        /// The file system's name.
+        kind: String,
+    },
+    /// A URL or path that names no store.
+    #[error("{0}")]
+    BadUrl(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    /// True where the same call may succeed later and nothing was written.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+    }
+}

@@ -1,0 +1,270 @@
+//! What is asked of a store, and what it answers.
+
+use deadletter_core::{
+    AccountName, Attempt, AttemptToken, Event, Filter, ItemState, Lane, NewTask, OperationId,
+    Payload, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// What survives what, once a call has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Durability {
+    /// Memory: nothing survives the process.
+    D0,
+    /// Survives our crash; may lose the last seconds with the machine.
+    D1,
+    /// Survives crash and power loss.
+    D2,
+    /// Survives the loss of a machine.
+    D3,
+}
+
+impl Durability {
+    /// The word that is shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::D0 => "D0",
+            Self::D1 => "D1",
+            Self::D2 => "D2",
+            Self::D3 => "D3",
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl FromStr for Durability {
+    type Err = UnknownLabel;
+    fn from_str(text: &str) -> Result<Self, UnknownLabel> {
+        [Self::D0, Self::D1, Self::D2, Self::D3].into_iter().find(|d| d.label() == text).ok_or_else(
+            || UnknownLabel {
+                what: "durability class",
+                text: text.chars().take(80).collect(),
+                expected: "D0, D1, D2, D3".to_owned(),
+            },
+        )
+    }
+}
+
+/// What became of one task of an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    New(TaskId),
+    /// Its idempotency key belongs to this task already; nothing was written.
+    Existing(TaskId),
+    /// Its id is taken: choose another; nothing was written.
+    IdTaken(TaskId),
+}
+
+/// Queued tasks that are due, with an intent for each: what a worker asks for.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Tasks of this account.
+    pub account: AccountName,
+    /// For this worker, which must be alive.
+    pub worker: WorkerId,
+    /// In this lane.
+    pub lane: Lane,
+    /// One token per task that may be claimed: their number is the limit.
+    pub tokens: Vec<AttemptToken>,
+    /// Permits of the account never exceed this number, over all workers.
+    pub threads: u32,
+    /// Store time.
+    pub now: UnixMs,
+}
+
+/// A task with its lease, its intent durable, and what it asks for.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The row after the claim: `submitting`.
+    pub task: Task,
+    /// The attempt that the intent began.
+    pub attempt: Attempt,
+    /// What to send.
+    pub payload: Payload,
+}
+
+/// Tasks and attempts that nobody works on.
+#[derive(Clone, Debug)]
+pub struct TakeOver {
+    /// The worker that takes them, which must be alive.
+    pub worker: WorkerId,
+    /// Only of these accounts.
+    pub accounts: Vec<AccountName>,
+    /// At most this many tasks, and as many abandoned attempts.
+    pub limit: u32,
+    /// Store time.
+    pub now: UnixMs,
+}
+
+/// What was taken over: `polling` tasks first.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// Leased tasks of declared-dead workers, and `polling` tasks without a lease, each with its
+    /// current attempt. The lease is ours now.
+    pub tasks: Vec<(Task, Attempt)>,
+    /// Open attempts with an upstream id that no task waits for, of dead workers or of none.
+    pub abandoned: Vec<Attempt>,
+}
+
+/// What became of one change of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// Facts taken in as far as they were news; the row, where there was one, is written.
+    Applied,
+    /// Facts as above; the row was not written, because the task is no longer at that version.
+    Stale,
+}
+
+/// A page of tasks by filter, in the order of ids.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What to choose.
+    pub filter: Filter,
+    /// Store time, for ages.
+    pub now: UnixMs,
+    /// Newest first; oldest first where false.
+    pub newest_first: bool,
+    /// Go on after this task.
+    pub after: Option<TaskId>,
+    /// At most this many tasks.
+    pub limit: u32,
+    /// At most this many rows are looked at, so that no filter makes a page slow.
+    pub scan_limit: u32,
+}
+
+/// A page.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// Where to go on; none at the end.
+    pub next: Option<TaskId>,
+}
+
+/// One bounded step of freezing an operation's tasks.
+#[derive(Clone, Debug)]
+pub struct Freeze {
+    /// The operation.
+    pub operation: OperationId,
+    /// What to freeze, one page.
+    pub query: Query,
+}
+
+/// What a step of a freeze did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// Items added; a task already frozen by this operation is not counted again.
+    pub added: u32,
+    /// Where to go on; none at the end.
+    pub next: Option<TaskId>,
+}
+
+/// A task of an operation, at the version at which it was frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The task.
+    pub task: TaskId,
+    /// Its version when it was frozen; a task that has changed since is skipped.
+    pub version: u64,
+    /// What became of it.
+    pub state: ItemState,
+}
+
+/// The numbers that must agree: accepted = sum over states + purged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each field is the place of the same name")]
+pub struct Totals {
+    pub accepted: i64,
+    pub purged: i64,
+    pub queued: i64,
+    pub submitting: i64,
+    pub polling: i64,
+    pub solved: i64,
+    pub dead: i64,
+    pub buried: i64,
+    pub cancelled: i64,
+}
+
+impl Totals {
+    /// Tasks that stand in some state.
+    #[must_use]
+    pub const fn standing(&self) -> i64 {
+        self.queued
+            + self.submitting
+            + self.polling
+            + self.solved
+            + self.dead
+            + self.buried
+            + self.cancelled
+    }
+
+    /// True where nothing was lost or doubled.
+    #[must_use]
+    pub const fn is_conserved(&self) -> bool {
+        self.accepted == self.standing() + self.purged
+    }
+}
+
+/// A worker as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// When it registered.
+    pub started_at: UnixMs,
+    /// Its last beat.
+    pub beat_at: UnixMs,
+    /// When it was declared dead, once and for good.
+    pub dead_at: Option<UnixMs>,
+    /// When it said good-bye.
+    pub left_at: Option<UnixMs>,
+    /// Host and process, for people.
+    pub label: String,
+}
+
+/// The answer to a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Store time.
+    pub now: UnixMs,
+}
+
+/// A small JSON document with a version: breakers, histograms, operations, keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its name, `kind/name`.
+    pub key: String,
+    /// 1 at first; each put adds one.
+    pub version: u64,
+    /// Its JSON text; never a secret.
+    pub body: String,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Who wrote it: a worker or a command.
+    pub writer: String,
+    /// Its number within the writer, from 1.
+    pub seq: u64,
+    /// When.
+    pub at: UnixMs,
+    /// JSON text of what was done, by whom, on what filter, with what result.
+    pub body: String,
+    /// Hash over the previous entry's hash and this one, in hex.
+    pub hash: String,
+}
+
+/// What an insert takes; an alias that reads well in signatures.
+pub type NewTasks = Vec<NewTask>;
+
+/// An event with its place in the sequence.
+pub type Sequenced = (u64, Event);

@@ -1,0 +1,188 @@
+//! The contract of a store, in three small object-safe traits.
+//!
+//! Laws that hold for every method of every store, and that the conformance suite proves:
+//!
+//! 1. **Durable before answered.** A call that answers `Ok` is stored at [`Store::durability`].
+//! 2. **All or nothing per batch.** Where a call fails, nothing of its batch is written, except
+//!    where it says [`Error::InDoubt`](crate::Error::InDoubt).
+//! 3. **Fenced.** A row is written only at the version that the change names; facts of an attempt
+//!    only under its token. A stale row is an answer, not an error.
+//! 4. **Counted.** `standing`, `tallies` and `events` change in the write's own transaction, by
+//!    the deltas and the event that the core derives. Nothing counts by scanning.
+//! 5. **Bounded.** Every list has a limit; cost does not grow with the dead letters that stand.
+//! 6. **No rules.** Where a store must know what a row looks like after a claim or a take-over,
+//!    it asks the core (`RowChange::claim`, `RowChange::adopt`, `Attempt::learn`).
+
+use crate::{
+    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Document, Durability, Freeze, Frozen,
+    Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Worker,
+    requests::{NewTasks, Sequenced},
+};
+use async_trait::async_trait;
+use deadletter_core::{
+    AccountName, Answer, Attempt, Change, OperationId, Payload, StateKind, Task, TaskId, UnixMs,
+    UpstreamId, WorkerId,
+    counts::{Dim, Standing, Tally},
+};
+use std::sync::Arc;
+
+/// Tasks, their attempts, payloads and answers: what workers need.
+#[async_trait]
+pub trait Tasks: Send + Sync {
+    /// Stores new tasks (queued, version 1), in order, one answer each.
+    ///
+    /// An idempotency key that the same owner holds on a task, and that has not expired at the new
+    /// task's `created_at`, answers `Existing`; an expired key passes to the new task. Two equal
+    /// keys in one batch: the first wins. An id that is, or ever was, taken while its task stands
+    /// answers `IdTaken`.
+    async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>>;
+
+    /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of
+    /// a new attempt for each: `submitting`, lease, token, counters.
+    ///
+    /// First frees permits of that account that lapsed at `now`. Takes no more than keeps the
+    /// account's permits within `threads`. A task whose deadline has passed is not taken. Answers
+    /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead or never registered.
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
+
+    /// Writes changes, in order, one answer each. Facts first, then the row.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>>;
+
+    /// Takes over what declared-dead workers held, and what nobody holds: `polling` tasks first,
+    /// then `submitting` ones, each by id; then abandoned attempts that can still be polled.
+    ///
+    /// A row's version rises with the lease; an attempt's `worker` becomes the new one.
+    async fn take_over(&self, take: TakeOver) -> Result<Taken>;
+
+    /// Queued tasks whose deadline has passed at `now`, oldest deadline first.
+    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>>;
+
+    /// When the next queued, unheld task of the account becomes due, if any is queued.
+    async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>>;
+
+    /// Rows, in the order asked for; none where a task does not exist.
+    async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>>;
+
+    /// What a task asks for.
+    async fn payload(&self, id: TaskId) -> Result<Option<Payload>>;
+
+    /// Its attempts, by number.
+    async fn history(&self, id: TaskId) -> Result<Vec<Attempt>>;
+
+    /// The answer of the attempt that won (`answered_by`); for a task that was not solved, any
+    /// late answer that is kept.
+    async fn answer(&self, id: TaskId) -> Result<Option<Answer>>;
+
+    /// How many attempts of the account carry this upstream id: an id that is not unique is
+    /// never resumed.
+    async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32>;
+}
+
+/// Pages, counts and bulk acts: what people need.
+#[async_trait]
+pub trait Desk: Send + Sync {
+    /// One page by filter: index range by the store, residual by the core's matcher.
+    async fn page(&self, query: &Query) -> Result<Page>;
+
+    /// The rows of `standing` for one dimension, largest first, at most `limit`.
+    ///
+    /// `places` empty means all. Rows with a count of 0 are left out.
+    async fn census(
+        &self,
+        places: &[StateKind],
+        dim: Dim,
+        limit: u32,
+    ) -> Result<Vec<(Standing, i64)>>;
+
+    /// The rows of `tallies` for one dimension from `since` on, by time, at most `limit`.
+    async fn tallies(&self, dim: Dim, since: UnixMs, limit: u32) -> Result<Vec<(Tally, i64)>>;
+
+    /// The conservation totals, from the counts.
+    async fn totals(&self) -> Result<Totals>;
+
+    /// The same totals by looking at every row (purged from the counts): for checks only.
+    async fn recount(&self) -> Result<Totals>;
+
+    /// Freezes one page of tasks as `pending` items of an operation.
+    async fn freeze(&self, freeze: &Freeze) -> Result<Frozen>;
+
+    /// Pending items by task id, at most `limit`.
+    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>>;
+
+    /// Marks pending items as skipped.
+    async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()>;
+
+    /// How many items are pending, done, skipped.
+    async fn tally_items(&self, operation: &OperationId) -> Result<[u64; 3]>;
+
+    /// Deletes terminal tasks that still stand at that version, with everything that is theirs
+    /// (payload, attempts, answers, items; events stay). Answers how many.
+    ///
+    /// A task with an open attempt that holds a permit is not deleted.
+    async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
+
+    /// Events after that number of the sequence, at most `limit`.
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>>;
+}
+
+/// Workers, permits, documents, audit: what keeps a fleet in order.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// A new worker begins; ids are never used twice.
+    ///
+    /// Where a store can prove that other workers' processes are gone, it declares them dead here.
+    async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat>;
+
+    /// It is alive. Answers store time, or `DeclaredDead`.
+    async fn beat(&self, worker: &WorkerId) -> Result<Beat>;
+
+    /// It stops and holds nothing any more that is not to be taken over at once: what it still
+    /// holds is free for the others.
+    async fn leave(&self, worker: &WorkerId) -> Result<()>;
+
+    /// Declares workers dead whose last beat is older than `silent_ms` by the store's clock, once
+    /// and for good; answers who was declared by this call.
+    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>>;
+
+    /// Workers, newest first, at most `limit`.
+    async fn workers(&self, limit: u32) -> Result<Vec<Worker>>;
+
+    /// Permits in use of an account, over all workers, without those that lapsed at `now`.
+    async fn permits(&self, account: &AccountName, now: UnixMs) -> Result<u32>;
+
+    /// A document by name.
+    async fn document(&self, key: &str) -> Result<Option<Document>>;
+
+    /// Writes a document if it still stands at `expects` (0: it does not exist); answers the new
+    /// version, or none where somebody was faster.
+    async fn put_document(&self, key: &str, expects: u64, body: &str) -> Result<Option<u64>>;
+
+    /// Documents whose name begins with `prefix`, by name, at most `limit`.
+    async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>>;
+
+    /// Appends to the audit log.
+    async fn audit(&self, entry: &AuditEntry) -> Result<()>;
+
+    /// The audit log of a writer, or of all, newest first, at most `limit`.
+    async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>>;
+}
+
+/// A whole store.
+#[async_trait]
+pub trait Store: Tasks + Desk + Registry {
+    /// What survives what.
+    fn durability(&self) -> Durability;
+
+    /// The clock that everything here is measured by.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// Its URL, without secrets: for people.
+    fn url(&self) -> String;
+
+    /// A number that has changed since the last look if another process or handle has written.
+    /// Cheap enough to ask four times a second.
+    async fn pulse(&self) -> Result<u64>;
+
+    /// Writes out what is pending and closes; later calls answer `Closed`.
+    async fn close(&self) -> Result<()>;
+}
