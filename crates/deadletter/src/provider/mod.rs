@@ -1,0 +1,155 @@
+//! What the engine asks of an upstream, and the three ways in which asking can go wrong.
+//!
+//! A provider knows one kind of upstream: how to submit, how to ask, what its words mean. It does
+//! not retry, wait, follow or cache: the engine decides, the provider reports. Three different
+//! facts have three types: [`JobFailed`] (upstream's readable word about the job),
+//! [`CouldNotAsk`] (the line, or an answer that nobody can read), and, elsewhere,
+//! [`CouldNotHandOver`] (we have the answer and the receiver did not take it).
+
+use async_trait::async_trait;
+use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};
+use secrecy::SecretString;
+
+/// One account's line to its upstream.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// The provider's name, for people and logs.
+    fn name(&self) -> &str;
+
+    /// What a payload is counted and filtered by; never secret (`batch` and `tags` stay empty).
+    fn dimensions(&self, payload: &Payload) -> Dimensions;
+
+    /// How many proxies the payload names; a retry after a proxy failure takes the next one.
+    fn proxies(&self, payload: &Payload) -> u32;
+
+    /// Defaults of a method.
+    fn terms(&self, method: &str) -> Terms;
+
+    /// Sends one submit, once.
+    async fn submit(&self, submission: Submission<'_>) -> Result<UpstreamId, SubmitError>;
+
+    /// Asks once for the result of `id`.
+    async fn poll(&self, id: &UpstreamId) -> Result<Polled, PollError>;
+
+    /// Asks for the account's threads (and balance, where the upstream has one): never a submit.
+    async fn account(&self) -> Result<AccountState, PollError>;
+
+    /// What is known of a code: for `explain` and the error pages.
+    fn explain(&self, code: &str) -> Option<Explanation>;
+}
+
+/// One submit.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// What to send.
+    pub payload: &'a Payload,
+    /// How many of its proxies have failed in this round: use the one after them.
+    pub proxies_failed: u32,
+}
+
+/// What a poll found.
+#[derive(Debug)]
+pub enum Polled {
+    /// A readable "not ready".
+    NotReady,
+    /// The answer.
+    Answer(Reply),
+}
+
+/// An answer as upstream gave it.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The dialect of `raw`, such as `res.php/json`.
+    pub dialect: &'static str,
+    /// The body as it came.
+    pub raw: SecretString,
+    /// The answer itself; structured ones as JSON text.
+    pub text: SecretString,
+    /// The user agent that the answer is bound to.
+    pub user_agent: Option<String>,
+}
+
+/// What upstream says of the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AccountState {
+    /// Threads of the plan.
+    pub threads: Option<u32>,
+    /// Threads in use, by upstream's count.
+    pub working: Option<u32>,
+    /// Balance in the account's currency; says little on a thread plan.
+    pub balance: Option<f64>,
+}
+
+/// The job failed: upstream said so, readably.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .0.cause, .0.detail)]
+pub struct JobFailed(pub Failure);
+
+/// We could not ask, or could not read what came back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .failure.cause, .failure.detail)]
+pub struct CouldNotAsk {
+    /// Whether upstream may have got the request.
+    pub sent: Sent,
+    /// In the words that are stored.
+    pub failure: Failure,
+}
+
+/// Whether bytes of a request may have reached upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Proven: not one byte (refused, DNS, TLS).
+    No,
+    /// At least one byte was handed to the line.
+    Maybe,
+}
+
+/// We have it, and the receiver did not take it.
+#[derive(Debug, thiserror::Error)]
+#[error("{receiver} did not take it: {what}")]
+pub struct CouldNotHandOver {
+    /// Whom it was for.
+    pub receiver: String,
+    /// What happened.
+    pub what: String,
+    /// The underlying error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Why a submit did not give an upstream id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Upstream refused the job.
+    #[error(transparent)]
+    Refused(#[from] JobFailed),
+    /// No verdict.
+    #[error(transparent)]
+    CouldNotAsk(#[from] CouldNotAsk),
+}
+
+/// Why a poll gave neither an answer nor "not ready".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PollError {
+    /// Upstream gave a verdict (on the job, or on the account).
+    #[error(transparent)]
+    Failed(#[from] JobFailed),
+    /// No verdict.
+    #[error(transparent)]
+    CouldNotAsk(#[from] CouldNotAsk),
+}
+
+/// What a code means and what to do, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The code.
+    pub code: String,
+    /// Its class on submit.
+    pub class: deadletter_core::Class,
+    /// What happened.
+    pub meaning: String,
+    /// What deadletter does.
+    pub done: String,
+    /// What the reader can do.
+    pub advice: String,
+}
