@@ -1,0 +1,50 @@
+//! The configuration of a breaker.
+
+use serde::{Deserialize, Serialize};
+
+/// When a breaker opens, for how long, and what closes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BreakerRules {
+    /// The sliding window, in milliseconds.
+    pub window_ms: i64,
+    /// Parts of the window, 1 to 60: it moves on by one part at a time.
+    pub buckets: u32,
+    /// The share of outages, in percent of the outcomes in the window, that opens it.
+    pub outage_percent: u32,
+    /// Outcomes in the window below which the share says nothing.
+    pub min_volume: u32,
+    /// Outages in a row that open it, whatever the volume.
+    pub run: u32,
+    /// How long it stays open the first time, in milliseconds.
+    pub open_ms: i64,
+    /// How long it stays open at most, in milliseconds; each repetition doubles the time.
+    pub open_cap_ms: i64,
+    /// Closed for this long, in milliseconds, the next opening is a first one again.
+    pub quiet_ms: i64,
+    /// How long a probe has the right to be the only one, in milliseconds.
+    pub probe_lease_ms: i64,
+    /// Answered probes that close it.
+    pub probe_successes: u32,
+}
+
+impl Default for BreakerRules {
+    /// Five failures, 60 s and one probe are what the vendor's guides advise. Half of at least
+    /// 20 in a minute catches an upstream that fails every other time. The longest opening is
+    /// 10 min, the longest ban that is documented. A probe is one request: 30 s are twice its
+    /// time-out.
+    fn default() -> Self {
+        Self {
+            window_ms: 60_000,
+            buckets: 10,
+            outage_percent: 50,
+            min_volume: 20,
+            run: 5,
+            open_ms: 60_000,
+            open_cap_ms: 600_000,
+            quiet_ms: 600_000,
+            probe_lease_ms: 30_000,
+            probe_successes: 1,
+        }
+    }
+}
