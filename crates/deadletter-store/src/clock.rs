@@ -1,12 +1,22 @@
 //! The one place that reads the wall clock; tests pass a clock of their own.
 
 use deadletter_core::UnixMs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A store's clock. Store time is the only time that leases, dues and deadlines know.
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> UnixMs;
+
+    /// How long a person waits while `ms` pass on this clock; shorter on a clock that runs fast.
+    fn wait_for(&self, ms: i64) -> Duration {
+        Duration::from_millis(ms.max(0).unsigned_abs())
+    }
+
+    /// How many milliseconds pass on this clock in one of the machine's.
+    fn speed(&self) -> f64 {
+        1.0
+    }
 }
 
 /// The machine's wall clock.
@@ -17,5 +27,37 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixMs {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A wall clock that runs `speed` times as fast since `anchor`: for simulations.
+///
+/// Processes that share a store must share both numbers, or their times disagree.
+#[derive(Clone, Copy, Debug)]
+pub struct FastClock {
+    anchor: UnixMs,
+    speed: f64,
+}
+
+impl FastClock {
+    /// A clock that agreed with the wall at `anchor`.
+    #[must_use]
+    pub fn new(anchor: UnixMs, speed: f64) -> Self {
+        Self { anchor, speed: speed.clamp(0.01, 10_000.0) }
+    }
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> UnixMs {
+        let passed_ms = SystemClock.now().since(self.anchor) as f64;
+        self.anchor.plus((passed_ms * self.speed) as i64)
+    }
+
+    fn wait_for(&self, ms: i64) -> Duration {
+        Duration::from_secs_f64(ms.max(0) as f64 / 1_000.0 / self.speed)
+    }
+
+    fn speed(&self) -> f64 {
+        self.speed
     }
 }

@@ -9,7 +9,7 @@ mod error;
 mod requests;
 mod traits;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, FastClock, SystemClock};
 pub use error::{Error, Result};
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,

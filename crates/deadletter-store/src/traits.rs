@@ -121,6 +121,9 @@ pub trait Desk: Send + Sync {
     /// A task with an open attempt that holds a permit is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
 
+    /// The number of the newest event; 0 where there is none.
+    async fn last_event(&self) -> Result<u64>;
+
     /// Events after that number of the sequence, at most `limit`.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>>;
 }
