@@ -45,6 +45,8 @@ pub struct Attempt {
     pub upstream_id: Option<UpstreamId>,
     /// When upstream's acceptance was read.
     pub accepted_at: Option<UnixMs>,
+    /// When a redrive began to wait for it again: its patience starts anew, its age does not.
+    pub resumed_at: Option<UnixMs>,
     /// When the task moved on without waiting for it any more.
     pub abandoned_at: Option<UnixMs>,
     /// When nothing more was expected of it.
@@ -159,6 +161,7 @@ impl Attempt {
             intent_at: now,
             upstream_id: None,
             accepted_at: None,
+            resumed_at: None,
             abandoned_at: None,
             closed_at: None,
             verdict: None,
@@ -211,6 +214,7 @@ impl Attempt {
             }
             Learned::Resumed => {
                 // A permit that has lapsed stays so: upstream has long let go of the thread.
+                self.resumed_at = Some(fact.at);
                 (self.abandoned_at, self.closed_at, self.permit_until) = (None, None, None);
                 (self.verdict, self.cause, self.class, self.detail) = (None, None, None, None);
             }
