@@ -22,7 +22,7 @@ mod rules;
 mod sliding;
 mod transition;
 
-use crate::time::UnixMs;
+use crate::{label::labels, time::UnixMs};
 use serde::{Deserialize, Serialize};
 use sliding::Sliding;
 
@@ -103,15 +103,14 @@ enum Standing {
     Forced { phase: Forced, order: Order },
 }
 
-/// What a person can force a breaker to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Forced {
-    /// Nothing passes, no probe either.
-    #[serde(rename = "open")]
-    Open,
-    /// Everything passes, whatever comes of it.
-    #[serde(rename = "closed")]
-    Closed,
+labels! {
+    /// What a person can force a breaker to be.
+    pub enum Forced {
+        /// Nothing passes, no probe either.
+        Open = "open",
+        /// Everything passes, whatever comes of it.
+        Closed = "closed",
+    }
 }
 
 impl Breaker {

@@ -5,7 +5,7 @@
 //! is one way of counting, not two.
 
 use super::BreakerRules;
-use crate::time::UnixMs;
+use crate::{label::labels, time::UnixMs};
 use serde::{Deserialize, Serialize};
 
 /// Buckets that a window has at most; also bounds a report that comes from elsewhere.
@@ -13,18 +13,17 @@ use serde::{Deserialize, Serialize};
 /// One a second for the default window of a minute: finer adds rows and no knowledge.
 const BUCKETS_MAX: usize = 60;
 
-/// What came of asking an upstream, as far as a breaker cares.
-///
-/// Anything that tells nothing about an outage is not recorded. A readable "no" is
-/// [`Outcome::Ok`]: whoever refuses is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The upstream answered.
-    #[serde(rename = "ok")]
-    Ok,
-    /// It did not, or not readably.
-    #[serde(rename = "outage")]
-    Outage,
+labels! {
+    /// What came of asking an upstream, as far as a breaker cares.
+    ///
+    /// Anything that tells nothing about an outage is not recorded. A readable "no" is
+    /// [`Outcome::Ok`]: whoever refuses is up.
+    pub enum Outcome {
+        /// The upstream answered.
+        Ok = "ok",
+        /// It did not, or not readably.
+        Outage = "outage",
+    }
 }
 
 /// Outcomes of one stretch of time.

@@ -1,38 +1,18 @@
 //! The phases of a breaker, and what is announced when one gives way to another.
 
-use crate::time::UnixMs;
+use crate::{label::labels, time::UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a breaker lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// Everything.
-    #[serde(rename = "closed")]
-    Closed,
-    /// Nothing.
-    #[serde(rename = "open")]
-    Open,
-    /// Whoever holds the probe's lease.
-    #[serde(rename = "half_open")]
-    HalfOpen,
-}
-
-impl Phase {
-    /// The word for it in storage and on every surface.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
+labels! {
+    /// What a breaker lets through.
+    pub enum Phase {
+        /// Everything.
+        Closed = "closed",
+        /// Nothing.
+        Open = "open",
+        /// Whoever holds the probe's lease.
+        HalfOpen = "half_open",
     }
 }
 
