@@ -1,1 +1,3 @@
+//! The binary `deadletter`.
+
 fn main() {}
