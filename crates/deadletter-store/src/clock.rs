@@ -1,7 +1,10 @@
-//! The one place that reads the wall clock; tests pass a clock of their own.
+//! The one place that reads the machine's clocks; tests pass a clock of their own.
 
 use deadletter_core::UnixMs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// A store's clock. Store time is the only time that leases, dues and deadlines know.
 pub trait Clock: Send + Sync + 'static {
@@ -59,5 +62,46 @@ impl Clock for FastClock {
 
     fn speed(&self) -> f64 {
         self.speed
+    }
+}
+
+/// A clock that stands still until it is moved: for tests and simulations.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub const fn at(now: UnixMs) -> Self {
+        Self(AtomicI64::new(now.0))
+    }
+
+    /// Moves it by `ms` milliseconds (back when negative) and answers what it shows then.
+    pub fn advance(&self, ms: i64) -> UnixMs {
+        UnixMs(self.0.fetch_add(ms, Ordering::SeqCst)).plus(ms)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMs {
+        UnixMs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Measures how long something takes, whatever the wall clock does meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Microseconds since the start.
+    #[must_use]
+    pub fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }

@@ -33,8 +33,8 @@ pub trait Tasks: Send + Sync {
     ///
     /// An idempotency key that the same owner holds on a task, and that has not expired at the new
     /// task's `created_at`, answers `Existing`; an expired key passes to the new task. Two equal
-    /// keys in one batch: the first wins. An id that is, or ever was, taken while its task stands
-    /// answers `IdTaken`.
+    /// keys in one batch: the first wins. Then the id: one whose task stands answers `IdTaken`.
+    /// A purge frees both.
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>>;
 
     /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of
@@ -42,22 +42,30 @@ pub trait Tasks: Send + Sync {
     ///
     /// First frees permits of that account that lapsed at `now`. Takes no more than keeps the
     /// account's permits within `threads`. A task whose deadline has passed is not taken. Answers
-    /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead or never registered.
+    /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead, has left or never
+    /// registered.
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
 
     /// Writes changes, in order, one answer each. Facts first, then the row.
+    ///
+    /// A fact whose task has no attempt with that token is no news. An attempt's first answer is
+    /// kept with it, won or not.
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>>;
 
     /// Takes over what declared-dead workers held, and what nobody holds: `polling` tasks first,
-    /// then `submitting` ones, each by id; then abandoned attempts that can still be polled.
+    /// then `submitting` ones, each by id; then abandoned attempts that can still be polled, oldest
+    /// intent first.
     ///
-    /// A row's version rises with the lease; an attempt's `worker` becomes the new one.
+    /// A row's version rises with the lease; an attempt's `worker` becomes the new one. A worker
+    /// that left holds nothing, as a dead one. First frees permits of those accounts that lapsed
+    /// at `now`: what lapsed is polled no more. Answers `DeclaredDead` as claim does.
     async fn take_over(&self, take: TakeOver) -> Result<Taken>;
 
-    /// Queued tasks whose deadline has passed at `now`, oldest deadline first.
+    /// Queued tasks, held ones too, whose deadline has passed at `now`, oldest deadline first.
     async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>>;
 
-    /// When the next queued, unheld task of the account becomes due, if any is queued.
+    /// When the next queued, unheld task of the account becomes due, if any is queued; in the past
+    /// where one is due already.
     async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>>;
 
     /// Rows, in the order asked for; none where a task does not exist.
@@ -94,7 +102,8 @@ pub trait Desk: Send + Sync {
         limit: u32,
     ) -> Result<Vec<(Standing, i64)>>;
 
-    /// The rows of `tallies` for one dimension from `since` on, by time, at most `limit`.
+    /// The rows of `tallies` for one dimension whose minute begins at or after `since`, by time, at
+    /// most `limit`.
     async fn tallies(&self, dim: Dim, since: UnixMs, limit: u32) -> Result<Vec<(Tally, i64)>>;
 
     /// The conservation totals, from the counts.
@@ -118,7 +127,7 @@ pub trait Desk: Send + Sync {
     /// Deletes terminal tasks that still stand at that version, with everything that is theirs
     /// (payload, attempts, answers, items; events stay). Answers how many.
     ///
-    /// A task with an open attempt that holds a permit is not deleted.
+    /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
 
     /// The number of the newest event; 0 where there is none.
@@ -131,12 +140,12 @@ pub trait Desk: Send + Sync {
 /// Workers, permits, documents, audit: what keeps a fleet in order.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// A new worker begins; ids are never used twice.
+    /// A new worker begins. Ids are never used twice: a known one answers `DeclaredDead`.
     ///
     /// Where a store can prove that other workers' processes are gone, it declares them dead here.
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat>;
 
-    /// It is alive. Answers store time, or `DeclaredDead`.
+    /// It is alive. Answers store time, or `DeclaredDead` where it is dead, left or unknown.
     async fn beat(&self, worker: &WorkerId) -> Result<Beat>;
 
     /// It stops and holds nothing any more that is not to be taken over at once: what it still
@@ -160,13 +169,14 @@ pub trait Registry: Send + Sync {
     /// version, or none where somebody was faster.
     async fn put_document(&self, key: &str, expects: u64, body: &str) -> Result<Option<u64>>;
 
-    /// Documents whose name begins with `prefix`, by name, at most `limit`.
+    /// Documents whose name begins with exactly `prefix`, by name, at most `limit`.
     async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>>;
 
-    /// Appends to the audit log.
-    async fn audit(&self, entry: &AuditEntry) -> Result<()>;
+    /// Appends to the audit log; false, and nothing written, where the writer's number stands
+    /// already.
+    async fn audit(&self, entry: &AuditEntry) -> Result<bool>;
 
-    /// The audit log of a writer, or of all, newest first, at most `limit`.
+    /// The audit log of a writer, or of all, last appended first, at most `limit`.
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>>;
 }
 
@@ -186,6 +196,6 @@ pub trait Store: Tasks + Desk + Registry {
     /// Cheap enough to ask four times a second.
     async fn pulse(&self) -> Result<u64>;
 
-    /// Writes out what is pending and closes; later calls answer `Closed`.
+    /// Writes out what is pending and closes; later calls answer `Closed`, another close `Ok`.
     async fn close(&self) -> Result<()>;
 }
