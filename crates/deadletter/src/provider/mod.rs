@@ -6,6 +6,9 @@
 //! [`CouldNotAsk`] (the line, or an answer that nobody can read), and, elsewhere,
 //! [`CouldNotHandOver`] (we have the answer and the receiver did not take it).
 
+#[doc(hidden)]
+pub mod scripted;
+
 use async_trait::async_trait;
 use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};
 use secrecy::SecretString;
