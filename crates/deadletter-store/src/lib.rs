@@ -1,7 +1,7 @@
 //! Where deadletter keeps its tasks: the store traits, the stores and their wrappers.
 //!
 //! A store never decides. It writes what the core decided, if the fence still fits: a row's
-//! version for the task, an attempt's token for its facts. Start with [`memory`], the reference;
+//! version for the task, an attempt's token for its facts. Start with `memory`, the reference;
 //! `tests/it` holds the one suite that every store and every wrapper passes.
 
 pub mod clock;
