@@ -223,9 +223,22 @@ impl Attempt {
         true
     }
 
-    /// Frees the permit of an abandoned attempt when its time has come; true where it did.
+    /// True while it counts against the account's threads.
+    #[must_use]
+    pub fn holds_permit(&self, now: UnixMs) -> bool {
+        self.permit && self.permit_until.is_none_or(|until| until > now)
+    }
+
+    /// When nothing more will be expected of an attempt that is abandoned or in doubt. It may have
+    /// lost its permit before, if it was resumed after its first hold time.
+    #[must_use]
+    pub fn lapses_at(&self) -> Option<UnixMs> {
+        self.permit_until.filter(|_| self.permit || self.is_open())
+    }
+
+    /// Closes an abandoned attempt and frees its permit when its time has come; true where it did.
     pub fn lapse(&mut self, now: UnixMs) -> bool {
-        if !self.permit || self.permit_until.is_none_or(|until| until > now) {
+        if self.lapses_at().is_none_or(|at| at > now) {
             return false;
         }
         self.permit = false;

@@ -6,11 +6,13 @@
 
 pub mod clock;
 mod error;
+pub mod memory;
 mod requests;
 mod traits;
 
-pub use clock::{Clock, FastClock, SystemClock};
+pub use clock::{Clock, FastClock, ManualClock, SystemClock};
 pub use error::{Error, Result};
+pub use memory::MemoryStore;
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
     Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Worker,

@@ -40,7 +40,7 @@ pub trait Tasks: Send + Sync {
     /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of
     /// a new attempt for each: `submitting`, lease, token, counters.
     ///
-    /// First frees permits of that account that lapsed at `now`. Takes no more than keeps the
+    /// First closes attempts of that account that lapsed at `now` (`Attempt::lapse`). Takes no more than keeps the
     /// account's permits within `threads`. A task whose deadline has passed is not taken. Answers
     /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead, has left or never
     /// registered.
@@ -57,8 +57,8 @@ pub trait Tasks: Send + Sync {
     /// intent first.
     ///
     /// A row's version rises with the lease; an attempt's `worker` becomes the new one. A worker
-    /// that left holds nothing, as a dead one. First frees permits of those accounts that lapsed
-    /// at `now`: what lapsed is polled no more. Answers `DeclaredDead` as claim does.
+    /// that left holds nothing, as a dead one. First closes attempts of those accounts that lapsed
+    /// at `now`, as claim does: they are polled no more. Answers `DeclaredDead` as claim does.
     async fn take_over(&self, take: TakeOver) -> Result<Taken>;
 
     /// Queued tasks, held ones too, whose deadline has passed at `now`, oldest deadline first.

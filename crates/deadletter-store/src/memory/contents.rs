@@ -1,0 +1,55 @@
+//! Everything that is stored, and the one way in which a row is written.
+
+use super::{counts::Counts, operation::Operation, rows::Rows};
+use crate::{AuditEntry, Document, Worker};
+use deadletter_core::{Event, ItemState, OperationId, RowChange, TaskId, WorkerId, counts::Deltas};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An owner's idempotency key; tasks without an owner share one space of keys.
+pub(super) type Key = (Option<String>, String);
+
+/// What the lock guards.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) rows: Rows,
+    /// The task that holds each idempotency key now.
+    pub(super) keys: BTreeMap<Key, TaskId>,
+    pub(super) counts: Counts,
+    /// Terminal changes; an event's number is its place, from 1.
+    pub(super) events: Vec<Event>,
+    pub(super) operations: BTreeMap<OperationId, Operation>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) documents: BTreeMap<String, Document>,
+    /// In the order in which it was appended.
+    pub(super) audit: Vec<AuditEntry>,
+    /// The numbers in the audit log that each writer has used.
+    pub(super) audited: BTreeSet<(String, u64)>,
+    /// Rises with every write.
+    pub(super) pulse: u64,
+}
+
+impl Contents {
+    /// Writes a row with all that follows from it, if the task still stands at the version that
+    /// was read; answers whether it did.
+    pub(super) fn write(&mut self, row: &RowChange) -> bool {
+        let id = row.after.id;
+        if self.rows.get(id).is_none_or(|stored| stored.task.version != row.expects) {
+            return false;
+        }
+        self.rows.change(id, |stored| stored.task = row.after.clone());
+        self.counts.add(Deltas::of_row(row));
+        self.events.extend(row.event());
+        if let Some(operation) = &row.settles {
+            self.settle(operation, id, ItemState::Done);
+        }
+        self.pulse += 1;
+        true
+    }
+
+    /// Ends a pending item of an operation; an item that is settled stays as it is.
+    pub(super) fn settle(&mut self, operation: &OperationId, task: TaskId, state: ItemState) {
+        if let Some(operation) = self.operations.get_mut(operation) {
+            operation.settle(task, state);
+        }
+    }
+}

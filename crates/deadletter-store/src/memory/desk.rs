@@ -1,0 +1,104 @@
+//! The memory store's side of [`crate::Desk`].
+
+use super::{contents::Contents, operation::Operation};
+use crate::{Freeze, Frozen, Item, Page, Query, Sequenced, Totals};
+use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts::Deltas};
+
+impl Contents {
+    pub(super) fn page(&self, query: &Query) -> Page {
+        if query.limit == 0 {
+            return Page::default();
+        }
+        // A page that may look at nothing would never come to its end.
+        let scan_limit = query.scan_limit.max(1) as usize;
+        let range = query.filter.range();
+        let ids = self.rows.candidates(&range, query.after, query.newest_first, scan_limit + 1);
+        let mut page = Page::default();
+        let mut last = None;
+        for (looked_at, id) in ids.into_iter().enumerate() {
+            if page.tasks.len() == query.limit as usize || looked_at == scan_limit {
+                page.next = last;
+                break;
+            }
+            last = Some(id);
+            let task = self.rows.get(id).map(|row| &row.task);
+            let chosen = task.filter(|task| query.filter.matches(task, query.now));
+            page.tasks.extend(chosen.cloned());
+        }
+        page
+    }
+
+    /// What `totals` must agree with.
+    pub(super) fn recount(&self) -> Totals {
+        let mut totals = Totals { purged: self.counts.totals().purged, ..Totals::default() };
+        for row in self.rows.all() {
+            *match row.task.kind() {
+                StateKind::Queued => &mut totals.queued,
+                StateKind::Submitting => &mut totals.submitting,
+                StateKind::Polling => &mut totals.polling,
+                StateKind::Solved => &mut totals.solved,
+                StateKind::Dead => &mut totals.dead,
+                StateKind::Buried => &mut totals.buried,
+                StateKind::Cancelled => &mut totals.cancelled,
+            } += 1;
+        }
+        totals.accepted = totals.standing() + totals.purged;
+        totals
+    }
+
+    pub(super) fn freeze(&mut self, freeze: &Freeze) -> Frozen {
+        let page = self.page(&freeze.query);
+        let operation = self.operations.entry(freeze.operation.clone()).or_default();
+        let mut frozen = Frozen { added: 0, next: page.next };
+        for task in page.tasks {
+            frozen.added += u32::from(operation.freeze(task.id, task.version));
+        }
+        self.pulse += 1;
+        frozen
+    }
+
+    pub(super) fn pending(&self, operation: &OperationId, limit: u32) -> Vec<Item> {
+        let operation = self.operations.get(operation);
+        operation.map(|it| it.pending().take(limit as usize).collect()).unwrap_or_default()
+    }
+
+    pub(super) fn skip(&mut self, operation: &OperationId, tasks: &[TaskId]) {
+        for task in tasks {
+            self.settle(operation, *task, ItemState::Skipped);
+        }
+        self.pulse += 1;
+    }
+
+    pub(super) fn tally_items(&self, operation: &OperationId) -> [u64; 3] {
+        self.operations.get(operation).map(Operation::tally).unwrap_or_default()
+    }
+
+    pub(super) fn purge(&mut self, tasks: &[(TaskId, u64)], now: UnixMs) -> u64 {
+        tasks.iter().filter(|(id, version)| self.purge_one(*id, *version, now)).count() as u64
+    }
+
+    fn purge_one(&mut self, id: TaskId, version: u64, now: UnixMs) -> bool {
+        let may_go = self.rows.get(id).is_some_and(|row| {
+            row.task.version == version
+                && row.task.kind().is_terminal()
+                && !row.attempts.iter().any(|attempt| attempt.holds_permit(now))
+        });
+        let Some(row) = may_go.then(|| self.rows.remove(id)).flatten() else { return false };
+        let task = row.task;
+        self.counts.add(Deltas::of_purge(&task));
+        let key = task.idempotency_key.map(|key| (task.owner, key));
+        if let Some(key) = key.filter(|key| self.keys.get(key) == Some(&id)) {
+            self.keys.remove(&key);
+        }
+        for operation in self.operations.values_mut() {
+            operation.forget(id);
+        }
+        self.pulse += 1;
+        true
+    }
+
+    pub(super) fn events(&self, after: u64, limit: u32) -> Vec<Sequenced> {
+        let newer = (1_u64..).zip(&self.events).skip(usize::try_from(after).unwrap_or(usize::MAX));
+        newer.take(limit as usize).map(|(n, event)| (n, event.clone())).collect()
+    }
+}

@@ -1,0 +1,59 @@
+//! One task with everything that is its own: a purge drops it in one piece.
+
+use deadletter_core::{Answer, Attempt, AttemptToken, Fact, Learned, Payload, Task};
+use std::collections::BTreeMap;
+
+/// A stored task.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) task: Task,
+    pub(super) payload: Payload,
+    /// By number: a claim appends, nothing else does.
+    pub(super) attempts: Vec<Attempt>,
+    /// Each attempt's first answer.
+    pub(super) answers: BTreeMap<AttemptToken, Answer>,
+}
+
+impl Row {
+    pub(super) const fn new(task: Task, payload: Payload) -> Self {
+        Self { task, payload, attempts: Vec::new(), answers: BTreeMap::new() }
+    }
+
+    pub(super) fn attempt(&self, token: AttemptToken) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.token == token)
+    }
+
+    pub(super) fn attempt_mut(&mut self, token: AttemptToken) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.token == token)
+    }
+
+    /// The attempt that the task waits for.
+    pub(super) fn current(&self) -> Option<&Attempt> {
+        self.attempt(self.task.attempt?)
+    }
+
+    /// Open attempts with an upstream id that the task does not wait for: they may answer late.
+    pub(super) fn abandoned(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(|attempt| {
+            attempt.is_open()
+                && attempt.upstream_id.is_some()
+                && self.task.attempt != Some(attempt.token)
+        })
+    }
+
+    /// Takes a fact in, as the attempt that it names decides.
+    pub(super) fn learn(&mut self, fact: &Fact) {
+        let is_news = self.attempt_mut(fact.token).is_some_and(|attempt| attempt.learn(fact));
+        if let (true, Learned::Answered(answer)) = (is_news, &fact.learned) {
+            self.answers.entry(fact.token).or_insert_with(|| (**answer).clone());
+        }
+    }
+
+    /// The answer that won; of a task that is not solved, any that came.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self.task.answered_by {
+            Some(token) => self.answers.get(&token),
+            None => self.answers.values().next(),
+        }
+    }
+}

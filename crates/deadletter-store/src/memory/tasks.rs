@@ -1,0 +1,188 @@
+//! The memory store's side of [`crate::Tasks`].
+
+use super::{contents::Contents, index::Holder, row::Row};
+use crate::{Claim, Claimed, Committed, Error, Inserted, Result, TakeOver, Taken};
+use deadletter_core::{
+    AccountName, Attempt, AttemptToken, Change, NewTask, RowChange, StateKind, Task, TaskId,
+    UnixMs, WorkerId, counts::Deltas,
+};
+use std::collections::BTreeSet;
+
+impl Contents {
+    pub(super) fn insert(&mut self, tasks: Vec<NewTask>) -> Vec<Inserted> {
+        tasks.into_iter().map(|new| self.insert_one(new)).collect()
+    }
+
+    fn insert_one(&mut self, new: NewTask) -> Inserted {
+        let NewTask { task, payload } = new;
+        let key = task.idempotency_key.clone().map(|key| (task.owner.clone(), key));
+        if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            let holder = self.rows.get(*id).map(|row| &row.task);
+            if holder.is_some_and(|holder| has_fresh_key(holder, task.created_at)) {
+                return Inserted::Existing(*id);
+            }
+        }
+        if self.rows.get(task.id).is_some() {
+            return Inserted::IdTaken(task.id);
+        }
+        let id = task.id;
+        if let Some(key) = key {
+            self.keys.insert(key, id);
+        }
+        self.counts.add(Deltas::of_insert(&task));
+        self.rows.add(Row::new(task, payload));
+        self.pulse += 1;
+        Inserted::New(id)
+    }
+
+    pub(super) fn claim(&mut self, claim: &Claim) -> Result<Vec<Claimed>> {
+        self.must_be_alive(&claim.worker)?;
+        self.lapse(&claim.account, claim.now);
+        let lent = self.rows.index().permits(&claim.account).count();
+        let room = (claim.threads as usize).saturating_sub(lent);
+        let queue = (claim.account.clone(), claim.lane);
+        self.rows.wake(&queue, claim.now);
+        let chosen: Vec<Task> = self
+            .rows
+            .index()
+            .ready(&queue)
+            .filter_map(|id| Some(&self.rows.get(id)?.task))
+            .filter(|task| is_claimable(task, claim.now))
+            .take(room.min(claim.tokens.len()))
+            .cloned()
+            .collect();
+        let intents = chosen.iter().zip(&claim.tokens);
+        Ok(intents.filter_map(|(task, token)| self.begin(task, *token, claim)).collect())
+    }
+
+    /// Writes the lease and the intent of one task.
+    fn begin(&mut self, task: &Task, token: AttemptToken, claim: &Claim) -> Option<Claimed> {
+        let (row, attempt) = RowChange::claim(task, &claim.worker, token, claim.now)?;
+        self.write(&row);
+        self.rows.change(task.id, |stored| {
+            stored.attempts.push(attempt.clone());
+            Claimed { task: row.after, attempt, payload: stored.payload.clone() }
+        })
+    }
+
+    /// Closes attempts of an account that have lapsed, and frees their permits.
+    fn lapse(&mut self, account: &AccountName, now: UnixMs) {
+        for (id, token) in self.rows.index().lapsed(account, now) {
+            self.rows.change(id, |row| row.attempt_mut(token).is_some_and(|a| a.lapse(now)));
+            self.pulse += 1;
+        }
+    }
+
+    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Vec<Committed> {
+        changes.into_iter().map(|change| self.commit_one(&change)).collect()
+    }
+
+    fn commit_one(&mut self, change: &Change) -> Committed {
+        for fact in &change.facts {
+            self.rows.change(fact.task, |row| row.learn(fact));
+            self.pulse += 1;
+        }
+        match &change.row {
+            Some(row) if !self.write(row) => Committed::Stale,
+            _ => Committed::Applied,
+        }
+    }
+
+    pub(super) fn take_over(&mut self, take: &TakeOver) -> Result<Taken> {
+        self.must_be_alive(&take.worker)?;
+        for account in &take.accounts {
+            self.lapse(account, take.now);
+        }
+        let free: BTreeSet<Holder> =
+            self.rows.index().holders().filter(|h| self.is_gone(h.as_ref())).cloned().collect();
+        let adoptions = self.free_tasks(&free, take);
+        let adoptions = adoptions.into_iter().map(|id| self.adoption(id, take));
+        // All are known to fit before the first is written.
+        let adoptions = adoptions.collect::<Result<Vec<_>>>()?;
+        let abandoned = self.free_attempts(&free, take);
+        let mut taken = Taken::default();
+        for (row, token) in adoptions {
+            self.write(&row);
+            let attempt = self.adopt(row.after.id, token, &take.worker);
+            taken.tasks.extend(attempt.map(|attempt| (row.after, attempt)));
+        }
+        for (id, token) in abandoned {
+            taken.abandoned.extend(self.adopt(id, token, &take.worker));
+        }
+        Ok(taken)
+    }
+
+    /// Leased tasks that nobody alive holds: `polling` ones first, each kind by id.
+    fn free_tasks(&self, free: &BTreeSet<Holder>, take: &TakeOver) -> Vec<TaskId> {
+        let limit = take.limit as usize;
+        let mut all = Vec::new();
+        for state in [StateKind::Polling, StateKind::Submitting] {
+            let mut tasks = BTreeSet::new();
+            for (holder, account) in pairs(free, &take.accounts) {
+                tasks.extend(self.rows.index().leases(holder, account, state).take(limit));
+            }
+            all.extend(tasks);
+        }
+        all.truncate(limit);
+        all
+    }
+
+    /// Abandoned attempts that nobody alive polls, oldest intent first.
+    fn free_attempts(
+        &self,
+        free: &BTreeSet<Holder>,
+        take: &TakeOver,
+    ) -> Vec<(TaskId, AttemptToken)> {
+        let limit = take.limit as usize;
+        let mut attempts = BTreeSet::new();
+        for (holder, account) in pairs(free, &take.accounts) {
+            attempts.extend(self.rows.index().abandoned(holder, account).take(limit));
+        }
+        attempts.into_iter().map(|(_, key)| key).take(limit).collect()
+    }
+
+    /// The task's row under its new lease, and the token of its current attempt.
+    fn adoption(&self, id: TaskId, take: &TakeOver) -> Result<(RowChange, AttemptToken)> {
+        let row = self.rows.get(id).and_then(|row| {
+            Some((RowChange::adopt(&row.task, &take.worker, take.now), row.current()?.token))
+        });
+        row.ok_or_else(|| Error::Damaged {
+            what: format!("task {id} is under way without an attempt"),
+            source: None,
+        })
+    }
+
+    fn adopt(&mut self, id: TaskId, token: AttemptToken, worker: &WorkerId) -> Option<Attempt> {
+        self.pulse += 1;
+        self.rows.change(id, |row| {
+            let attempt = row.attempt_mut(token)?;
+            attempt.worker = Some(worker.clone());
+            Some(attempt.clone())
+        })?
+    }
+
+    pub(super) fn overdue(&self, now: UnixMs, limit: u32) -> Vec<Task> {
+        let ids = self.rows.index().overdue(now).take(limit as usize);
+        ids.filter_map(|id| self.rows.get(id)).map(|row| row.task.clone()).collect()
+    }
+
+    pub(super) fn get(&self, ids: &[TaskId]) -> Vec<Option<Task>> {
+        ids.iter().map(|id| self.rows.get(*id).map(|row| row.task.clone())).collect()
+    }
+}
+
+fn pairs<'a>(
+    holders: &'a BTreeSet<Holder>,
+    accounts: &'a [AccountName],
+) -> impl Iterator<Item = (&'a Holder, &'a AccountName)> {
+    holders.iter().flat_map(move |holder| accounts.iter().map(move |account| (holder, account)))
+}
+
+fn has_fresh_key(task: &Task, now: UnixMs) -> bool {
+    task.idempotency_expires_at.is_none_or(|at| at > now)
+}
+
+/// A task that became ready under a later `now` than this claim's is not due yet.
+fn is_claimable(task: &Task, now: UnixMs) -> bool {
+    task.due_at().is_some_and(|at| at <= now) && task.deadline_at.is_none_or(|at| at > now)
+}
