@@ -56,15 +56,7 @@ impl Cause {
     /// The cause that `text` names, folded into the allowed characters.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let mut out: String = text
-            .trim()
-            .chars()
-            .take(CAUSE_LIMIT)
-            .map(|c| match c.to_ascii_uppercase() {
-                c @ ('A'..='Z' | '0'..='9' | '_' | ':' | '.' | '-') => c,
-                _ => '_',
-            })
-            .collect();
+        let mut out: String = text.trim().chars().take(CAUSE_LIMIT).map(folded).collect();
         if out.is_empty() {
             out.push_str("UNKNOWN");
         }
@@ -75,6 +67,14 @@ impl Cause {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The character that stands for `c` in a cause.
+pub(crate) const fn folded(c: char) -> char {
+    match c.to_ascii_uppercase() {
+        c @ ('A'..='Z' | '0'..='9' | '_' | ':' | '.' | '-') => c,
+        _ => '_',
     }
 }
 

@@ -12,12 +12,13 @@ pub struct UnknownLabel {
     pub expected: String,
 }
 
-/// Declares a field-less enum with `ALL`, `label()`, `Display`, `FromStr` and serde by label.
+/// Declares a field-less enum with `ALL`, `label()`, `about()`, `Display`, `FromStr` and serde by
+/// label. What a value means is written once, as its documentation: `about()` repeats it.
 macro_rules! labels {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
 
         impl $name {
             /// Every value, in the order of the documentation.
@@ -27,6 +28,12 @@ macro_rules! labels {
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
+            }
+
+            /// What the value means, in a sentence or a paragraph for people.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($vdoc),+).trim_ascii(),)+ }
             }
         }
 

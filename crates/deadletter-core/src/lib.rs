@@ -19,6 +19,8 @@ pub mod label;
 pub mod payload;
 pub mod policy;
 pub mod pollplan;
+#[cfg(test)]
+mod samples;
 pub mod state;
 pub mod task;
 pub mod time;

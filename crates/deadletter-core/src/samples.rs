@@ -1,0 +1,94 @@
+//! Tasks for the tests of this crate.
+
+use crate::{
+    AccountName, Cause, Class, Counters, DeadReason, Dimensions, Round, State, Task, TaskId,
+    UnixMs, UpstreamId, Why,
+};
+use proptest::{option, prelude::*, sample::select};
+
+/// The instant at which the sample task was accepted.
+pub(crate) const THEN: UnixMs = UnixMs(1_800_000_000_000);
+
+/// A new task: queued, version 1, four submits of seven allowed.
+pub(crate) fn task() -> Task {
+    Task {
+        id: TaskId::at(THEN, 0),
+        state: State::Queued { due_at: THEN, why: Why::New },
+        version: 1,
+        account: AccountName::new("main").expect("a valid name"),
+        worker: None,
+        attempt: None,
+        priority: 1,
+        turn: 0,
+        hold: None,
+        deadline_at: None,
+        counters: Counters::default(),
+        round: Round { allowance: 4, ..Round::default() },
+        max_submits: 7,
+        proxies: 0,
+        cause: None,
+        class: None,
+        fingerprint: None,
+        owner: None,
+        idempotency_key: None,
+        idempotency_expires_at: None,
+        parent: None,
+        answered_by: None,
+        verdict_read_at: None,
+        created_at: THEN,
+        updated_at: THEN,
+        dimensions: Dimensions { method: "userrecaptcha".to_owned(), ..Dimensions::default() },
+    }
+}
+
+/// Any state.
+pub(crate) fn states() -> impl Strategy<Value = State> {
+    let upstream_id = UpstreamId::new("u-1").expect("a valid id");
+    prop_oneof![
+        select(Why::ALL).prop_map(|why| State::Queued { due_at: THEN, why }),
+        Just(State::Submitting),
+        Just(State::Polling { upstream_id }),
+        Just(State::Solved),
+        select(DeadReason::ALL).prop_map(|reason| State::Dead { reason }),
+        select(DeadReason::ALL).prop_map(|reason| State::Buried { reason }),
+        Just(State::Cancelled),
+    ]
+}
+
+/// A short text from few letters, so that texts often meet.
+pub(crate) fn words() -> impl Strategy<Value = String> {
+    "[ab,* \"\\\\é]{0,3}|nightly|6Le|:"
+}
+
+/// Rows that differ in everything that a filter looks at; not all could arise by themselves.
+pub(crate) fn tasks() -> impl Strategy<Value = Task> {
+    let texts = (words(), option::of(words()), option::of(words()), option::of(words()));
+    let more = (option::of(words()), prop::collection::vec(words(), 0..3), option::of(words()));
+    let causes = (option::of(words()), option::of(select(Class::ALL)), option::of(words()));
+    let numbers = (0_u64..4, 0_u32..5, 0_u32..5, 0_u8..4, any::<bool>());
+    let times = (0_i64..200_000_000, 0_i64..200_000_000);
+    (states(), texts, more, causes, numbers, times).prop_map(
+        |(state, texts, more, causes, numbers, times)| Task {
+            id: TaskId::at(THEN, numbers.0),
+            state,
+            dimensions: Dimensions {
+                method: texts.0,
+                sitekey: texts.1,
+                host: texts.2,
+                proxy: texts.3,
+                batch: more.0,
+                tags: more.1,
+            },
+            owner: more.2,
+            cause: causes.0.map(|text| Cause::new(&text)),
+            class: causes.1,
+            fingerprint: causes.2,
+            counters: Counters { attempts: numbers.1, submits: numbers.2, ..Counters::default() },
+            priority: numbers.3,
+            hold: numbers.4.then(|| "maintenance".to_owned()),
+            created_at: THEN.plus(-times.0),
+            updated_at: THEN.plus(-times.1),
+            ..task()
+        },
+    )
+}
