@@ -1,0 +1,68 @@
+//! What must hold in any store after anything: conservation, and that rows, attempts, answers and
+//! counts tell the same story.
+
+use crate::harness::{CANARY, Harness, MANY};
+use deadletter_core::{State, StateKind, Task, counts::Dim};
+use deadletter_store::Totals;
+use std::collections::BTreeMap;
+
+impl Harness {
+    /// Checks all of it.
+    pub(crate) async fn check(&self) {
+        let totals = self.store.totals().await.unwrap();
+        assert_eq!(totals, self.store.recount().await.unwrap(), "counts and rows differ");
+        assert!(totals.is_conserved(), "{totals:?}");
+        self.check_census(&totals).await;
+
+        let all = self.store.page(&self.everything()).await.unwrap();
+        assert_eq!(all.next, None);
+        assert_eq!(i64::try_from(all.tasks.len()), Ok(totals.standing()));
+        let mut permits = BTreeMap::new();
+        for task in &all.tasks {
+            *permits.entry(&task.account).or_insert(0) += self.check_task(task).await;
+        }
+        for (account, lent) in permits {
+            let counted = self.store.permits(account, self.now()).await.unwrap();
+            assert_eq!(counted, lent, "permits of {account}");
+        }
+    }
+
+    async fn check_census(&self, totals: &Totals) {
+        let rows = self.store.census(&[], Dim::All, MANY).await.unwrap();
+        assert!(rows.iter().all(|(_, n)| *n > 0), "{rows:?}");
+        assert_eq!(rows.iter().map(|(_, n)| n).sum::<i64>(), totals.standing());
+        // Every dead letter has a method and an account.
+        let at_rest = [StateKind::Dead, StateKind::Buried];
+        for dim in [Dim::All, Dim::Method, Dim::Account] {
+            let rows = self.store.census(&at_rest, dim, MANY).await.unwrap();
+            let sum = rows.iter().map(|(_, n)| n).sum::<i64>();
+            assert_eq!(sum, totals.dead + totals.buried, "by {dim}");
+        }
+    }
+
+    /// Checks one task, and answers how many permits its attempts hold.
+    async fn check_task(&self, task: &Task) -> u32 {
+        let history = self.store.history(task.id).await.unwrap();
+        let numbers: Vec<u32> = history.iter().map(|attempt| attempt.n).collect();
+        assert_eq!(numbers, (1..=task.counters.attempts).collect::<Vec<_>>(), "{task:?}");
+        assert!(task.counters.submits <= task.counters.attempts, "{task:?}");
+        assert!(task.counters.submits <= task.max_submits, "{task:?}");
+        assert!(history.iter().all(|a| a.task == task.id && a.account == task.account));
+
+        let current = history.iter().find(|attempt| Some(attempt.token) == task.attempt);
+        assert_eq!(current.is_some(), task.kind().is_leased(), "{task:?}");
+        assert!(task.worker.is_none() || task.kind().is_leased(), "{task:?}");
+        if let State::Polling { upstream_id } = &task.state {
+            assert_eq!(current.unwrap().upstream_id.as_ref(), Some(upstream_id));
+        }
+        assert_eq!(task.answered_by.is_some(), task.kind() == StateKind::Solved, "{task:?}");
+        if let Some(token) = task.answered_by {
+            assert_eq!(self.store.answer(task.id).await.unwrap().unwrap().token, token);
+        }
+
+        assert!(self.store.payload(task.id).await.unwrap().is_some());
+        let shown = serde_json::to_string(&(task, &history)).unwrap();
+        assert!(!shown.contains(CANARY), "a secret stands outside payload and answer: {shown}");
+        history.iter().filter(|attempt| attempt.holds_permit(self.now())).count() as u32
+    }
+}

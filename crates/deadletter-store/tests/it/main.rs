@@ -1,0 +1,18 @@
+//! The one suite: every case, run over every store and every wrapper, each a test of its own.
+//!
+//! `backends` lists the stores, `suite` the cases, `harness` has what cases are written with.
+
+// Helpers of tests are not seen as tests by the lints' own exceptions.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod backends;
+mod cases;
+mod check;
+#[allow(dead_code, reason = "words for cases that come next")]
+mod harness;
+#[macro_use]
+mod suite;
+
+conformance! {
+    memory
+}
