@@ -168,14 +168,20 @@ impl Simulator {
     }
 
     async fn turn(&self, open: bool) {
-        let mut is_open = self.shared.is_open.subscribe();
         self.shared.wants_open.send_replace(open);
         let is_refusing = self.stats().outage == Some(OutageMode::Refuse.label());
         if (open && is_refusing) || self.acceptor.is_finished() {
             return;
         }
+        self.until_port(open).await;
+    }
+
+    /// Waits until the port is open or closed, as an outage that refuses connections needs a
+    /// moment to begin and to end.
+    pub async fn until_port(&self, open: bool) {
+        let mut is_open = self.shared.is_open.subscribe();
         if is_open.wait_for(|state| *state == open).await.is_err() {
-            tracing::debug!("the simulator ended while its port was turned");
+            tracing::debug!("the simulator ended while its port was waited for");
         }
     }
 

@@ -8,5 +8,11 @@
     reason = "clippy lets these pass in test functions, but not in the functions that tests share"
 )]
 
+mod accounts;
+mod admin;
 mod client;
+mod faults;
 mod happy;
+mod outages;
+mod record;
+mod scenarios;
