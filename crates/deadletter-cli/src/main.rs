@@ -1,3 +1,16 @@
-//! The binary `deadletter`.
+//! The binary `deadletter`: starts the command line and hands its exit code to the shell.
 
-fn main() {}
+mod app;
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod fault;
+mod output;
+mod render;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    app::start(std::env::args_os()).into()
+}

@@ -1,0 +1,87 @@
+//! The command line: options that every command has, and the table of commands.
+
+use crate::{commands::Command, exit::Exit};
+use clap::{Args, Parser};
+use std::{fmt::Write as _, path::PathBuf};
+
+/// Keeps every submit-then-poll task until it is solved, or until you give up on it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deadletter",
+    version,
+    before_help = "Examples:\n  deadletter demo\n  deadletter run tasks.csv --out answers.jsonl",
+    after_help = after_help(),
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// For every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// Configuration file [default: ./deadletter.toml, then the XDG configuration path]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where tasks are kept: sqlite:PATH or memory:
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// JSON lines on standard output, on a terminal too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Nothing on standard error but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Log to standard error; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+fn after_help() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for exit in Exit::ALL {
+        // Writing to a String cannot fail.
+        writeln!(text, "  {:>3}  {}", exit.code(), exit.meaning()).unwrap_or_default();
+    }
+    text.push_str(
+        "\nThe key comes from CAPTCHAAI_API_KEY or a key file, never from an argument.\n\
+         For systems that you own or may test.",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_help_text_opens_with_two_examples_that_parse() {
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let name = command.get_name().to_owned();
+            let opening = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> =
+                opening.lines().map(str::trim).filter(|l| l.starts_with("deadletter ")).collect();
+            assert!(examples.len() >= 2, "{name} has {} examples", examples.len());
+            for example in examples {
+                let words = example.split_whitespace().map(|word| word.trim_matches('\''));
+                assert!(Cli::try_parse_from(words).is_ok(), "{name}: {example:?} does not parse");
+            }
+        }
+    }
+}

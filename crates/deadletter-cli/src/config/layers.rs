@@ -1,0 +1,208 @@
+//! Every value with its origin: flags over environment over file over defaults.
+
+use super::{
+    Environment, file,
+    table::{OTHER_VARIABLES, SETTINGS, nearest},
+};
+use crate::fault::Result;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// A variable.
+    Variable(String),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A value as it was written, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sourced {
+    /// As it was written.
+    pub(crate) raw: String,
+    /// Where.
+    pub(crate) origin: Origin,
+}
+
+/// What the command line sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// Setting, flag, value.
+    pub(crate) values: Vec<(&'static str, &'static str, String)>,
+}
+
+/// All values, and what is worth a remark.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layers {
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+    /// By setting.
+    pub(crate) values: BTreeMap<String, Sourced>,
+    /// Variables that look like ours and are not.
+    pub(crate) remarks: Vec<String>,
+    /// The time scale of tests.
+    pub(crate) time_scale: Option<String>,
+}
+
+impl Layers {
+    /// A setting's value.
+    pub(crate) fn get(&self, key: &str) -> Option<&Sourced> {
+        self.values.get(key)
+    }
+
+    /// The entries of an open table, by their own key.
+    pub(crate) fn entries<'a>(
+        &'a self,
+        table: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Sourced)> {
+        self.values.iter().filter_map(move |(key, value)| {
+            Some((key.strip_prefix(table)?.strip_prefix('.')?, value))
+        })
+    }
+}
+
+/// Reads all layers.
+pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
+    let mut layers =
+        Layers { file: file::find(environment, flags.config.as_deref())?, ..Layers::default() };
+    layers.defaults(environment);
+    if let Some(path) = &layers.file {
+        layers.values.extend(file::read(path)?);
+    }
+    layers.variables(environment);
+    for (key, flag, raw) in &flags.values {
+        let value = Sourced { raw: raw.clone(), origin: Origin::Flag(flag) };
+        layers.values.insert((*key).to_owned(), value);
+    }
+    layers.time_scale = environment.variable(super::table::TIME_SCALE_VARIABLE).map(str::to_owned);
+    Ok(layers)
+}
+
+impl Layers {
+    fn defaults(&mut self, environment: &Environment) {
+        let mut set = |key: &str, raw: String| {
+            self.values.insert(key.to_owned(), Sourced { raw, origin: Origin::Default });
+        };
+        for setting in SETTINGS {
+            if let Some(default) = setting.default {
+                set(setting.key, default.to_owned());
+            }
+        }
+        if let Some(dir) = environment.data_dir() {
+            set("store", format!("sqlite:{}", dir.join("deadletter.db").display()));
+        }
+    }
+
+    fn variables(&mut self, environment: &Environment) {
+        for setting in SETTINGS {
+            let Some(name) = setting.variable else { continue };
+            if let Some(raw) = environment.variable(name) {
+                let origin = Origin::Variable(name.to_owned());
+                self.values.insert(setting.key.to_owned(), Sourced { raw: raw.to_owned(), origin });
+            }
+        }
+        let key_variable = self.get("account.key_env").map(|value| value.raw.clone());
+        if let Some(name) = key_variable
+            && let Some(raw) = environment.variable(&name)
+        {
+            let value = Sourced { raw: raw.to_owned(), origin: Origin::Variable(name) };
+            self.values.insert("account.key".to_owned(), value);
+        }
+        let ours: Vec<_> = SETTINGS
+            .iter()
+            .filter_map(|setting| setting.variable)
+            .chain(OTHER_VARIABLES.iter().copied())
+            .collect();
+        for name in environment.names("DEADLETTER_").filter(|name| !ours.contains(name)) {
+            let meant = nearest(name, ours.iter().copied())
+                .map_or(String::new(), |near| format!("; did you mean {near}?"));
+            self.remarks.push(format!("the variable {name} sets nothing{meant}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_variables_over_the_file_over_defaults() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(
+            dir.path().join("deadletter.toml"),
+            "store = \"memory:\"\n[account]\nthreads = 2\nname = \"file\"\n",
+        )
+        .expect("written");
+        let environment = Environment::of(
+            &[("DEADLETTER_ACCOUNT", "variable"), ("DEADLETTER_THREADS", "4")],
+            dir.path(),
+        );
+        let flags = Flags {
+            config: None,
+            values: vec![("account.threads", "--concurrency", "6".to_owned())],
+        };
+        let layers = load(&environment, &flags).expect("valid");
+        let seen = |key| {
+            let value = layers.get(key).expect("set");
+            (value.raw.clone(), value.origin.to_string())
+        };
+        assert_eq!(seen("account.threads"), ("6".to_owned(), "--concurrency".to_owned()));
+        assert_eq!(seen("account.name"), ("variable".to_owned(), "DEADLETTER_ACCOUNT".to_owned()));
+        assert_eq!(seen("store").0, "memory:");
+        assert!(seen("store").1.ends_with("deadletter.toml:1"));
+        assert_eq!(seen("policy.on_doubt"), ("resubmit".to_owned(), "default".to_owned()));
+    }
+
+    #[test]
+    fn the_xdg_file_is_read_where_the_directory_has_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("deadletter")).expect("created");
+        std::fs::write(dir.path().join("deadletter/deadletter.toml"), "store = \"memory:\"")
+            .expect("written");
+        let xdg = dir.path().to_str().expect("UTF-8");
+        let environment = Environment::of(&[("XDG_CONFIG_HOME", xdg)], "/nowhere");
+        let layers = load(&environment, &Flags::default()).expect("valid");
+        assert_eq!(layers.get("store").map(|value| value.raw.as_str()), Some("memory:"));
+    }
+
+    #[test]
+    fn the_key_is_read_from_the_variable_that_the_configuration_names() {
+        let environment = Environment::of(
+            &[("DEADLETTER_KEY_ENV", "MY_KEY"), ("MY_KEY", "abc"), ("CAPTCHAAI_API_KEY", "no")],
+            "/nowhere",
+        );
+        let layers = load(&environment, &Flags::default()).expect("valid");
+        assert_eq!(layers.get("account.key").map(|value| value.raw.as_str()), Some("abc"));
+    }
+
+    #[test]
+    fn a_variable_that_sets_nothing_is_remarked_with_a_suggestion() {
+        let environment = Environment::of(&[("DEADLETTER_THREAD", "4")], "/nowhere");
+        let layers = load(&environment, &Flags::default()).expect("valid");
+        assert_eq!(layers.remarks.len(), 1);
+        assert!(layers.remarks[0].contains("DEADLETTER_THREADS"), "{:?}", layers.remarks);
+    }
+}

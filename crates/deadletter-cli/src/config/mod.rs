@@ -1,0 +1,14 @@
+//! Settings and where each of them comes from: flag, environment, file, default.
+
+mod environment;
+mod file;
+mod key;
+mod layers;
+mod settings;
+mod table;
+
+pub(crate) use environment::Environment;
+pub(crate) use file::{candidates, find};
+pub(crate) use key::masked;
+pub(crate) use layers::{Flags, Layers, Origin, Sourced, load};
+pub(crate) use settings::{Settings, shown};

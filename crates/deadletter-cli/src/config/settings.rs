@@ -1,0 +1,299 @@
+//! The settings in types: what the commands work with.
+
+use super::{
+    key,
+    layers::{Layers, Sourced},
+    table::{SETTINGS, nearest},
+};
+use crate::{
+    exit::Exit,
+    fault::{Fault, Result},
+};
+use deadletter::core::{AccountName, Class, OnDoubt, Policy};
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+/// The providers that this program knows.
+const PROVIDERS: &[&str] = &["captchaai"];
+/// More threads than this are a slip: plans end far below.
+const MOST_THREADS: u32 = 10_000;
+/// More submits of one task than this are a slip.
+const MOST_SUBMITS: u32 = 100;
+/// No attempt waits longer than a day.
+const LONGEST_TIMEOUT_MS: i64 = 86_400_000;
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The store's URL.
+    pub(crate) store: String,
+    /// The account's name.
+    pub(crate) account: AccountName,
+    /// Where jobs are submitted.
+    pub(crate) submit_endpoint: String,
+    /// Where answers are asked for.
+    pub(crate) result_endpoint: String,
+    /// The account's key.
+    pub(crate) key: Option<SecretString>,
+    /// Where the key is looked for.
+    pub(crate) key_env: String,
+    /// The account's threads; none: upstream is asked.
+    pub(crate) threads: Option<u32>,
+    /// The rules' numbers.
+    pub(crate) policy: Policy,
+    /// Time-out of an attempt, by method, in milliseconds.
+    pub(crate) timeouts_ms: BTreeMap<String, i64>,
+    /// Error codes beyond the provider's own table.
+    pub(crate) codes: BTreeMap<String, Class>,
+    /// Waits are divided by this; 1 but in tests.
+    pub(crate) time_scale: f64,
+}
+
+impl Settings {
+    /// Reads and checks every value.
+    pub(crate) fn read(layers: &Layers) -> Result<Self> {
+        let provider = required(layers, "account.provider")?;
+        if !PROVIDERS.contains(&provider.raw.as_str()) {
+            return Err(invalid("account.provider", provider, "there is no such provider")
+                .fix(format!("known: {}", PROVIDERS.join(", "))));
+        }
+        let settings = Self {
+            store: required(layers, "store")?.raw.clone(),
+            account: parsed(layers, "account.name")?,
+            submit_endpoint: endpoint(layers, "account.submit_endpoint")?,
+            result_endpoint: endpoint(layers, "account.result_endpoint")?,
+            key: key::find(layers)?,
+            key_env: required(layers, "account.key_env")?.raw.clone(),
+            threads: match layers.get("account.threads") {
+                Some(_) => Some(number(layers, "account.threads", MOST_THREADS)?),
+                None => None,
+            },
+            policy: policy(layers)?,
+            timeouts_ms: layers
+                .entries("timeouts")
+                .map(|(method, value)| Ok((method.to_owned(), timeout(method, value)?)))
+                .collect::<Result<_>>()?,
+            codes: layers
+                .entries("codes")
+                .map(|(code, value)| Ok((code.to_owned(), class(code, value)?)))
+                .collect::<Result<_>>()?,
+            time_scale: time_scale(layers)?,
+        };
+        Ok(settings)
+    }
+
+    /// The key, or the fault that tells how to set one.
+    pub(crate) fn key(&self) -> Result<&SecretString> {
+        self.key.as_ref().ok_or_else(|| {
+            Fault::new(Exit::Key, "there is no key for the account")
+                .why(format!("the variable {} is not set, and no key file is named", self.key_env))
+                .fix(format!("export {}=..., or set account.key_file", self.key_env))
+        })
+    }
+}
+
+/// Every setting as `config show` prints it: key, value, origin.
+pub(crate) fn shown(layers: &Layers) -> Result<Vec<(String, String, String)>> {
+    let mut rows = Vec::new();
+    for setting in SETTINGS {
+        let value = layers.get(setting.key);
+        let origin = value.map_or("not set".to_owned(), |value| value.origin.to_string());
+        let text = match value {
+            Some(_) if setting.secret => {
+                key::find(layers)?.map_or(String::new(), |k| key::shown(&k))
+            }
+            Some(value) => without_password(&value.raw),
+            None => String::new(),
+        };
+        rows.push((setting.key.to_owned(), text, origin));
+    }
+    for table in super::table::OPEN_TABLES {
+        for (key, value) in layers.entries(table) {
+            rows.push((format!("{table}.{key}"), value.raw.clone(), value.origin.to_string()));
+        }
+    }
+    Ok(rows)
+}
+
+/// A URL without the password that it may carry (`scheme://user:password@host`).
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((who, _)) => {
+            let user = who.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:****{}", rest.get(who.len()..).unwrap_or_default())
+        }
+        None => url.to_owned(),
+    }
+}
+
+fn required<'a>(layers: &'a Layers, key: &str) -> Result<&'a Sourced> {
+    layers.get(key).ok_or_else(|| {
+        Fault::usage(format!("{key} is not set"))
+            .fix(format!("set it in deadletter.toml ({key} = ...) or by its flag or variable"))
+    })
+}
+
+fn invalid(key: &str, value: &Sourced, why: impl Display) -> Fault {
+    let at = &value.origin;
+    Fault::usage(format!("{key} = {:?} ({at}) is not valid", value.raw)).why(why)
+}
+
+fn parsed<T: FromStr<Err: Display>>(layers: &Layers, key: &str) -> Result<T> {
+    let value = required(layers, key)?;
+    value.raw.parse().map_err(|error: T::Err| invalid(key, value, error))
+}
+
+fn number(layers: &Layers, key: &str, most: u32) -> Result<u32> {
+    let value = required(layers, key)?;
+    match value.raw.parse() {
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => Err(invalid(key, value, format!("it is a whole number from 1 to {most}"))),
+    }
+}
+
+fn endpoint(layers: &Layers, key: &str) -> Result<String> {
+    let value = required(layers, key)?;
+    let host = ["http://", "https://"].iter().find_map(|scheme| value.raw.strip_prefix(scheme));
+    match host {
+        Some(host)
+            if !host.is_empty()
+                && !host.starts_with('/')
+                && !host.contains(char::is_whitespace) =>
+        {
+            Ok(value.raw.clone())
+        }
+        _ => Err(invalid(key, value, "it is a URL that begins with https:// or http://")),
+    }
+}
+
+fn policy(layers: &Layers) -> Result<Policy> {
+    let policy = Policy {
+        first_submits: number(layers, "policy.first_submits", MOST_SUBMITS)?,
+        redrive_submits: number(layers, "policy.redrive_submits", MOST_SUBMITS)?,
+        max_submits: number(layers, "policy.max_submits", MOST_SUBMITS)?,
+        on_doubt: parsed::<OnDoubt>(layers, "policy.on_doubt")?,
+        ..Policy::default()
+    };
+    if policy.first_submits > policy.max_submits {
+        let value = required(layers, "policy.first_submits")?;
+        return Err(invalid("policy.first_submits", value, "it is above policy.max_submits")
+            .fix("lower it, or raise policy.max_submits"));
+    }
+    Ok(policy)
+}
+
+fn timeout(method: &str, value: &Sourced) -> Result<i64> {
+    let ms =
+        value.raw.parse::<SignedDuration>().ok().and_then(|d| i64::try_from(d.as_millis()).ok());
+    match ms {
+        Some(ms) if (1..=LONGEST_TIMEOUT_MS).contains(&ms) => Ok(ms),
+        _ => Err(invalid(
+            &format!("timeouts.{method}"),
+            value,
+            "it is a time like \"120s\" or \"3m\"",
+        )),
+    }
+}
+
+fn class(code: &str, value: &Sourced) -> Result<Class> {
+    value.raw.parse().map_err(|error| {
+        let fault = invalid(&format!("codes.{code}"), value, error);
+        match nearest(&value.raw, Class::ALL.iter().map(|class| class.label())) {
+            Some(near) => fault.fix(format!("did you mean {near}?")),
+            None => fault,
+        }
+    })
+}
+
+fn time_scale(layers: &Layers) -> Result<f64> {
+    let Some(raw) = &layers.time_scale else { return Ok(1.0) };
+    match raw.parse::<f64>() {
+        Ok(scale) if scale.is_finite() && scale >= 1.0 => Ok(scale),
+        _ => {
+            Err(Fault::usage(format!("{}={raw:?} is not valid", super::table::TIME_SCALE_VARIABLE))
+                .why("it is a number from 1 on"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags, load};
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings> {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("deadletter.toml"), text).expect("written");
+        let environment = Environment::of(variables, dir.path());
+        Settings::read(&load(&environment, &Flags::default())?)
+    }
+
+    #[test]
+    fn everything_that_can_be_set_arrives() {
+        let settings = read(
+            "store = \"memory:\"\n[account]\nname = \"a\"\nthreads = 8\n[policy]\nmax_submits = 9\n\
+             on_doubt = \"dead_letter\"\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
+            &[("CAPTCHAAI_API_KEY", "0123456789abcdef"), ("DEADLETTER_TIME_SCALE", "50")],
+        )
+        .expect("valid");
+        assert_eq!((settings.threads, settings.policy.max_submits), (Some(8), 9));
+        assert_eq!(settings.policy.on_doubt, OnDoubt::DeadLetter);
+        assert_eq!(settings.timeouts_ms.get("turnstile"), Some(&90_000));
+        assert_eq!(settings.codes.get("ERROR_X"), Some(&Class::Transient));
+        assert!(settings.key().is_ok());
+        assert!((settings.time_scale - 50.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_itself_and_its_origin() {
+        for (text, part) in [
+            ("[account]\nthreads = 0", "account.threads"),
+            ("[account]\nthreads = \"many\"", "account.threads"),
+            ("[account]\nsubmit_endpoint = \"ftp://x/in.php\"", "account.submit_endpoint"),
+            ("[account]\nprovider = \"other\"", "account.provider"),
+            ("[policy]\nfirst_submits = 8", "policy.first_submits"),
+            ("[policy]\non_doubt = \"perhaps\"", "policy.on_doubt"),
+            ("[timeouts]\nturnstile = \"120\"", "timeouts.turnstile"),
+            ("[codes]\nERROR_X = \"transiant\"", "codes.ERROR_X"),
+        ] {
+            let fault = read(&format!("store = \"memory:\"\n{text}"), &[]).expect_err(text);
+            assert!(fault.what.contains(part), "{}", fault.what);
+            assert!(fault.what.contains("deadletter.toml:3"), "{}", fault.what);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_in_a_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deadletter.toml");
+        std::fs::write(&path, "store = \"memory:\"\n[account]\nkey = \"0123456789abcdef\"\n")
+            .expect("written");
+        let read_with_mode = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            let environment = Environment::of(&[], dir.path());
+            Settings::read(&load(&environment, &Flags::default())?)
+        };
+        let fault = read_with_mode(0o644).expect_err("others can read it");
+        assert_eq!(fault.exit, Exit::Key);
+        assert!(read_with_mode(0o600).expect("private").key().is_ok());
+    }
+
+    #[test]
+    fn without_a_key_the_fault_says_how_to_set_one() {
+        let settings = read("store = \"memory:\"", &[]).expect("valid");
+        let fault = settings.key().expect_err("there is none");
+        assert_eq!(fault.exit, Exit::Key);
+        assert!(fault.fix.expect("advice").contains("CAPTCHAAI_API_KEY"));
+    }
+
+    #[test]
+    fn a_password_in_a_store_url_is_not_shown() {
+        assert_eq!(without_password("postgres://me:pw@host/db"), "postgres://me:****@host/db");
+        assert_eq!(without_password("sqlite:/a/b"), "sqlite:/a/b");
+    }
+}

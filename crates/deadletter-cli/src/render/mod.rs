@@ -1,0 +1,9 @@
+//! Text for people: pure functions from values to text.
+
+mod chart;
+mod table;
+mod text;
+
+pub(crate) use chart::{bars, columns};
+pub(crate) use table::Table;
+pub(crate) use text::{Glyphs, ago, count, cut, duration, instant, percent, plain};

@@ -1,0 +1,79 @@
+//! Tables on a terminal.
+
+use super::{Glyphs, plain};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle, presets::NOTHING};
+
+/// Longest text of one cell; the whole text is in `show` and in the JSON lines.
+const CELL_CHARS: usize = 120;
+
+/// A table being filled. Cells are cleaned: they may quote upstream or a file.
+#[derive(Debug)]
+pub(crate) struct Table {
+    header: Vec<&'static str>,
+    right: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table; a column whose name begins with `#` is a number, aligned to the right.
+    pub(crate) fn new(header: &[&'static str]) -> Self {
+        let right = (0..).zip(header).filter(|(_, name)| name.starts_with('#')).map(|(at, _)| at);
+        Self {
+            right: right.collect(),
+            header: header.iter().map(|name| name.trim_start_matches('#')).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// One more row.
+    pub(crate) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.rows.push(cells.into_iter().map(|cell| plain(&cell.into())).collect());
+    }
+
+    /// True where it has no row.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table as text, at most `width` columns wide, without a line end.
+    pub(crate) fn draw(&self, width: usize, glyphs: Glyphs) -> String {
+        let rule = match glyphs {
+            Glyphs::Unicode => LineStyle::none().fill('─'),
+            Glyphs::Ascii => LineStyle::none().fill('-'),
+        };
+        let style: TableStyle = NOTHING.header_separator(rule);
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(style)
+            .force_no_tty()
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(width).unwrap_or(u16::MAX))
+            .set_header(self.header.clone());
+        for row in &self.rows {
+            table.add_row(row.iter().map(|cell| super::cut(cell, CELL_CHARS)));
+        }
+        for at in &self.right {
+            if let Some(column) = table.column_mut(*at) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_to_the_right_and_no_line_is_too_wide() {
+        let mut table = Table::new(&["cause", "#count"]);
+        table.row(["TIMEOUT", "12"]);
+        table.row(["a long cause \u{1b}[31m that has to be broken into lines", "3"]);
+        let text = table.draw(40, Glyphs::Ascii);
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        let counts: Vec<_> = text.lines().filter(|line| line.contains("12")).collect();
+        assert!(counts[0].ends_with(" 12"), "{text}");
+    }
+}
