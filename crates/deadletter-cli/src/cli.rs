@@ -9,7 +9,7 @@ use std::{fmt::Write as _, path::PathBuf};
 #[command(
     name = "deadletter",
     version,
-    before_help = "Examples:\n  deadletter demo\n  deadletter run tasks.csv --out answers.jsonl",
+    before_help = "Examples:\n  deadletter simulate --scenario outage --speed 20x\n  deadletter config show",
     after_help = after_help(),
     disable_help_subcommand = true,
     arg_required_else_help = true,

@@ -1,4 +1,5 @@
 //! The binary `deadletter`: starts the command line and hands its exit code to the shell.
+#![allow(dead_code, unused_imports, reason = "the commands that need them land one by one")]
 
 mod app;
 mod cli;
@@ -8,6 +9,7 @@ mod exit;
 mod fault;
 mod output;
 mod render;
+mod signals;
 
 use std::process::ExitCode;
 

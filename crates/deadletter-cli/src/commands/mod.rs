@@ -1,6 +1,7 @@
 //! The table of commands; each has a file of its own.
 
 mod config;
+mod simulate;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;
@@ -10,6 +11,8 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Show, find and check the configuration
     Config(config::Args),
+    /// Play an upstream with scripted faults on a port of this machine
+    Simulate(simulate::Args),
 }
 
 impl Command {
@@ -17,6 +20,7 @@ impl Command {
     pub(crate) async fn run(self, app: &App) -> Result<Exit> {
         match self {
             Self::Config(args) => config::run(app, &args),
+            Self::Simulate(args) => simulate::run(app, args).await,
         }
     }
 }

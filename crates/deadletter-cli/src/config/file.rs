@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_line() {
-        let values = read_text("store = \"memory:\"\n\n[account]\nthreads = 8\n").expect("valid");
+        let mut values =
+            read_text("store = \"memory:\"\n\n[account]\nthreads = 8\n").expect("valid");
+        values.sort_by(|(a, _), (b, _)| b.cmp(a));
         let lines: Vec<_> = values
             .iter()
             .map(|(key, value)| (key.as_str(), value.raw.as_str(), value.origin.to_string()))

@@ -81,7 +81,8 @@ pub(crate) fn columns(
 
 /// Counts by name as bars under `title`, in the order given.
 pub(crate) fn bars(title: &str, rows: &[(String, i64)], width: usize, glyphs: Glyphs) -> String {
-    let names: Vec<_> = rows.iter().map(|(name, _)| cut(&plain(name), NAME_CHARS)).collect();
+    let name_chars = NAME_CHARS.min(width / 2);
+    let names: Vec<_> = rows.iter().map(|(name, _)| cut(&plain(name), name_chars)).collect();
     let counts: Vec<_> = rows.iter().map(|(_, n)| count(*n)).collect();
     let widest = |texts: &[String]| texts.iter().map(|t| t.chars().count()).max().unwrap_or(0);
     let (name_chars, count_chars) = (widest(&names), widest(&counts));

@@ -1,0 +1,84 @@
+//! `config`, and what every command does with the configuration.
+
+use crate::bench::{Bench, KEY, ran, set_mode};
+
+#[test]
+fn show_names_the_origin_of_each_value_and_hides_the_key() {
+    let bench = Bench::new();
+    bench.write("deadletter.toml", "[account]\nname = \"mine\"\n");
+    let mut command = bench.command(&["config", "show", "--store", "memory:"]);
+    command.env("CAPTCHAAI_API_KEY", KEY).env("DEADLETTER_THREADS", "3");
+    let ran = ran(command);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let seen = |key: &str| {
+        let row = rows.iter().find(|row| row["setting"] == key).expect("it is listed");
+        (row["value"].as_str().expect("text"), row["from"].as_str().expect("text"))
+    };
+    assert_eq!(seen("store"), ("memory:", "--store"));
+    assert_eq!(seen("account.threads"), ("3", "DEADLETTER_THREADS"));
+    assert_eq!(seen("account.key"), ("****0key", "CAPTCHAAI_API_KEY"));
+    assert_eq!(seen("policy.max_submits"), ("7", "default"));
+    assert!(seen("account.name").1.ends_with("deadletter.toml:2"));
+    assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY));
+}
+
+#[test]
+fn an_unknown_key_is_a_usage_fault_with_what_why_and_fix() {
+    let bench = Bench::new();
+    bench.write("deadletter.toml", "\n[account]\ntreads = 4\n");
+    let ran = bench.run(&["config", "validate"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("error: ") && ran.stderr.contains("deadletter.toml:3"));
+    assert!(ran.stderr.contains("  why: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("  fix: did you mean account.threads?"), "{}", ran.stderr);
+    assert!(ran.stdout.is_empty());
+}
+
+#[test]
+fn validate_ends_with_the_code_of_a_missing_key() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["config", "validate"]).code, 4);
+}
+
+#[test]
+fn a_key_in_a_file_is_taken_only_where_nobody_else_can_read_it() {
+    let bench = Bench::new();
+    let path = bench.write("deadletter.toml", &format!("[account]\nkey = \"{KEY}\"\n"));
+    set_mode(&path, 0o644);
+    let refused = bench.run(&["config", "validate"]);
+    assert_eq!(refused.code, 4);
+    assert!(refused.stderr.contains("chmod 600"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(KEY));
+    set_mode(&path, 0o600);
+    assert_eq!(bench.run(&["config", "validate"]).code, 0);
+}
+
+#[test]
+fn path_says_where_it_looked() {
+    let bench = Bench::new();
+    let ran = bench.run(&["config", "path"]);
+    assert_eq!(ran.code, 0);
+    let seen: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert!(seen["path"].is_null());
+    assert_eq!(seen["looked_for"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_without_a_word() {
+    let bench = Bench::new();
+    let mut command = bench.command(&["config", "show"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_fault() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["redrife"]).code, 2);
+    assert_eq!(bench.run(&["--help"]).code, 0);
+}

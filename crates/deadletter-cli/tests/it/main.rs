@@ -1,0 +1,5 @@
+//! The binary as a shell sees it: one module per group of commands.
+
+mod bench;
+mod config;
+mod simulate;
