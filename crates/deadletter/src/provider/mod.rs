@@ -6,8 +6,11 @@
 //! [`CouldNotAsk`] (the line, or an answer that nobody can read), and, elsewhere,
 //! [`CouldNotHandOver`] (we have the answer and the receiver did not take it).
 
+pub mod captchaai;
+pub mod clean;
 #[doc(hidden)]
 pub mod scripted;
+mod transport;
 
 use async_trait::async_trait;
 use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};

@@ -1,0 +1,171 @@
+//! Turns what was received into a verdict: HTTP status, the body's word, and the code's meaning.
+//!
+//! A readable body wins over the HTTP status, since upstream and what stands before it use both.
+//! What cannot be read is never taken for a verdict: on a submit its outcome is in doubt.
+
+use super::ZERO_BALANCE;
+use super::codes::{Codes, OnPoll};
+use super::read::{Dialect, Said, Shape, Word, read};
+use crate::provider::clean::Cleaner;
+use crate::provider::transport::{LineError, Received};
+use crate::provider::{CouldNotAsk, JobFailed, PollError, Polled, Reply, Sent, SubmitError};
+use deadletter_core::{Cause, Class, Failure, UpstreamId};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Of an unreadable body so many characters are shown: enough to tell an outage page from a
+/// login page.
+const GLIMPSE: usize = 80;
+
+/// Reads answers for one account.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) codes: Codes,
+    pub(super) cleaner: Cleaner,
+}
+
+/// An error that upstream has said, or one that its HTTP status says.
+enum No {
+    Code {
+        code: String,
+        text: String,
+    },
+    /// The words of [`Reader::unreadable`].
+    Nothing(&'static str),
+}
+
+impl Reader {
+    /// The verdict on a submit.
+    pub(super) fn submit(&self, received: &Received) -> Result<UpstreamId, SubmitError> {
+        let no = match self.word(received) {
+            Word::Yes(said) => match upstream_id(&said) {
+                Some(id) => return Ok(id),
+                None => No::Nothing("a yes without a usable id"),
+            },
+            Word::Error { code, text } => No::Code { code, text },
+            Word::NotReady => No::Nothing("\"not ready\", as the answer to a submit"),
+            Word::Empty => No::Nothing("an empty body"),
+            Word::Unreadable(why) => No::Nothing(why),
+        };
+        Err(match self.or_status(no, received.status) {
+            No::Code { code, text } => {
+                let class = self.codes.meaning(&code).on_submit;
+                JobFailed(self.failure(&code, class, &text, received)).into()
+            }
+            No::Nothing(why) => self.unreadable(why, received).into(),
+        })
+    }
+
+    /// The verdict on a poll.
+    pub(super) fn poll(&self, received: &Received) -> Result<Polled, PollError> {
+        let no = match self.word(received) {
+            Word::Yes(said) => return Ok(Polled::Answer(reply(said, &received.body))),
+            Word::NotReady => return Ok(Polled::NotReady),
+            Word::Empty if received.status == 200 => return Ok(Polled::NotReady),
+            Word::Error { code, text } => No::Code { code, text },
+            Word::Empty => No::Nothing("an empty body"),
+            Word::Unreadable(why) => No::Nothing(why),
+        };
+        Err(match self.or_status(no, received.status) {
+            No::Code { code, text } => match self.codes.meaning(&code).on_poll {
+                OnPoll::NotReady => return Ok(Polled::NotReady),
+                OnPoll::Is(class) => JobFailed(self.failure(&code, class, &text, received)).into(),
+            },
+            No::Nothing(why) => self.unreadable(why, received).into(),
+        })
+    }
+
+    /// Why an answer to a question about the account holds no state.
+    pub(super) fn no_account(&self, received: &Received) -> PollError {
+        let no = match self.word(received) {
+            Word::Error { code, text } => No::Code { code, text },
+            _ => No::Nothing("no account state"),
+        };
+        match self.or_status(no, received.status) {
+            No::Code { code, text } => {
+                // Asked of an account, a code means what it means on a submit.
+                let class = self.codes.meaning(&code).on_submit;
+                JobFailed(self.failure(&code, class, &text, received)).into()
+            }
+            No::Nothing(why) => self.unreadable(why, received).into(),
+        }
+    }
+
+    /// A line that failed, in the words that are stored.
+    pub(super) fn line(&self, error: &LineError) -> CouldNotAsk {
+        let failure = Failure::new(error.cause, Class::Transient)
+            .with_detail(self.cleaner.clean(&error.what));
+        CouldNotAsk { sent: error.sent, failure }
+    }
+
+    /// True for the code whose class the account's threads decide; not where the user has.
+    pub(super) fn is_zero_balance(&self, refused: &JobFailed) -> bool {
+        refused.0.cause.as_str() == ZERO_BALANCE && self.codes.meaning(ZERO_BALANCE).is_ours
+    }
+
+    fn word(&self, received: &Received) -> Word {
+        // A redirect is never followed, and its body is a page for people.
+        if (300..400).contains(&received.status) {
+            return Word::Unreadable("a redirect");
+        }
+        read(&received.body, &self.codes)
+    }
+
+    /// Two statuses are verdicts in themselves where the body is none.
+    fn or_status(&self, no: No, status: u16) -> No {
+        match (no, status) {
+            (No::Nothing(_), 413 | 429) => {
+                No::Code { code: format!("HTTP_{status}"), text: String::new() }
+            }
+            (no, _) => no,
+        }
+    }
+
+    fn failure(&self, code: &str, class: Class, text: &str, received: &Received) -> Failure {
+        let own = self.codes.meaning(code).retry_after_ms;
+        let code = if self.cleaner.finds_key_in(code) { "UNKNOWN" } else { code };
+        Failure::new(code, class)
+            .with_detail(self.cleaner.clean(text))
+            .with_retry_after_ms(received.retry_after_ms.or(own))
+    }
+
+    fn unreadable(&self, why: &str, received: &Received) -> CouldNotAsk {
+        let kind = received.content_type.as_deref().unwrap_or("no content type");
+        let (status, size) = (received.status, received.body.len());
+        let text = String::from_utf8_lossy(&received.body);
+        // Cleaned before it is cut, so that no cut leaves half a key.
+        let glimpse: String = self.cleaner.clean(&text).chars().take(GLIMPSE).collect();
+        let detail = format!("{why}: HTTP {status}, {kind}, {size} bytes: {glimpse}");
+        let own = self.codes.meaning(Cause::UNREADABLE).retry_after_ms;
+        let failure = Failure::new(Cause::UNREADABLE, Class::Transient)
+            .with_detail(self.cleaner.clean(&detail))
+            .with_retry_after_ms(received.retry_after_ms.or(own));
+        CouldNotAsk { sent: Sent::Maybe, failure }
+    }
+}
+
+/// The id in a yes: digits, or a word of letters, digits, `-` and `_` (some relatives use UUIDs).
+fn upstream_id(said: &Said) -> Option<UpstreamId> {
+    let text = said.text.expose_secret().trim();
+    let is_id = match said.shape {
+        Shape::Number => text.bytes().all(|b| b.is_ascii_digit()),
+        Shape::Text => {
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !text.starts_with("ERROR")
+        }
+        Shape::Structure => false,
+    };
+    is_id.then(|| UpstreamId::new(text).ok()).flatten()
+}
+
+fn reply(said: Said, body: &[u8]) -> Reply {
+    Reply {
+        dialect: match said.dialect {
+            Dialect::Json => "res.php/json",
+            Dialect::Text => "res.php/text",
+        },
+        // It was read as UTF-8 already: nothing is lost.
+        raw: SecretString::from(String::from_utf8_lossy(body).into_owned()),
+        text: said.text,
+        user_agent: said.user_agent,
+    }
+}
