@@ -154,6 +154,14 @@ fn fitted(curve: &Curve, limits: Limits, first_ms: i64, polls: f64) -> PollPlan 
     let fits = |plan: &PollPlan| curve.cost(&plan.checks, plan.max_gap_ms).polls <= polls;
     let (mut dense, mut sparse) = (0.0, curve.effort());
     let mut best = placed(curve, limits, first_ms, sparse);
+    let densest = placed(curve, limits, first_ms, dense);
+    // Often there is nothing to search: the least gap is never too dense, or the longest always.
+    if fits(&densest) {
+        return densest;
+    }
+    if !fits(&best) {
+        return best;
+    }
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(dense, sparse);
         let plan = placed(curve, limits, first_ms, middle);
