@@ -1,5 +1,7 @@
 //! The one place that reads the machine's clocks; tests pass a clock of their own.
 
+#![allow(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+
 use deadletter_core::UnixMs;
 use std::{
     sync::atomic::{AtomicI64, Ordering},
