@@ -4,8 +4,8 @@
 use crate::backends::Backend;
 use deadletter_core::{
     AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Counters, Failure,
-    Happened, Lane, NewTask, OperationId, Payload, Policy, Round, State, Task, TaskId, Terms,
-    UnixMs, UpstreamId, Why, WorkerId, decide,
+    Happened, Lane, NewTask, OperationId, Payload, Policy, Round, RowChange, State, Task, TaskId,
+    Terms, UnixMs, UpstreamId, Why, WorkerId, decide,
 };
 use deadletter_store::{
     Claim, Claimed, Clock, Committed, Error, Inserted, ManualClock, Query, Store, TakeOver, Taken,
@@ -205,6 +205,26 @@ impl Harness {
         let change = self.decide(&self.task(id).await, attempt, &what);
         assert!(!change.is_empty(), "the core writes nothing for {what:?}");
         assert_eq!(self.commit(change).await, Committed::Applied);
+    }
+
+    /// Changes a row as an operation would, and sees that it was written as asked.
+    pub(crate) async fn edit(&self, id: TaskId, edit: impl FnOnce(&mut Task)) {
+        let task = self.task(id).await;
+        let mut after = task.clone();
+        edit(&mut after);
+        let row = RowChange::to(&task, after, self.now());
+        let wanted = row.after.clone();
+        let change = Change { facts: Vec::new(), row: Some(Box::new(row)) };
+        assert_eq!(self.commit(change).await, Committed::Applied);
+        assert_eq!(self.task(id).await, wanted);
+    }
+
+    /// An operation brings a dead letter back: to that attempt, or into the queue.
+    pub(crate) async fn redrive(&self, id: TaskId, resume: Option<&Attempt>) {
+        let resume = resume.cloned().map(Box::new);
+        let due_at = self.now();
+        let redriven = Happened::Redriven { resume, due_at, keep_deadline: false, force: true };
+        self.happens(id, None, redriven).await;
     }
 
     /// A task whose first submit is under way, before all others in the queue.

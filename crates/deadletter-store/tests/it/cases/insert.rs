@@ -1,14 +1,18 @@
 //! Acceptance: what an insert stores, and what it refuses.
 
-use crate::harness::Harness;
+use crate::harness::{Harness, payload};
+use deadletter_core::{NewTask, TaskId};
 use deadletter_store::Inserted;
 
 pub(crate) async fn a_new_task_is_stored_as_it_was_given(h: &mut Harness) {
     let new = h.new_task_with(|task| {
         task.owner = Some("ci".to_owned());
         task.priority = 3;
+        task.turn = -7;
+        task.deadline_at = Some(h.now().plus(9));
+        task.parent = Some(TaskId::try_from(77_u64).unwrap());
         task.dimensions.batch = Some("nightly".to_owned());
-        task.dimensions.tags = vec!["a".to_owned(), "b".to_owned()];
+        task.dimensions.tags = vec!["a".to_owned(), "b c,d".to_owned()];
     });
     let (task, payload) = (new.task.clone(), new.payload.clone());
     assert_eq!(h.store.insert(vec![new]).await.unwrap(), [Inserted::New(task.id)]);
@@ -17,4 +21,75 @@ pub(crate) async fn a_new_task_is_stored_as_it_was_given(h: &mut Harness) {
     assert!(h.store.history(task.id).await.unwrap().is_empty());
     assert!(h.store.answer(task.id).await.unwrap().is_none());
     assert_eq!(h.store.totals().await.unwrap().queued, 1);
+}
+
+pub(crate) async fn an_id_that_stands_is_not_given_twice(h: &mut Harness) {
+    let old = h.insert(|task| task.priority = 3).await;
+    let new = h.new_task_with(|task| task.id = old.id);
+    assert_eq!(h.store.insert(vec![new]).await.unwrap(), [Inserted::IdTaken(old.id)]);
+    assert_eq!(h.task(old.id).await, old);
+}
+
+pub(crate) async fn of_two_equal_ids_in_a_batch_the_first_wins(h: &mut Harness) {
+    let first = h.new_task();
+    let second = h.new_task_with(|task| (task.id, task.priority) = (first.task.id, 3));
+    let id = first.task.id;
+    let inserted = h.store.insert(vec![first, second]).await.unwrap();
+    assert_eq!(inserted, [Inserted::New(id), Inserted::IdTaken(id)]);
+    assert_eq!(h.task(id).await.priority, 1);
+}
+
+pub(crate) async fn one_refused_task_does_not_keep_the_others_of_its_batch_out(h: &mut Harness) {
+    let old = h.insert(|_| ()).await;
+    let (before, after) = (h.new_task(), h.new_task());
+    let taken = h.new_task_with(|task| task.id = old.id);
+    let (a, b) = (before.task.id, after.task.id);
+    let inserted = h.store.insert(vec![before, taken, after]).await.unwrap();
+    assert_eq!(inserted, [Inserted::New(a), Inserted::IdTaken(old.id), Inserted::New(b)]);
+    assert_eq!(h.store.totals().await.unwrap().accepted, 3);
+}
+
+pub(crate) async fn an_empty_batch_is_no_error(h: &mut Harness) {
+    assert!(h.store.insert(Vec::new()).await.unwrap().is_empty());
+    assert!(h.store.commit(Vec::new()).await.unwrap().is_empty());
+    assert!(h.store.get(&[]).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_thousand_tasks_go_in_at_once(h: &mut Harness) {
+    let ids = h.insert_many(1_000, |_, _| ()).await;
+    assert_eq!(h.store.totals().await.unwrap().queued, 1_000);
+    let rows = h.store.get(&ids).await.unwrap();
+    assert!(rows.iter().zip(&ids).all(|(row, id)| row.as_ref().unwrap().id == *id));
+}
+
+pub(crate) async fn rows_come_back_in_the_order_asked_for(h: &mut Harness) {
+    let ids = h.insert_many(3, |_, _| ()).await;
+    let unknown = TaskId::try_from(1_u64).unwrap();
+    let asked = [ids[2], unknown, ids[0], ids[2]];
+    let rows = h.store.get(&asked).await.unwrap();
+    let got: Vec<_> = rows.into_iter().map(|row| row.map(|task| task.id)).collect();
+    assert_eq!(got, [Some(ids[2]), None, Some(ids[0]), Some(ids[2])]);
+    assert!(h.store.payload(unknown).await.unwrap().is_none());
+    assert!(h.store.history(unknown).await.unwrap().is_empty());
+    assert!(h.store.answer(unknown).await.unwrap().is_none());
+}
+
+pub(crate) async fn any_text_and_two_hundred_kilobytes_come_back_unchanged(h: &mut Harness) {
+    let odd = "Ünïcödé 验证码 🧩 \u{0} \u{1b}[31m \"quoted\" back\\slash \r\n%_'; drop table tasks";
+    let large = "A".repeat(200_000);
+    let NewTask { mut task, .. } = h.new_task();
+    task.dimensions.sitekey = Some(odd.to_owned());
+    task.dimensions.tags = vec![odd.to_owned(), String::new()];
+    task.owner = Some("владелец".to_owned());
+    let payload = payload(&[("body", &large), ("odd", odd), (odd, "")]);
+    let new = NewTask { task: task.clone(), payload: payload.clone() };
+    h.store.insert(vec![new]).await.unwrap();
+    assert_eq!(h.task(task.id).await, task);
+    assert_eq!(h.store.payload(task.id).await.unwrap(), Some(payload));
+}
+
+pub(crate) async fn the_largest_id_that_there_is_can_be_stored(h: &mut Harness) {
+    let largest = TaskId::try_from((1_u64 << 53) - 1).unwrap();
+    let task = h.insert(|task| task.id = largest).await;
+    assert_eq!(task.id, largest);
 }

@@ -1,0 +1,206 @@
+//! Facts of attempts: taken from the attempt's own token, whatever has become of its task.
+
+use crate::harness::{CANARY, Harness, answered, upstream_id};
+use deadletter_core::{
+    AttemptToken, Change, Class, Fact, Failure, Happened, Learned, StateKind, Terms, Verdict,
+};
+use deadletter_store::Committed;
+use secrecy::ExposeSecret;
+
+fn line() -> Failure {
+    Failure::new("NETWORK", Class::Transient).with_detail("reset by peer")
+}
+
+pub(crate) async fn a_late_acceptance_is_kept_after_the_task_moved_on(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::InDoubt(line())).await;
+    let stands = h.task(task.id).await;
+    h.clock.advance(50);
+    h.happens(task.id, Some(&attempt), Happened::Accepted(upstream_id("u-1"))).await;
+    let learned = h.attempt(task.id, 1).await;
+    assert_eq!(learned.upstream_id, Some(upstream_id("u-1")));
+    assert_eq!(learned.accepted_at, Some(h.now()));
+    assert_eq!(h.task(task.id).await, stands);
+}
+
+pub(crate) async fn the_first_upstream_id_of_an_attempt_stays(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    let fact = Fact {
+        task: task.id,
+        token: attempt.token,
+        at: h.now().plus(9),
+        learned: Learned::Accepted(upstream_id("another")),
+    };
+    assert_eq!(h.commit(Change::of_facts(vec![fact])).await, Committed::Applied);
+    assert_eq!(h.attempt(task.id, 1).await, attempt);
+}
+
+pub(crate) async fn an_abandonment_is_written_with_its_failure(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::InDoubt(line())).await;
+    let learned = h.attempt(task.id, 1).await;
+    assert_eq!(learned.verdict, Some(Verdict::InDoubt));
+    assert_eq!(learned.abandoned_at, Some(h.now()));
+    assert_eq!(learned.permit_until, Some(h.now().plus(Terms::default().hold_ms)));
+    assert_eq!(learned.cause.unwrap().as_str(), "NETWORK");
+    assert_eq!(learned.class, Some(Class::Transient));
+    assert_eq!(learned.detail.as_deref(), Some("reset by peer"));
+}
+
+pub(crate) async fn a_late_answer_solves_a_task_that_waits_for_its_retry(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::NotReady { elapsed_ms: 120_000 }).await;
+    assert_eq!(h.task(task.id).await.kind(), StateKind::Queued);
+    h.happens(task.id, Some(&attempt), answered(&attempt, "late")).await;
+    let row = h.task(task.id).await;
+    assert_eq!((row.kind(), row.answered_by), (StateKind::Solved, Some(attempt.token)));
+    h.clock.advance(3_600_000);
+    assert!(h.claim(&worker, 9).await.is_empty());
+    assert_eq!(h.store.next_due(&row.account).await.unwrap(), None);
+}
+
+pub(crate) async fn a_late_answer_solves_a_dead_letter(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.timed_out(&worker).await;
+    assert_eq!(task.kind(), StateKind::Dead);
+    h.happens(task.id, Some(&attempt), answered(&attempt, "late")).await;
+    assert_eq!(h.task(task.id).await.kind(), StateKind::Solved);
+    assert_eq!(h.store.answer(task.id).await.unwrap().unwrap().expose(), "late");
+}
+
+pub(crate) async fn of_two_answers_one_wins_and_both_are_kept(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, first) = h.polling(&worker, |_| ()).await;
+    h.happens(task.id, Some(&first), Happened::NotReady { elapsed_ms: 120_000 }).await;
+    h.clock.advance(60_000);
+    let lane = deadletter_core::Lane::Retry;
+    let claim = deadletter_store::Claim { lane, ..h.claim_of(&worker, 1) };
+    let second = h.store.claim(claim).await.unwrap().remove(0).attempt;
+    h.happens(task.id, Some(&second), Happened::Accepted(upstream_id("u-2"))).await;
+
+    // Both are decided on the same row; the later commit finds it changed.
+    let row = h.task(task.id).await;
+    let one = h.decide(&row, Some(&first), &answered(&first, "one"));
+    let two = h.decide(&row, Some(&second), &answered(&second, "two"));
+    let answers = h.store.commit(vec![one, two]).await.unwrap();
+    assert_eq!(answers, [Committed::Applied, Committed::Stale]);
+    assert_eq!(h.task(task.id).await.answered_by, Some(first.token));
+    assert_eq!(h.store.answer(task.id).await.unwrap().unwrap().expose(), "one");
+    for n in [1, 2] {
+        assert_eq!(h.attempt(task.id, n).await.verdict, Some(Verdict::Solved));
+    }
+    assert_eq!(h.store.totals().await.unwrap().solved, 1);
+    assert_eq!(h.store.events(0, 9).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn the_first_answer_of_an_attempt_stays(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), answered(&attempt, "one")).await;
+    let closed = h.attempt(task.id, 1).await;
+    h.clock.advance(5);
+    h.happens(task.id, Some(&attempt), answered(&attempt, "two")).await;
+    assert_eq!(h.store.answer(task.id).await.unwrap().unwrap().expose(), "one");
+    assert_eq!(h.attempt(task.id, 1).await, closed);
+}
+
+pub(crate) async fn a_closed_attempt_learns_nothing_but_an_answer(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::Refused(line())).await;
+    let closed = h.attempt(task.id, 1).await;
+    let failed = Learned::Closed { verdict: Verdict::Failed, failure: None };
+    let abandoned = Learned::Abandoned {
+        permit_until: h.now().plus(1),
+        verdict: Verdict::InDoubt,
+        failure: line(),
+    };
+    for learned in [Learned::Accepted(upstream_id("u-1")), failed, abandoned] {
+        let fact = Fact { task: task.id, token: attempt.token, at: h.now(), learned };
+        assert_eq!(h.commit(Change::of_facts(vec![fact])).await, Committed::Applied);
+        assert_eq!(h.attempt(task.id, 1).await, closed);
+    }
+    h.happens(task.id, Some(&attempt), answered(&attempt, "late")).await;
+    assert_eq!(h.attempt(task.id, 1).await.verdict, Some(Verdict::Solved));
+}
+
+pub(crate) async fn an_answer_of_a_cancelled_task_is_kept_unused(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::Cancelled).await;
+    let cancelled = h.task(task.id).await;
+    assert!(h.store.answer(task.id).await.unwrap().is_none());
+    h.happens(task.id, Some(&attempt), answered(&attempt, "unused")).await;
+    assert_eq!(h.task(task.id).await, cancelled);
+    assert_eq!(h.store.answer(task.id).await.unwrap().unwrap().expose(), "unused");
+}
+
+pub(crate) async fn a_fact_under_a_foreign_token_is_no_news(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (one, attempt_of_one) = h.submitting(&worker, |_| ()).await;
+    let (two, attempt_of_two) = h.submitting(&worker, |_| ()).await;
+    let unknown = AttemptToken::from_random(u64::MAX);
+    let ghost = h.new_task().task.id;
+    let learned = || Learned::Accepted(upstream_id("u-1"));
+    let fact = |task, token| Fact { task, token, at: h.now(), learned: learned() };
+    let facts =
+        vec![fact(one.id, attempt_of_two.token), fact(one.id, unknown), fact(ghost, unknown)];
+    assert_eq!(h.commit(Change::of_facts(facts)).await, Committed::Applied);
+    assert_eq!(h.attempt(one.id, 1).await, attempt_of_one);
+    assert_eq!(h.attempt(two.id, 1).await, attempt_of_two);
+}
+
+pub(crate) async fn every_part_of_an_answer_comes_back(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    let Happened::Answered(mut answer) = answered(&attempt, "tökén") else { unreachable!() };
+    answer.user_agent = Some("Mozilla/5.0".to_owned());
+    answer.expires_at = Some(h.now().plus(120_000));
+    answer.read_at = h.now().plus(3);
+    h.happens(task.id, Some(&attempt), Happened::Answered(answer.clone())).await;
+    let kept = h.store.answer(task.id).await.unwrap().unwrap();
+    assert_eq!((kept.task, kept.token, kept.dialect), (task.id, attempt.token, answer.dialect));
+    assert_eq!(kept.raw.expose_secret(), answer.raw.expose_secret());
+    assert!(kept.raw.expose_secret().contains(CANARY));
+    assert_eq!(kept.text.expose_secret(), "tökén");
+    assert_eq!(kept.user_agent, answer.user_agent);
+    assert_eq!((kept.solved_at, kept.read_at), (answer.solved_at, answer.read_at));
+    assert_eq!(kept.expires_at, answer.expires_at);
+}
+
+pub(crate) async fn a_resumed_attempt_is_open_again(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.timed_out(&worker).await;
+    h.clock.advance(10);
+    h.redrive(task.id, Some(&attempt)).await;
+    let row = h.task(task.id).await;
+    assert_eq!((row.kind(), row.attempt), (StateKind::Polling, Some(attempt.token)));
+    let resumed = h.attempt(task.id, 1).await;
+    assert_eq!(resumed.resumed_at, Some(h.now()));
+    assert_eq!((resumed.abandoned_at, resumed.closed_at, resumed.verdict), (None, None, None));
+    assert_eq!((resumed.permit, resumed.permit_until), (true, None));
+}
+
+pub(crate) async fn bearers_of_an_upstream_id_are_counted_within_the_account(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let other = crate::harness::account("other");
+    for account in [crate::harness::account("main"), other.clone(), other.clone()] {
+        let (task, attempt) = h.submitting(&worker, |task| task.account = account).await;
+        h.happens(task.id, Some(&attempt), Happened::Accepted(upstream_id("same"))).await;
+    }
+    let bearers = async |account: &str, id: &str| {
+        h.store.bearers(&crate::harness::account(account), &upstream_id(id)).await.unwrap()
+    };
+    assert_eq!(bearers("main", "same").await, 1);
+    assert_eq!(bearers("other", "same").await, 2);
+    assert_eq!(bearers("other", "SAME").await, 0);
+    let solved = h.solved(&worker, |task| task.account = other).await;
+    let id = format!("u-{}", solved.id);
+    assert_eq!(bearers("other", &id).await, 1, "a closed attempt bears its id");
+    h.store.purge(&[(solved.id, solved.version)]).await.unwrap();
+    assert_eq!(bearers("other", &id).await, 0);
+}
