@@ -1,7 +1,40 @@
 //! Durable submit-then-poll tasks: retries by the meaning of the error, a circuit breaker, a
 //! dead-letter queue with its whole history, and the way back.
+//!
+//! Begin with [`Deadletter::builder`]. What the parts of a running engine are, and how one task
+//! goes through them, is in the repository's ARCHITECTURE.md.
 
+mod account;
+mod audit;
+mod builder;
+mod committer;
+mod crash;
+mod desk;
+mod dispatcher;
+mod document;
+mod engine;
+mod error;
+mod gate;
+mod guarded;
+mod job;
+mod notice;
+mod operation;
+mod operator;
+mod poller;
 pub mod provider;
+mod shared;
+mod sweeper;
+mod watcher;
 
+pub use account::AccountConfig;
+pub use audit::chained;
+pub use builder::Builder;
+pub use crash::{CRASH_POINTS, CrashPoint};
 pub use deadletter_core as core;
 pub use deadletter_store as store;
+pub use desk::{Desk, RedrivePlan, TaskFile};
+pub use engine::{AccountStatus, Deadletter, Handle, Outcome, Status, Submitted};
+pub use error::{Error, Result};
+pub use job::Job;
+pub use notice::Notice;
+pub use operation::{Operation, OperationState, RedriveOptions};

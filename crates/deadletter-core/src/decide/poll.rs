@@ -2,20 +2,38 @@
 
 use super::{AccountSignal, Decision, Rules, fail, polled_id};
 use crate::{
-    Answer, Cause, Change, Class, DeadReason, Failure, Learned, RowChange, StateKind, Step, Task,
-    Verdict,
+    Answer, Cause, Change, Class, DeadReason, Fact, Failure, Learned, RowChange, StateKind, Step,
+    Task, Verdict,
 };
 
 impl Rules<'_> {
     pub(super) fn answered(&self, answer: &Answer) -> Decision {
-        let facts = self.fact(Learned::Answered(Box::new(answer.clone())));
+        let mut facts = self.fact(Learned::Answered(Box::new(answer.clone())));
         let step = if self.is_current(StateKind::Polling) { Step::Solve } else { Step::LateAnswer };
+        if self.task.attempt.is_some_and(|current| current != answer.token) {
+            facts.extend(self.outrun());
+        }
         // Where the table has no such step (solved, cancelled) the answer is kept, unused.
         let won = |after: &mut Task| {
             after.answered_by = Some(answer.token);
             after.round.refusals = 0;
         };
         Decision { account: AccountSignal::Healthy, ..self.step(facts, &step, won) }
+    }
+
+    /// An earlier attempt answered while the current one was under way: its thread is still held.
+    fn outrun(&self) -> Vec<Fact> {
+        let Some(token) = self.task.attempt else { return Vec::new() };
+        let verdict = match self.task.kind() {
+            StateKind::Submitting => Verdict::InDoubt,
+            StateKind::Polling => Verdict::TimedOut,
+            _ => return Vec::new(),
+        };
+        let failure = Failure::new("OUTRUN", Class::Transient)
+            .with_detail("an earlier attempt answered first");
+        let permit_until = self.context.now.plus(self.context.terms.hold_ms);
+        let learned = Learned::Abandoned { permit_until, verdict, failure };
+        vec![Fact { task: self.task.id, token, at: self.context.now, learned }]
     }
 
     pub(super) fn not_ready(&self, elapsed_ms: i64) -> Decision {

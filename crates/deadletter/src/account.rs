@@ -1,0 +1,294 @@
+//! An account at work: its provider, its limits, and what the engine has learned of it.
+
+use crate::{gate::Gate, provider::Provider};
+use deadletter_core::{
+    AccountName, Failure, Policy, Terms, UnixMs,
+    breaker::BreakerRules,
+    budget::{Budget, BudgetRules},
+    histogram::Histogram,
+    pollplan::{PollPlan, Table},
+    window::{Window, WindowRules},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// Threads of an account whose number is neither configured nor told by upstream: small enough
+/// for every plan that is sold.
+const DEFAULT_THREADS: u32 = 5;
+/// While the breaker is open, live upstream ids are asked at this rate: one probe per account.
+const OPEN_POLL_GAP_MS: i64 = 5_000;
+/// A stopped account is probed this often: the shortest ban that is documented.
+pub(crate) const STOP_PROBE_MS: i64 = 5 * 60_000;
+
+/// An account as the caller describes it.
+pub struct AccountConfig {
+    /// Its name.
+    pub name: AccountName,
+    /// The line to its upstream.
+    pub provider: Arc<dyn Provider>,
+    /// Its threads; none to ask upstream.
+    pub threads: Option<u32>,
+    /// The rules' numbers.
+    pub policy: Policy,
+    /// The breaker's numbers.
+    pub breaker: BreakerRules,
+    /// The retry budget's numbers.
+    pub budget: BudgetRules,
+    /// Overrides of a method's terms.
+    pub terms: HashMap<String, Terms>,
+}
+
+impl AccountConfig {
+    /// An account with the default rules.
+    #[must_use]
+    pub fn new(name: AccountName, provider: Arc<dyn Provider>) -> Self {
+        Self {
+            name,
+            provider,
+            threads: None,
+            policy: Policy::default(),
+            breaker: BreakerRules::default(),
+            budget: BudgetRules::default(),
+            terms: HashMap::new(),
+        }
+    }
+
+    /// The same account with that many threads.
+    #[must_use]
+    pub const fn threads(mut self, threads: Option<u32>) -> Self {
+        self.threads = threads;
+        self
+    }
+}
+
+/// Why an account is stopped, as its document says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Stop {
+    /// The failure that stopped it, while it is stopped.
+    pub failure: Option<Failure>,
+    /// When the present, or else the last, stop began.
+    pub from: Option<UnixMs>,
+    /// When the last stop ended.
+    pub to: Option<UnixMs>,
+    /// When it is probed next.
+    pub probe_at: Option<UnixMs>,
+}
+
+/// An account at work.
+pub(crate) struct Account {
+    pub(crate) name: AccountName,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) policy: Policy,
+    pub(crate) gate: Gate,
+    pub(crate) configured_threads: Option<u32>,
+    budget_rules: BudgetRules,
+    terms: HashMap<String, Terms>,
+    /// Wakes the account's dispatcher: a task may be due, or a permit free.
+    pub(crate) wake: Notify,
+    /// Guards everything that is learned; held for arithmetic only, never across an await.
+    learned: Mutex<Learned>,
+}
+
+struct Learned {
+    window: Window,
+    budget: Budget,
+    stop: Stop,
+    solve_times: HashMap<String, SolveTimes>,
+    /// Before this instant nothing that is queued becomes due, as far as this process knows.
+    due_at: UnixMs,
+    open_poll_at: UnixMs,
+    suspects: bool,
+}
+
+#[derive(Default)]
+struct SolveTimes {
+    /// What all workers know, as last read.
+    shared: Histogram,
+    /// What this worker has seen since.
+    fresh: Histogram,
+    plan: Option<PollPlan>,
+}
+
+impl Account {
+    pub(crate) fn new(config: AccountConfig, now: UnixMs) -> Self {
+        let threads = config.threads.unwrap_or(DEFAULT_THREADS);
+        Self {
+            gate: Gate::new(&config.name, config.breaker, now),
+            name: config.name,
+            provider: config.provider,
+            policy: config.policy,
+            configured_threads: config.threads,
+            budget_rules: config.budget,
+            terms: config.terms,
+            wake: Notify::new(),
+            learned: Mutex::new(Learned {
+                window: Window::new(threads),
+                budget: Budget::full(&config.budget, now),
+                stop: Stop::default(),
+                solve_times: HashMap::new(),
+                due_at: now,
+                open_poll_at: now,
+                suspects: true,
+            }),
+        }
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn terms(&self, method: &str) -> Terms {
+        self.terms.get(method).copied().unwrap_or_else(|| self.provider.terms(method))
+    }
+
+    /// Open attempts may reach this number now.
+    pub(crate) fn limit(&self) -> u32 {
+        self.learned().window.limit()
+    }
+
+    pub(crate) fn threads(&self) -> u32 {
+        self.learned().window.threads()
+    }
+
+    pub(crate) fn set_threads(&self, threads: u32) {
+        if self.configured_threads.is_none() {
+            self.learned().window.set_threads(threads);
+        }
+    }
+
+    pub(crate) fn submit_accepted(&self) {
+        self.learned().window.accepted(1);
+    }
+
+    pub(crate) fn submit_refused_for_capacity(&self, now: UnixMs) {
+        self.learned().window.refused(&WindowRules::default(), now);
+    }
+
+    pub(crate) fn retries_allowed(&self, now: UnixMs) -> u32 {
+        self.learned().budget.available(&self.budget_rules, now)
+    }
+
+    pub(crate) fn retry_wait_ms(&self, now: UnixMs) -> Option<i64> {
+        self.learned().budget.wait_ms(&self.budget_rules, now)
+    }
+
+    pub(crate) fn spend_retries(&self, n: u32, now: UnixMs) {
+        self.learned().budget.take(&self.budget_rules, n, now);
+    }
+
+    pub(crate) fn earn_retries(&self, firsts: u32, now: UnixMs) {
+        self.learned().budget.earn(&self.budget_rules, firsts, now);
+    }
+
+    /// A task becomes due then: the dispatcher looks no later.
+    pub(crate) fn hint_due(&self, at: UnixMs) {
+        let mut learned = self.learned();
+        if at < learned.due_at {
+            learned.due_at = at;
+            drop(learned);
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn due_at(&self) -> UnixMs {
+        self.learned().due_at
+    }
+
+    /// Nothing is due before `at`; a hint that came in since `seen` was read stays.
+    pub(crate) fn nothing_due_before(&self, at: UnixMs, seen: UnixMs) {
+        let mut learned = self.learned();
+        if learned.due_at == seen {
+            learned.due_at = at;
+        }
+    }
+
+    pub(crate) fn may_have_suspects(&self) -> bool {
+        self.learned().suspects
+    }
+
+    pub(crate) fn set_suspects(&self, may_have: bool) {
+        self.learned().suspects = may_have;
+    }
+
+    /// While the breaker is open: true once per probe gap.
+    pub(crate) fn take_open_poll(&self, now: UnixMs) -> bool {
+        let mut learned = self.learned();
+        if now < learned.open_poll_at {
+            return false;
+        }
+        learned.open_poll_at = now.plus(OPEN_POLL_GAP_MS);
+        true
+    }
+
+    pub(crate) fn stop(&self) -> Stop {
+        self.learned().stop.clone()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.learned().stop.failure.is_some()
+    }
+
+    pub(crate) fn set_stop(&self, stop: Stop) {
+        self.learned().stop = stop;
+    }
+
+    /// Time that passed between two instants, without the time that the account was stopped.
+    pub(crate) fn elapsed_ms(&self, from: UnixMs, now: UnixMs) -> i64 {
+        let stop = self.stop();
+        let stopped_ms = match (stop.from, stop.failure.is_some()) {
+            (Some(began), is_on) => {
+                let ended = if is_on { now } else { stop.to.unwrap_or(began) };
+                ended.min(now).since(began.max(from)).max(0)
+            }
+            (None, _) => 0,
+        };
+        now.since(from) - stopped_ms
+    }
+
+    /// Elapsed time of the poll after the one at `elapsed_ms`.
+    pub(crate) fn next_poll_ms(&self, method: &str, elapsed_ms: i64) -> i64 {
+        let terms = self.terms(method);
+        let mut learned = self.learned();
+        let times = learned.solve_times.entry(method.to_owned()).or_default();
+        let plan = times.plan.get_or_insert_with(|| plan_for(&times.shared, terms));
+        plan.next_after(elapsed_ms)
+    }
+
+    /// An answer came between two polls.
+    pub(crate) fn solved_between(&self, method: &str, from_ms: i64, to_ms: i64) {
+        let mut learned = self.learned();
+        learned.solve_times.entry(method.to_owned()).or_default().fresh.record(from_ms, to_ms);
+    }
+
+    /// What this worker has seen since the last call, per method.
+    pub(crate) fn take_fresh_times(&self) -> Vec<(String, Histogram)> {
+        let mut learned = self.learned();
+        let fresh = learned.solve_times.iter_mut().filter(|(_, times)| times.fresh.count() > 0);
+        fresh.map(|(method, times)| (method.clone(), std::mem::take(&mut times.fresh))).collect()
+    }
+
+    /// What all workers have seen of a method.
+    pub(crate) fn set_shared_times(&self, method: &str, shared: Histogram) {
+        let terms = self.terms(method);
+        let mut learned = self.learned();
+        let times = learned.solve_times.entry(method.to_owned()).or_default();
+        times.plan = Some(plan_for(&shared, terms));
+        times.shared = shared;
+    }
+}
+
+fn plan_for(times: &Histogram, terms: Terms) -> PollPlan {
+    let gap_ms = terms.poll_gap_ms;
+    let table = Table {
+        first_poll_ms: terms.first_poll_ms,
+        gap_ms,
+        min_gap_ms: gap_ms,
+        ..Table::default()
+    };
+    PollPlan::learned(times, &table)
+}

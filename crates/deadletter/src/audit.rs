@@ -1,0 +1,54 @@
+//! The audit log: one entry per operation, each chained to its writer's entry before.
+
+use crate::{Error, Result, operation::Operation, shared::Shared};
+use deadletter_store::{AuditEntry, Store};
+use sha2::{Digest, Sha256};
+
+/// Writes down where an operation stands.
+pub(crate) async fn write(shared: &Shared, operation: &Operation) -> Result<()> {
+    let store = shared.store.as_ref();
+    let [pending, done, skipped] = store.tally_items(&operation.id).await?;
+    let body = serde_json::json!({
+        "operation": operation.id,
+        "kind": "redrive",
+        "by": operation.options.by,
+        "filter": operation.filter,
+        "state": operation.state.label(),
+        "frozen": operation.frozen,
+        "done": done,
+        "skipped": skipped,
+        "pending": pending,
+    });
+    append(store, shared.worker().as_str(), shared.now(), body.to_string()).await
+}
+
+/// Appends an entry behind the writer's last one.
+pub(crate) async fn append(
+    store: &dyn Store,
+    writer: &str,
+    at: deadletter_core::UnixMs,
+    body: String,
+) -> Result<()> {
+    let last = store.audit_log(Some(writer), 1).await?.pop();
+    let (seq, before) = last.map_or((1, String::new()), |last| (last.seq + 1, last.hash));
+    let mut entry = AuditEntry { writer: writer.to_owned(), seq, at, body, hash: String::new() };
+    entry.hash = chained(&before, &entry);
+    if store.audit(&entry).await? {
+        Ok(())
+    } else {
+        Err(Error::Contended(format!("audit/{writer}")))
+    }
+}
+
+/// SHA-256 over the hash before and everything in the entry, in hex.
+#[must_use]
+pub fn chained(before: &str, entry: &AuditEntry) -> String {
+    let mut hash = Sha256::new();
+    for part in
+        [before, &entry.writer, &entry.seq.to_string(), &entry.at.0.to_string(), &entry.body]
+    {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

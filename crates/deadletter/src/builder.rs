@@ -1,0 +1,114 @@
+//! Builds an engine: which store, which accounts, what it is told from outside.
+
+use crate::{
+    Deadletter, Error, Result,
+    account::{Account, AccountConfig},
+    committer::Committer,
+    crash::CrashPoint,
+    dispatcher, operator, poller,
+    shared::{Parts, Shared},
+    sweeper, watcher,
+};
+use deadletter_store::Store;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::task::JoinHandle;
+
+/// What an engine is made of; see [`Deadletter::builder`].
+#[derive(Default)]
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    accounts: Vec<AccountConfig>,
+    seed: Option<u64>,
+    crash: CrashPoint,
+}
+
+impl Builder {
+    /// The store that keeps everything.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// One more account; the first one takes the jobs that name none.
+    #[must_use]
+    pub fn account(mut self, account: AccountConfig) -> Self {
+        self.accounts.push(account);
+        self
+    }
+
+    /// Makes the engine's dice repeatable.
+    #[must_use]
+    pub const fn seed(mut self, seed: Option<u64>) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Where a test makes this process die; release builds ignore it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn crash_point(mut self, crash: CrashPoint) -> Self {
+        self.crash = crash;
+        self
+    }
+
+    /// Registers a worker, takes over what dead ones left, and begins to work.
+    ///
+    /// Upstream ids that are taken over are asked before anything new is submitted.
+    pub async fn start(self) -> Result<Deadletter> {
+        let store = self.store.ok_or(Error::NoStore)?;
+        let first_account = self.accounts.first().ok_or(Error::NoAccount)?.name.clone();
+        let now = store.clock().now();
+        let accounts: BTreeMap<_, _> = self
+            .accounts
+            .into_iter()
+            .map(|config| (config.name.clone(), Arc::new(Account::new(config, now))))
+            .collect();
+        let worker = sweeper::new_worker(rand::random());
+        store.register(&worker, &label()).await?;
+        let seen = store.last_event().await?;
+        let (committer, committing) = Committer::start(Arc::clone(&store));
+        let parts = Parts {
+            store,
+            accounts,
+            first_account,
+            committer,
+            worker,
+            seed: self.seed,
+            crash: self.crash,
+        };
+        let shared = Arc::new(Shared::new(parts));
+        prepare(&shared).await?;
+        let workers = spawn(&shared, seen);
+        Ok(Deadletter::new(shared, workers, committing))
+    }
+}
+
+/// What must be known before the first claim.
+async fn prepare(shared: &Arc<Shared>) -> Result<()> {
+    for account in shared.accounts.values() {
+        account.gate.sync(shared.store.as_ref(), shared.now()).await?;
+        sweeper::read_stop(shared, account).await?;
+        sweeper::read_times(shared, account).await?;
+    }
+    sweeper::take_over(shared).await
+}
+
+/// Starts the loops; each ends when `Shared::stopped` does.
+fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
+    let mut loops = vec![
+        tokio::spawn(poller::run(Arc::clone(shared))),
+        tokio::spawn(sweeper::run(Arc::clone(shared))),
+        tokio::spawn(operator::run(Arc::clone(shared))),
+        tokio::spawn(watcher::run(Arc::clone(shared), seen)),
+    ];
+    for account in shared.accounts.values() {
+        loops.push(tokio::spawn(dispatcher::run(Arc::clone(shared), Arc::clone(account))));
+    }
+    loops
+}
+
+/// This process, for people who list workers.
+pub(crate) fn label() -> String {
+    format!("process {}", std::process::id())
+}

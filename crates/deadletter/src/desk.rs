@@ -1,0 +1,227 @@
+//! The dead-letter desk: look, plan, redrive, and act on single tasks.
+
+use crate::{
+    Error, Result,
+    account::Account,
+    gate::Pass,
+    operation::{self, Operation, RedriveOptions},
+    shared::Shared,
+};
+use deadletter_core::{
+    Answer, Attempt, Filter, Happened, OperationId, Payload, Policy, StateKind, Task, TaskId,
+    Terms, UnixMs,
+    decide::{Eligibility, eligibility, resumable},
+};
+use deadletter_store::{Page, Query, Store};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Tasks of one page.
+const PAGE: u32 = 500;
+/// Rows looked at for one page.
+const SCAN: u32 = 10_000;
+/// Tasks that a plan shows as examples.
+const SAMPLES: usize = 5;
+
+/// The desk of a running engine.
+#[derive(Clone)]
+pub struct Desk {
+    shared: Arc<Shared>,
+}
+
+/// Everything that is kept of one task.
+#[derive(Clone, Debug)]
+pub struct TaskFile {
+    /// Its row.
+    pub task: Task,
+    /// What it asks for.
+    pub payload: Payload,
+    /// Its attempts, by number.
+    pub attempts: Vec<Attempt>,
+    /// Its answer, or a late one that is kept unused.
+    pub answer: Option<Answer>,
+}
+
+/// What a redrive would do.
+#[derive(Clone, Debug, Default)]
+pub struct RedrivePlan {
+    /// Tasks that match.
+    pub count: u64,
+    /// Tasks that would be redriven: resumed or submitted.
+    pub eligible: u64,
+    /// Matching tasks by cause.
+    pub by_cause: BTreeMap<String, u64>,
+    /// Matching tasks by what a redrive would do with them.
+    pub by_eligibility: BTreeMap<Eligibility, u64>,
+    /// Roughly how long it takes, in milliseconds: the rate, and the account's threads.
+    pub needs_ms: i64,
+    /// Some of them.
+    pub samples: Vec<Task>,
+}
+
+impl Desk {
+    pub(crate) fn of_engine(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared) }
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.shared.store.as_ref()
+    }
+
+    /// A page of tasks, newest first.
+    pub async fn page(&self, filter: &Filter, after: Option<TaskId>, limit: u32) -> Result<Page> {
+        let query = Query {
+            filter: filter.clone(),
+            now: self.shared.now(),
+            newest_first: true,
+            after,
+            limit,
+            scan_limit: SCAN,
+        };
+        Ok(self.store().page(&query).await?)
+    }
+
+    /// Everything that is kept of a task.
+    pub async fn open(&self, id: TaskId) -> Result<TaskFile> {
+        let store = self.store();
+        let missing = || Error::NoSuchTask(id);
+        let task = store.get(&[id]).await?.pop().flatten().ok_or_else(missing)?;
+        let payload = store.payload(id).await?.ok_or_else(missing)?;
+        let attempts = store.history(id).await?;
+        let answer = store.answer(id).await?;
+        Ok(TaskFile { task, payload, attempts, answer })
+    }
+
+    /// What a redrive of the dead letters that match would do; nothing is changed.
+    pub async fn plan_redrive(
+        &self,
+        filter: &Filter,
+        options: &RedriveOptions,
+    ) -> Result<RedrivePlan> {
+        let mut plan = RedrivePlan::default();
+        let filter = dead_only(filter)?;
+        let limit = options.limit.unwrap_or(u64::MAX);
+        let mut after = None;
+        loop {
+            let query = Query {
+                filter: filter.clone(),
+                now: self.shared.now(),
+                newest_first: false,
+                after,
+                limit: PAGE,
+                scan_limit: SCAN,
+            };
+            let page = self.store().page(&query).await?;
+            for task in page.tasks {
+                if plan.count >= limit {
+                    break;
+                }
+                self.add_to_plan(&mut plan, task, options).await?;
+            }
+            after = page.next;
+            if after.is_none() || plan.count >= limit {
+                break;
+            }
+        }
+        plan.needs_ms = self.needs_ms(plan.eligible, options);
+        Ok(plan)
+    }
+
+    async fn add_to_plan(
+        &self,
+        plan: &mut RedrivePlan,
+        task: Task,
+        options: &RedriveOptions,
+    ) -> Result<()> {
+        let account = self.shared.account(&task.account)?;
+        let terms = account.terms(&task.dimensions.method);
+        let attempts = self.store().history(task.id).await?;
+        let verdict = eligibility(&task, &attempts, &account.policy, &terms, self.shared.now());
+        plan.count += 1;
+        plan.eligible += u64::from(match verdict {
+            Eligibility::Resume | Eligibility::Submit => true,
+            Eligibility::Hopeless => options.force,
+            Eligibility::Spent | Eligibility::NotDead => false,
+        });
+        *plan.by_eligibility.entry(verdict).or_default() += 1;
+        let cause = task.cause.as_ref().map_or("unknown", |cause| cause.as_str());
+        *plan.by_cause.entry(cause.to_owned()).or_default() += 1;
+        if plan.samples.len() < SAMPLES {
+            plan.samples.push(task);
+        }
+        Ok(())
+    }
+
+    /// The slower of the rate and the threads, at the methods' usual half of a time-out.
+    fn needs_ms(&self, eligible: u64, options: &RedriveOptions) -> i64 {
+        let Some(account) = self.shared.accounts.get(&self.shared.first_account) else { return 0 };
+        let solve_ms = account.terms("").timeout_ms as f64 / 3.0;
+        let n = eligible as f64;
+        let by_rate = n / options.rate.max(0.001) * 1_000.0;
+        let by_threads = (n / f64::from(account.threads().max(1))).ceil() * solve_ms;
+        by_rate.max(by_threads) as i64
+    }
+
+    /// Begins a redrive of the dead letters that match now. The engine runs it, and resumes it
+    /// after a restart.
+    pub async fn redrive(&self, filter: &Filter, options: RedriveOptions) -> Result<OperationId> {
+        let now = self.shared.now();
+        let id = OperationId::new(format!("redrive-{}", TaskId::at(now, self.shared.random_u64())))
+            .expect("digits and letters, short");
+        let operation = Operation::new(id.clone(), &dead_only(filter)?, options, now);
+        operation::begin(self.store(), &operation).await?;
+        self.shared.operations_written.notify_one();
+        Ok(id)
+    }
+
+    /// An operation, with its items: pending, done, skipped.
+    pub async fn operation(&self, id: &OperationId) -> Result<Option<(Operation, [u64; 3])>> {
+        match operation::read(self.store(), id).await? {
+            None => Ok(None),
+            Some(operation) => Ok(Some((operation, self.store().tally_items(id).await?))),
+        }
+    }
+
+    /// Gives up a dead letter for good; false where it is not one.
+    pub async fn bury(&self, id: TaskId) -> Result<bool> {
+        self.act(id, &Happened::Buried).await
+    }
+
+    /// Takes a buried task back, with room for `more_submits`.
+    pub async fn exhume(&self, id: TaskId, more_submits: u32) -> Result<bool> {
+        self.act(id, &Happened::Exhumed { more_submits }).await
+    }
+
+    /// Stops a task; a late answer is kept, unused.
+    pub async fn cancel(&self, id: TaskId) -> Result<bool> {
+        self.act(id, &Happened::Cancelled).await
+    }
+
+    async fn act(&self, id: TaskId, happened: &Happened) -> Result<bool> {
+        let task = self.store().get(&[id]).await?.pop().flatten().ok_or(Error::NoSuchTask(id))?;
+        let account: &Arc<Account> = self.shared.account(&task.account)?;
+        let attempts = self.store().history(id).await?;
+        let attempt = attempts.iter().find(|attempt| Some(attempt.token) == task.attempt);
+        let pass = Pass::Bystander;
+        Ok(self.shared.report(account, task, attempt, happened, &pass).await?.moved)
+    }
+}
+
+/// Only dead letters are redriven, whatever the filter says.
+fn dead_only(filter: &Filter) -> Result<Filter> {
+    Ok(filter.and(&Filter::states(&[StateKind::Dead]))?)
+}
+
+/// The attempt to resume instead of submitting: it may still answer, and its id is its own.
+pub(crate) async fn resume_of(
+    store: &dyn Store,
+    task: &Task,
+    policy: &Policy,
+    terms: &Terms,
+    now: UnixMs,
+) -> Result<Option<Attempt>> {
+    let attempts = store.history(task.id).await?;
+    let Some(attempt) = resumable(&attempts, policy, terms, now) else { return Ok(None) };
+    let Some(upstream_id) = &attempt.upstream_id else { return Ok(None) };
+    let is_unique = store.bearers(&attempt.account, upstream_id).await? == 1;
+    Ok(is_unique.then(|| attempt.clone()))
+}

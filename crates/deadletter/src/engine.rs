@@ -1,0 +1,344 @@
+//! The engine as its user holds it: submit, wait, watch, stop.
+
+use crate::{
+    Builder, Desk, Error, Job, Notice, Result, account::Account, provider::Explanation,
+    shared::Shared, sweeper,
+};
+use deadletter_core::{
+    AccountName, Answer, Counters, Failure, NewTask, Round, State, StateKind, Task, TaskId, UnixMs,
+    Why, breaker::Phase,
+};
+use deadletter_store::Inserted;
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use tokio::{sync::broadcast, task::JoinHandle};
+
+/// Tasks of one insert: a batch of the store's is one transaction.
+const INSERT_BATCH: usize = 500;
+/// Tries to find ids that nobody else has chosen in the same millisecond.
+const ID_TRIES: u32 = 16;
+
+/// A running engine. Dropping it stops it without waiting; [`Deadletter::stop`] waits.
+pub struct Deadletter {
+    shared: Arc<Shared>,
+    /// Guards the loops until `stop` takes them to wait for their end.
+    loops: Mutex<Vec<JoinHandle<()>>>,
+    /// Ends when the last sender, which `shared` holds, is gone.
+    committing: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What became of one job of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its task.
+    pub id: TaskId,
+    /// False where its idempotency key had a task already.
+    pub is_new: bool,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Solved.
+    Solved(Box<Answer>),
+    /// Dead, buried or cancelled: the row says why.
+    Unsolved(Box<Task>),
+}
+
+/// A task that was submitted.
+#[derive(Clone)]
+pub struct Handle {
+    /// Its id.
+    pub id: TaskId,
+    /// False where its idempotency key had a task already.
+    pub is_new: bool,
+    shared: Arc<Shared>,
+}
+
+/// How an account does.
+#[derive(Clone, Debug)]
+pub struct AccountStatus {
+    /// Its name.
+    pub name: AccountName,
+    /// Threads of its plan.
+    pub threads: u32,
+    /// Threads that may be used now.
+    pub limit: u32,
+    /// Its breaker's phase.
+    pub phase: Phase,
+    /// Until something may pass, in milliseconds; none where only a person can change it.
+    pub retry_after_ms: Option<i64>,
+    /// Why it is stopped.
+    pub stopped: Option<Failure>,
+}
+
+/// How the engine does.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Its accounts.
+    pub accounts: Vec<AccountStatus>,
+    /// Submits on the wire.
+    pub submitting: usize,
+    /// Upstream ids that are asked for.
+    pub polling: usize,
+}
+
+impl Deadletter {
+    /// Begins to describe an engine.
+    ///
+    /// ```no_run
+    /// # async fn example(store: std::sync::Arc<dyn deadletter::store::Store>,
+    /// #     account: deadletter::AccountConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// use deadletter::{Deadletter, Job, Outcome};
+    ///
+    /// let engine = Deadletter::builder().store(store).account(account).start().await?;
+    /// let job = Job::new("userrecaptcha")
+    ///     .param("googlekey", "6Le-wvkSAAAAAPBMRTvw0Q4Muexq9bi0DJwx_mJ-")
+    ///     .param("pageurl", "https://example.com/login");
+    /// match engine.solve(job).await? {
+    ///     Outcome::Solved(answer) => println!("{}", answer.expose()),
+    ///     Outcome::Unsolved(task) => println!("dead: {:?}", task.cause),
+    /// }
+    /// engine.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) const fn new(
+        shared: Arc<Shared>,
+        loops: Vec<JoinHandle<()>>,
+        committing: JoinHandle<()>,
+    ) -> Self {
+        Self { shared, loops: Mutex::new(loops), committing: Mutex::new(Some(committing)) }
+    }
+
+    /// Stores one job; it is durable when this returns.
+    pub async fn submit(&self, job: Job) -> Result<Handle> {
+        let submitted = self.submit_all(vec![job]).await?;
+        let Submitted { id, is_new } = *submitted.first().ok_or(Error::NoFreeId(0))?;
+        Ok(Handle { id, is_new, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Stores jobs, in order, one answer each; all are durable when this returns.
+    pub async fn submit_all(&self, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
+        if self.shared.is_stopping() {
+            return Err(Error::Stopping);
+        }
+        let mut submitted = Vec::with_capacity(jobs.len());
+        let mut jobs = jobs.into_iter();
+        loop {
+            let batch: Vec<_> = jobs.by_ref().take(INSERT_BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            submitted.extend(insert(&self.shared, batch).await?);
+        }
+        let now = self.shared.now();
+        for account in self.shared.accounts.values() {
+            account.hint_due(now);
+        }
+        Ok(submitted)
+    }
+
+    /// Submits a job and waits for its end.
+    pub async fn solve(&self, job: Job) -> Result<Outcome> {
+        self.submit(job).await?.wait().await
+    }
+
+    /// A handle on a task that was submitted before.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Handle {
+        Handle { id, is_new: false, shared: Arc::clone(&self.shared) }
+    }
+
+    /// The dead-letter desk: look, explain, redrive.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        Desk::of_engine(&self.shared)
+    }
+
+    /// What happens, as it happens; a listener that is too slow misses the oldest.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
+    }
+
+    /// How it does at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let now = self.shared.now();
+        Status {
+            accounts: self.shared.accounts.values().map(|a| account_status(a, now)).collect(),
+            submitting: self.shared.submits_in_flight.load(Ordering::Relaxed),
+            polling: self.shared.poller.len(),
+        }
+    }
+
+    /// What is known of an error code at the first account's provider.
+    #[must_use]
+    pub fn explain(&self, code: &str) -> Option<Explanation> {
+        self.shared.accounts.get(&self.shared.first_account)?.provider.explain(code)
+    }
+
+    /// Stops: intake ends, what is on the wire is awaited, leases are given back, nothing is
+    /// submitted again. What is polled is polled on by the next worker.
+    pub async fn stop(&self) -> Result<()> {
+        self.shared.stopping.send_replace(true);
+        let loops = std::mem::take(&mut *lock(&self.loops));
+        for task in loops {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a loop of the engine did not end well");
+            }
+        }
+        for account in self.shared.accounts.values() {
+            account.gate.sync(self.shared.store.as_ref(), self.shared.now()).await?;
+            sweeper::share_times(&self.shared, account).await?;
+        }
+        self.shared.store.leave(&self.shared.worker()).await?;
+        Ok(())
+    }
+}
+
+impl Drop for Deadletter {
+    fn drop(&mut self) {
+        self.shared.stopping.send_replace(true);
+        drop(lock(&self.committing).take());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Handle {
+    /// Waits until the task is solved, dead, buried or cancelled, by whichever process.
+    pub async fn wait(&self) -> Result<Outcome> {
+        loop {
+            // Register for the wake-up before looking: what happens in between is not missed.
+            let woken = self.shared.waiters.register(self.id);
+            if let Some(outcome) = self.outcome().await? {
+                return Ok(outcome);
+            }
+            tokio::select! {
+                _ = woken => {}
+                () = self.shared.stopped() => {
+                    return self.outcome().await?.ok_or(Error::Stopping);
+                }
+            }
+        }
+    }
+
+    /// How it ended, if it has.
+    pub async fn outcome(&self) -> Result<Option<Outcome>> {
+        let store = self.shared.store.as_ref();
+        let task = store.get(&[self.id]).await?.pop().flatten();
+        let task = task.ok_or(Error::NoSuchTask(self.id))?;
+        match task.kind() {
+            StateKind::Queued | StateKind::Submitting | StateKind::Polling => Ok(None),
+            StateKind::Solved => {
+                let answer = store.answer(self.id).await?.ok_or(Error::NoSuchTask(self.id))?;
+                Ok(Some(Outcome::Solved(Box::new(answer))))
+            }
+            StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
+                Ok(Some(Outcome::Unsolved(Box::new(task))))
+            }
+        }
+    }
+}
+
+fn account_status(account: &Arc<Account>, now: UnixMs) -> AccountStatus {
+    AccountStatus {
+        name: account.name.clone(),
+        threads: account.threads(),
+        limit: account.limit(),
+        phase: account.gate.phase(now),
+        retry_after_ms: account.gate.retry_after_ms(now),
+        stopped: account.stop().failure,
+    }
+}
+
+/// Inserts one batch; an id that is taken is chosen anew.
+async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
+    let mut tasks = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        tasks.push(new_task(shared, job)?);
+    }
+    let mut outcomes: Vec<Option<Submitted>> = vec![None; tasks.len()];
+    let mut open: Vec<(usize, NewTask)> = tasks.into_iter().enumerate().collect();
+    for _ in 0..ID_TRIES {
+        let batch = open.iter().map(|(_, task)| task.clone()).collect();
+        let inserted = shared.store.insert(batch).await?;
+        let mut taken = Vec::new();
+        for ((place, mut task), outcome) in open.into_iter().zip(inserted) {
+            let submitted = match outcome {
+                Inserted::New(id) => Submitted { id, is_new: true },
+                Inserted::Existing(id) => Submitted { id, is_new: false },
+                Inserted::IdTaken(_) => {
+                    task.task.id = next_id(shared);
+                    taken.push((place, task));
+                    continue;
+                }
+            };
+            if let Some(slot) = outcomes.get_mut(place) {
+                *slot = Some(submitted);
+            }
+        }
+        if taken.is_empty() {
+            return Ok(outcomes.into_iter().flatten().collect());
+        }
+        open = taken;
+    }
+    Err(Error::NoFreeId(ID_TRIES))
+}
+
+fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
+    let name = job.account.as_ref().unwrap_or(&shared.first_account);
+    let account = shared.account(name)?;
+    let now = shared.now();
+    let deadline_at = job.deadline_at(now);
+    let mut dimensions = account.provider.dimensions(&job.payload);
+    dimensions.batch = job.batch;
+    dimensions.tags = job.tags;
+    let (idempotency_key, life_ms) = job.idempotency.unzip();
+    let task = Task {
+        id: next_id(shared),
+        state: State::Queued { due_at: now, why: Why::New },
+        version: 1,
+        account: account.name.clone(),
+        worker: None,
+        attempt: None,
+        priority: job.priority,
+        turn: 0,
+        hold: None,
+        deadline_at,
+        counters: Counters::default(),
+        round: Round { allowance: account.policy.first_submits, ..Round::default() },
+        max_submits: account.policy.max_submits,
+        proxies: account.provider.proxies(&job.payload),
+        cause: None,
+        class: None,
+        fingerprint: None,
+        owner: job.owner,
+        idempotency_key,
+        idempotency_expires_at: life_ms.flatten().map(|ms| now.plus(ms)),
+        parent: None,
+        answered_by: None,
+        verdict_read_at: None,
+        created_at: now,
+        updated_at: now,
+        dimensions,
+    };
+    Ok(NewTask { task, payload: job.payload })
+}
+
+/// Ids grow within a process; others' choices in the same millisecond are met by the insert.
+fn next_id(shared: &Shared) -> TaskId {
+    let wanted = TaskId::at(shared.now(), shared.random_u64());
+    let grown = |last: u64| wanted.get().max(last + 1);
+    let last = &shared.last_id;
+    let before = last.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(grown(last)));
+    TaskId::try_from(grown(before.unwrap_or_default())).unwrap_or(wanted)
+}

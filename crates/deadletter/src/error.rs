@@ -1,0 +1,60 @@
+//! What can go wrong for a user of the library.
+
+use deadletter_core::{AccountName, TaskId};
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store refused or could not be reached.
+    #[error(transparent)]
+    Store(#[from] deadletter_store::Error),
+    /// No account of that name was given to the builder.
+    #[error("there is no account {0:?}; name one that the configuration has")]
+    NoSuchAccount(AccountName),
+    /// The builder was given no account.
+    #[error("no account was given; add one with `Builder::account`")]
+    NoAccount,
+    /// The builder was given no store.
+    #[error("no store was given; name one with `Builder::store`")]
+    NoStore,
+    /// The task does not exist, or was purged.
+    #[error("there is no task {0}")]
+    NoSuchTask(TaskId),
+    /// The engine is stopping: nothing new is taken in.
+    #[error("the engine is stopping; nothing new is taken in")]
+    Stopping,
+    /// No free id was found for a new task.
+    #[error("no free task id was found in {0} tries; is the clock right?")]
+    NoFreeId(u32),
+    /// A stored document is not what it should be.
+    #[error("the stored document {key} cannot be read")]
+    BadDocument {
+        /// Its name.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A filter is too large, or says what cannot be said.
+    #[error(transparent)]
+    Filter(#[from] deadletter_core::filter::FilterError),
+    /// Somebody else kept changing the same document.
+    #[error("the document {0} was changed by others at every try; try again")]
+    Contended(String),
+}
+
+impl Error {
+    /// True where the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_retryable(),
+            Self::Contended(_) => true,
+            _ => false,
+        }
+    }
+}

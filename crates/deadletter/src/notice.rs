@@ -1,0 +1,73 @@
+//! What the engine tells those who watch, and those who wait for one task.
+
+use deadletter_core::{
+    AccountName, Event, Failure, OperationId, StateKind, Task, TaskId, breaker::Transition,
+};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// Something that a person who watches wants to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A task entered a terminal state, by whichever process.
+    Event(Event),
+    /// A task waits (again): its cause and due time are in the row.
+    Waiting(Box<Task>),
+    /// A breaker changed its phase.
+    Breaker {
+        /// Whose.
+        account: AccountName,
+        /// From what to what, and why.
+        transition: Transition,
+    },
+    /// All traffic of an account stopped.
+    AccountStopped {
+        /// Which.
+        account: AccountName,
+        /// What upstream said.
+        failure: Failure,
+    },
+    /// A stopped account goes on.
+    AccountResumed {
+        /// Which.
+        account: AccountName,
+    },
+    /// An operation changed its state.
+    Operation {
+        /// Which.
+        id: OperationId,
+        /// Its state's label.
+        state: &'static str,
+    },
+}
+
+/// Those who wait for a task to reach a terminal state.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    /// Guards the list of who waits for what; held for look-ups only.
+    waiting: Mutex<HashMap<TaskId, Vec<oneshot::Sender<StateKind>>>>,
+}
+
+impl Waiters {
+    /// Waits from now on; look at the store after this, not before.
+    pub(crate) fn register(&self, task: TaskId) -> oneshot::Receiver<StateKind> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let senders = waiting.entry(task).or_default();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
+        receiver
+    }
+
+    pub(crate) fn wake(&self, task: TaskId, state: StateKind) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in waiting.remove(&task).into_iter().flatten() {
+            // Whoever has gone away does not need to know.
+            sender.send(state).ok();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A bulk act over a frozen set of tasks, as its document keeps it.
+
+use crate::{Error, Result, document};
+use deadletter_core::{Filter, OperationId, TaskId, UnixMs, WorkerId};
+use deadletter_store::Store;
+use serde::{Deserialize, Serialize};
+
+/// The document that names the operations which are not finished.
+const ACTIVE: &str = "operations/active";
+/// Redrives per second where the operator names no rate.
+const DEFAULT_RATE: f64 = 50.0;
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationState {
+    /// Its tasks are being frozen.
+    Freezing,
+    /// Its tasks are being redriven.
+    Running,
+    /// It paused itself: too many of its tasks died again.
+    Paused,
+    /// Every item is done or skipped.
+    Done,
+    /// Stopped by hand.
+    Stopped,
+}
+
+impl OperationState {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Freezing => "freezing",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// True while a worker has something to do for it.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Freezing | Self::Running)
+    }
+}
+
+/// How to redrive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RedriveOptions {
+    /// Tasks per second at most; the operation ramps up to it.
+    pub rate: f64,
+    /// Tasks at most.
+    pub limit: Option<u64>,
+    /// Also those whose reason says that the same request fails again.
+    pub force: bool,
+    /// Keep old deadlines; by default a redriven task has none.
+    pub keep_deadline: bool,
+    /// Who asked for it, for the audit log.
+    pub by: String,
+}
+
+impl Default for RedriveOptions {
+    fn default() -> Self {
+        Self {
+            rate: DEFAULT_RATE,
+            limit: None,
+            force: false,
+            keep_deadline: false,
+            by: "library".to_owned(),
+        }
+    }
+}
+
+/// A redrive of the tasks that matched a filter when it began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// The filter, as text.
+    pub filter: String,
+    /// How.
+    pub options: RedriveOptions,
+    /// Where it stands.
+    pub state: OperationState,
+    /// When it began.
+    pub created_at: UnixMs,
+    /// When its last item was settled.
+    pub finished_at: Option<UnixMs>,
+    /// Tasks frozen so far.
+    pub frozen: u64,
+    /// Where freezing goes on.
+    pub cursor: Option<TaskId>,
+    /// Why it paused.
+    pub note: Option<String>,
+    /// Who runs it, and until when without a sign of life.
+    pub lease: Option<(WorkerId, UnixMs)>,
+}
+
+impl Operation {
+    pub(crate) fn new(
+        id: OperationId,
+        filter: &Filter,
+        options: RedriveOptions,
+        now: UnixMs,
+    ) -> Self {
+        Self {
+            id,
+            filter: filter.to_string(),
+            options,
+            state: OperationState::Freezing,
+            created_at: now,
+            finished_at: None,
+            frozen: 0,
+            cursor: None,
+            note: None,
+            lease: None,
+        }
+    }
+}
+
+fn key(id: &OperationId) -> String {
+    format!("operation/{id}")
+}
+
+/// Stores a new operation and puts it on the list of active ones.
+pub(crate) async fn begin(store: &dyn Store, operation: &Operation) -> Result<()> {
+    let body = serde_json::to_string(operation)
+        .map_err(|source| Error::BadDocument { key: key(&operation.id), source })?;
+    if store.put_document(&key(&operation.id), 0, &body).await?.is_none() {
+        return Err(Error::Contended(key(&operation.id)));
+    }
+    list(store, &operation.id, true).await
+}
+
+/// Puts an operation on the list of active ones, or takes it off.
+pub(crate) async fn list(store: &dyn Store, id: &OperationId, is_active: bool) -> Result<()> {
+    document::update(store, ACTIVE, &Vec::new(), |active: &mut Vec<OperationId>| {
+        active.retain(|other| other != id);
+        if is_active {
+            active.push(id.clone());
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+/// The operations that are not finished.
+pub(crate) async fn active(store: &dyn Store) -> Result<Vec<OperationId>> {
+    Ok(document::read(store, ACTIVE).await?.map(|(_, active)| active).unwrap_or_default())
+}
+
+/// An operation by id.
+pub(crate) async fn read(store: &dyn Store, id: &OperationId) -> Result<Option<Operation>> {
+    Ok(document::read(store, &key(id)).await?.map(|(_, operation)| operation))
+}
+
+/// Changes an operation; answers it as it stands then, and what `act` answered.
+pub(crate) async fn update<T: Send>(
+    store: &dyn Store,
+    known: &Operation,
+    act: impl Fn(&mut Operation) -> T + Send + Sync,
+) -> Result<(Operation, T)> {
+    document::update(store, &key(&known.id), known, act).await
+}

@@ -1,0 +1,303 @@
+//! What every part of a running engine shares, and how a report becomes a durable change.
+
+use crate::{
+    Error, Result,
+    account::{Account, Stop},
+    committer::Committer,
+    crash::CrashPoint,
+    document,
+    gate::Pass,
+    notice::{Notice, Waiters},
+    poller::Poller,
+};
+use deadletter_core::{
+    AccountName, AccountSignal, Attempt, AttemptToken, Context, Failure, Happened, StateKind, Task,
+    UnixMs, WorkerId, breaker::Outcome, decide,
+};
+use deadletter_store::{Clock, Committed, Store};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::{Notify, broadcast, watch};
+
+/// A report is decided anew this often while others change the same task: each loss means that
+/// the task has moved on, and after two or three moves every report is about the past.
+const REPORT_TRIES: u32 = 16;
+
+/// The parts of a running engine, as each of them sees the others.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) accounts: BTreeMap<AccountName, Arc<Account>>,
+    pub(crate) first_account: AccountName,
+    pub(crate) committer: Committer,
+    pub(crate) poller: Poller,
+    pub(crate) waiters: Waiters,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    /// Wakes the watcher: events of this process are in the store.
+    pub(crate) events_written: Notify,
+    /// Wakes the operator: an operation may have begun.
+    pub(crate) operations_written: Notify,
+    /// True from the moment that the engine stops.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Recovered ids that have not been asked yet: nothing new is submitted before.
+    pub(crate) recovering: AtomicUsize,
+    pub(crate) crash: CrashPoint,
+    pub(crate) submits_in_flight: AtomicUsize,
+    pub(crate) last_id: AtomicU64,
+    /// Guards the present worker id: replaced when the store declares it dead.
+    worker: RwLock<WorkerId>,
+    /// Guards the dice.
+    dice: Mutex<StdRng>,
+}
+
+/// What became of a report.
+pub(crate) struct Settled {
+    /// The task as it stands now; none where it was purged.
+    pub(crate) task: Option<Task>,
+    /// True where the task's row was changed by this report.
+    pub(crate) moved: bool,
+}
+
+/// What [`Shared::new`] is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) accounts: BTreeMap<AccountName, Arc<Account>>,
+    pub(crate) first_account: AccountName,
+    pub(crate) committer: Committer,
+    pub(crate) worker: WorkerId,
+    pub(crate) seed: Option<u64>,
+    pub(crate) crash: CrashPoint,
+}
+
+/// Notices that a slow listener may be behind before it misses some.
+const NOTICES: usize = 4_096;
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let seed = parts.seed.unwrap_or_else(|| rand::rng().next_u64());
+        Self {
+            clock: parts.store.clock(),
+            store: parts.store,
+            accounts: parts.accounts,
+            first_account: parts.first_account,
+            committer: parts.committer,
+            poller: Poller::default(),
+            waiters: Waiters::default(),
+            notices: broadcast::channel(NOTICES).0,
+            events_written: Notify::new(),
+            operations_written: Notify::new(),
+            stopping: watch::channel(false).0,
+            recovering: AtomicUsize::new(0),
+            crash: parts.crash,
+            submits_in_flight: AtomicUsize::new(0),
+            last_id: AtomicU64::new(0),
+            worker: RwLock::new(parts.worker),
+            dice: Mutex::new(StdRng::seed_from_u64(seed)),
+        }
+    }
+
+    pub(crate) fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// Waits while `ms` pass on the store's clock.
+    pub(crate) async fn sleep_ms(&self, ms: i64) {
+        tokio::time::sleep(self.clock.wait_for(ms)).await;
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Returns when the engine stops.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        stopping.wait_for(|stopping| *stopping).await.map(drop).unwrap_or_default();
+    }
+
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.worker.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_worker(&self, worker: WorkerId) {
+        *self.worker.write().unwrap_or_else(PoisonError::into_inner) = worker;
+    }
+
+    /// A random number in [0, 1).
+    pub(crate) fn random(&self) -> f64 {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).random::<f64>()
+    }
+
+    pub(crate) fn random_u64(&self) -> u64 {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+
+    pub(crate) fn tokens(&self, n: u32) -> Vec<AttemptToken> {
+        (0..n).map(|_| AttemptToken::from_random(self.random_u64())).collect()
+    }
+
+    pub(crate) fn account(&self, name: &AccountName) -> Result<&Arc<Account>> {
+        self.accounts.get(name).ok_or_else(|| Error::NoSuchAccount(name.clone()))
+    }
+
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovering.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        // Nobody listening is no failure.
+        self.notices.send(notice).ok();
+    }
+
+    /// Decides what follows from `happened`, makes it durable, and tells the account.
+    ///
+    /// Where the task has moved on, what happened is decided again on the task as it is now.
+    pub(crate) async fn report(
+        &self,
+        account: &Arc<Account>,
+        mut task: Task,
+        attempt: Option<&Attempt>,
+        happened: &Happened,
+        pass: &Pass,
+    ) -> Result<Settled> {
+        let terms = account.terms(&task.dimensions.method);
+        for round in 0..REPORT_TRIES {
+            let context = Context {
+                policy: &account.policy,
+                terms: &terms,
+                attempt,
+                now: self.now(),
+                random: self.random(),
+            };
+            let decision = decide(&task, happened, context);
+            if round == 0 {
+                self.take_signal(account, &decision.account, pass).await?;
+            }
+            if decision.change.is_empty() {
+                return Ok(Settled { task: Some(task), moved: false });
+            }
+            let after = decision.change.row.as_ref().map(|row| row.after.clone());
+            let committed = self.committer.commit(decision.change).await.map_err(shared_error)?;
+            match (committed, after) {
+                (Committed::Applied, Some(after)) => {
+                    self.follow(account, &after);
+                    return Ok(Settled { task: Some(after), moved: true });
+                }
+                (Committed::Applied, None) => {
+                    account.wake.notify_one();
+                    return Ok(Settled { task: Some(task), moved: false });
+                }
+                (Committed::Stale, after) => match self.reload(&task).await? {
+                    None => return Ok(Settled { task: None, moved: false }),
+                    // Our own write, of which we were not told: the answer got lost.
+                    Some(found) if after.as_ref() == Some(&found) => {
+                        self.follow(account, &found);
+                        return Ok(Settled { task: Some(found), moved: true });
+                    }
+                    Some(found) => task = found,
+                },
+            }
+        }
+        Err(Error::Contended(format!("task/{}", task.id)))
+    }
+
+    async fn reload(&self, task: &Task) -> Result<Option<Task>> {
+        Ok(self.store.get(&[task.id]).await?.pop().flatten())
+    }
+
+    /// What others want to know of a row that is durable now.
+    fn follow(&self, account: &Account, after: &Task) {
+        if let Some(due_at) = after.due_at() {
+            account.hint_due(due_at);
+            self.notify(Notice::Waiting(Box::new(after.clone())));
+        }
+        if after.kind().is_terminal() {
+            self.events_written.notify_one();
+        }
+        if after.kind() != StateKind::Submitting {
+            account.wake.notify_one();
+        }
+    }
+
+    async fn take_signal(
+        &self,
+        account: &Arc<Account>,
+        signal: &AccountSignal,
+        pass: &Pass,
+    ) -> Result<()> {
+        let now = self.now();
+        let outcome = match signal {
+            AccountSignal::None => {
+                return account.gate.release(self.store.as_ref(), pass).await;
+            }
+            AccountSignal::Outage => Outcome::Outage,
+            AccountSignal::Healthy => Outcome::Ok,
+            AccountSignal::Full(_) => {
+                account.submit_refused_for_capacity(now);
+                Outcome::Ok
+            }
+            AccountSignal::Stop(failure) => {
+                self.stop_account(account, failure).await?;
+                Outcome::Ok
+            }
+        };
+        let transition = account.gate.learn(self.store.as_ref(), pass, outcome, now).await?;
+        if let Some(transition) = transition {
+            self.notify(Notice::Breaker { account: account.name.clone(), transition });
+            account.wake.notify_one();
+            self.poller.wake();
+        }
+        Ok(())
+    }
+
+    /// Stops all traffic of an account; one probe per five minutes asks whether it may go on.
+    pub(crate) async fn stop_account(
+        &self,
+        account: &Arc<Account>,
+        failure: &Failure,
+    ) -> Result<()> {
+        let now = self.now();
+        let wait_ms = failure.retry_after_ms.unwrap_or(0).max(crate::account::STOP_PROBE_MS);
+        let key = stop_key(&account.name);
+        let (stop, is_new) =
+            document::update(self.store.as_ref(), &key, &Stop::default(), |stop: &mut Stop| {
+                let is_new = stop.failure.is_none();
+                if is_new {
+                    *stop = Stop {
+                        failure: Some(failure.clone()),
+                        from: Some(now),
+                        to: None,
+                        probe_at: Some(now.plus(wait_ms)),
+                    };
+                }
+                is_new
+            })
+            .await?;
+        account.set_stop(stop);
+        if is_new {
+            tracing::error!(account = %account.name, cause = %failure.cause, "account stopped");
+            let failure = failure.clone();
+            self.notify(Notice::AccountStopped { account: account.name.clone(), failure });
+        }
+        Ok(())
+    }
+}
+
+/// The document that says whether an account is stopped.
+pub(crate) fn stop_key(account: &AccountName) -> String {
+    format!("account/{account}")
+}
+
+/// An error that many callers share, as one of theirs.
+pub(crate) fn shared_error(error: Arc<deadletter_store::Error>) -> Error {
+    Error::Store(Arc::try_unwrap(error).unwrap_or_else(|shared| {
+        deadletter_store::Error::Unavailable { what: shared.to_string(), source: None }
+    }))
+}

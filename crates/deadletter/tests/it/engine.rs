@@ -1,0 +1,222 @@
+//! The engine end to end, on the memory store with a scripted upstream.
+
+use crate::rig::{account, engine, job, memory, notice, soon};
+use deadletter::{
+    Notice, OperationState, Outcome, RedriveOptions,
+    core::{Class, DeadReason, Filter, StateKind, Verdict},
+    provider::{
+        Polled, Sent,
+        scripted::{ScriptedProvider, answer, failed, id, line_failed},
+    },
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+fn solved(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Solved(answer) => answer.expose(),
+        Outcome::Unsolved(task) => panic!("not solved: {task:?}"),
+    }
+}
+
+fn unsolved(outcome: Outcome) -> deadletter::core::Task {
+    match outcome {
+        Outcome::Unsolved(task) => *task,
+        Outcome::Solved(answer) => panic!("solved: {answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_submitted_polled_and_answered() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default());
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let outcome = soon(dl.solve(job("a"))).await.expect("the store works");
+    assert_eq!(solved(&outcome), "answer-1");
+    assert_eq!(*provider.submits().borrow(), 1);
+    soon(dl.stop()).await.expect("it stops");
+}
+
+#[tokio::test]
+async fn an_unsolvable_job_is_submitted_three_times_and_then_dead() {
+    let store = memory();
+    let provider = Arc::new(
+        ScriptedProvider::default()
+            .on_poll(|_| async { Err(failed("ERROR_CAPTCHA_UNSOLVABLE", Class::Unsolvable)) }),
+    );
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let task = unsolved(soon(dl.solve(job("a"))).await.expect("the store works"));
+    assert_eq!(task.reason(), Some(DeadReason::AttemptsExhausted));
+    assert_eq!(task.counters.submits, 3);
+    assert_eq!(*provider.submits().borrow(), 3);
+    let file = dl.desk().open(task.id).await.expect("it is kept");
+    assert_eq!(file.attempts.len(), 3);
+    assert!(file.attempts.iter().all(|attempt| attempt.verdict == Some(Verdict::Failed)));
+}
+
+#[tokio::test]
+async fn a_network_error_while_polling_never_submits_again() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default().on_poll(|call| async move {
+        match call.n {
+            1..=3 => Err(line_failed(Sent::Maybe)),
+            _ => Ok(answer("late but there")),
+        }
+    }));
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let outcome = soon(dl.solve(job("a"))).await.expect("the store works");
+    assert_eq!(solved(&outcome), "late but there");
+    assert_eq!(*provider.submits().borrow(), 1);
+}
+
+#[tokio::test]
+async fn a_late_answer_of_an_abandoned_attempt_wins() {
+    let store = memory();
+    let polls_of_first = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&polls_of_first);
+    let provider = Arc::new(
+        ScriptedProvider::default()
+            .on_submit(|call| async move {
+                match call.n {
+                    1 => Ok(id(1)),
+                    // Retries meet a line that never opens.
+                    _ => Err(line_failed(Sent::No)),
+                }
+            })
+            .on_poll(move |_| {
+                // Not ready for 120 s of store time: abandoned. Then it answers after all.
+                let n = counter.fetch_add(1, Ordering::SeqCst);
+                async move { if n < 30 { Ok(Polled::NotReady) } else { Ok(answer("late")) } }
+            }),
+    );
+    let dl = engine(&store, account(provider)).await;
+    let handle = dl.submit(job("a")).await.expect("stored");
+    let mut notices = dl.notices();
+    notice(&mut notices, |notice| match notice {
+        Notice::Event(event) if event.state == StateKind::Solved => Some(()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(solved(&soon(handle.wait()).await.expect("the store works")), "late");
+    let file = dl.desk().open(handle.id).await.expect("kept");
+    assert_eq!(file.task.answered_by, Some(file.attempts[0].token));
+}
+
+#[tokio::test]
+async fn dead_letters_are_redriven_with_their_history() {
+    let store = memory();
+    let healthy = Arc::new(AtomicUsize::new(0));
+    let state = Arc::clone(&healthy);
+    let provider = Arc::new(ScriptedProvider::default().on_poll(move |call| {
+        let healthy = state.load(Ordering::SeqCst) > 0;
+        async move {
+            if healthy {
+                Ok(answer(&format!("solved-{}", call.id)))
+            } else {
+                Err(failed("ERROR_CAPTCHA_UNSOLVABLE", Class::Unsolvable))
+            }
+        }
+    }));
+    let dl = engine(&store, account(provider)).await;
+    let jobs = (0..20).map(|n| job(&format!("key-{n}"))).collect();
+    let submitted = dl.submit_all(jobs).await.expect("stored");
+    for one in &submitted {
+        unsolved(soon(dl.task(one.id).wait()).await.expect("the store works"));
+    }
+    let filter: Filter = "cause:ERROR_CAPTCHA_UNSOLVABLE".parse().expect("a filter");
+    let options = RedriveOptions::default();
+    let plan = dl.desk().plan_redrive(&filter, &options).await.expect("planned");
+    assert_eq!((plan.count, plan.eligible), (20, 20));
+    healthy.store(1, Ordering::SeqCst);
+    let mut notices = dl.notices();
+    let operation = dl.desk().redrive(&filter, options).await.expect("begun");
+    notice(&mut notices, |notice| match notice {
+        Notice::Operation { id, state } if *id == operation => Some(*state),
+        _ => None,
+    })
+    .await;
+    for one in &submitted {
+        let outcome = soon(dl.task(one.id).wait()).await.expect("the store works");
+        assert!(solved(&outcome).starts_with("solved-"));
+        let file = dl.desk().open(one.id).await.expect("kept");
+        assert_eq!(file.attempts.len(), 4);
+        assert_eq!((file.task.counters.submits, file.task.counters.redrives), (4, 1));
+    }
+    let (found, items) = dl.desk().operation(&operation).await.expect("read").expect("there");
+    assert_eq!((found.state, items), (OperationState::Done, [0, 20, 0]));
+    assert!(store.totals().await.expect("counted").is_conserved());
+}
+
+#[tokio::test]
+async fn an_account_error_stops_the_account_and_keeps_its_tasks() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default().on_submit(|call| async move {
+        match call.n {
+            1 => Err(failed("ERROR_KEY_DOES_NOT_EXIST", Class::Account)),
+            n => Ok(id(n)),
+        }
+    }));
+    let one = deadletter::AccountConfig { threads: Some(1), ..account(Arc::clone(&provider)) };
+    let dl = engine(&store, one).await;
+    let mut notices = dl.notices();
+    let jobs = (0..5).map(|n| job(&format!("key-{n}"))).collect();
+    let submitted = dl.submit_all(jobs).await.expect("stored");
+    notice(&mut notices, |n| matches!(n, Notice::AccountStopped { .. }).then_some(())).await;
+    assert!(dl.status().accounts[0].stopped.is_some());
+    // The probe of the stopped account finds it well again; then all are solved.
+    notice(&mut notices, |n| matches!(n, Notice::AccountResumed { .. }).then_some(())).await;
+    for one in submitted {
+        let outcome = soon(dl.task(one.id).wait()).await.expect("the store works");
+        assert!(solved(&outcome).starts_with("answer-"));
+    }
+    assert_eq!(*provider.submits().borrow(), 6);
+    assert_eq!(*provider.accounts().borrow(), 1);
+}
+
+#[tokio::test]
+async fn a_panic_in_one_task_leaves_the_others_alone() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default().on_submit(|call| async move {
+        let sitekey = call.payload.text("sitekey").unwrap_or_default().into_owned();
+        assert_ne!(sitekey, "poison", "this one panics");
+        Ok(id(call.n))
+    }));
+    let dl = engine(&store, account(provider)).await;
+    let poison = dl.submit(job("poison")).await.expect("stored");
+    for n in 0..10 {
+        let outcome = soon(dl.solve(job(&format!("key-{n}")))).await.expect("the store works");
+        assert!(solved(&outcome).starts_with("answer-"));
+    }
+    let task = unsolved(soon(poison.wait()).await.expect("the store works"));
+    assert_eq!((task.reason(), task.counters.panics), (Some(DeadReason::Panicked), 3));
+}
+
+#[tokio::test]
+async fn open_attempts_never_exceed_the_threads() {
+    let store = memory();
+    let open = Arc::new(AtomicUsize::new(0));
+    let peak = Arc::new(AtomicUsize::new(0));
+    let (o, p) = (Arc::clone(&open), Arc::clone(&peak));
+    let done = Arc::clone(&open);
+    let provider = Arc::new(
+        ScriptedProvider::default()
+            .on_submit(move |call| {
+                let now = o.fetch_add(1, Ordering::SeqCst) + 1;
+                p.fetch_max(now, Ordering::SeqCst);
+                async move { Ok(id(call.n)) }
+            })
+            .on_poll(move |call| {
+                done.fetch_sub(1, Ordering::SeqCst);
+                async move { Ok(answer(&format!("a{}", call.id))) }
+            }),
+    );
+    let dl = engine(&store, account(provider)).await;
+    let jobs = (0..100).map(|n| job(&format!("key-{n}"))).collect();
+    for one in dl.submit_all(jobs).await.expect("stored") {
+        soon(dl.task(one.id).wait()).await.expect("the store works");
+    }
+    let peak = peak.load(Ordering::SeqCst);
+    assert!((2..=10).contains(&peak), "{peak} attempts were open at once, of 10 threads");
+}

@@ -1,0 +1,4 @@
+//! The engine's integration tests.
+
+mod engine;
+mod rig;
