@@ -371,7 +371,7 @@ fn is_within(range: &Range, task: &Task) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_shown_filter_is_read_as_the_same_filter(filter in filters()) {
