@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod exit;
 mod fault;
+mod input;
 mod output;
 mod render;
 mod signals;
