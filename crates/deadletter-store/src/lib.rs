@@ -7,14 +7,18 @@
 pub mod clock;
 mod error;
 pub mod memory;
+mod open;
 mod requests;
+pub mod sqlite;
 mod traits;
 
 pub use clock::{Clock, FastClock, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use memory::MemoryStore;
+pub use open::open;
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
     Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Worker,
 };
+pub use sqlite::SqliteStore;
 pub use traits::{Desk, Registry, Store, Tasks};

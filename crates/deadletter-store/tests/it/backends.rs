@@ -1,8 +1,9 @@
 //! The stores and wrappers that the suite runs over: a function for each, of its test module's name.
 
 use async_trait::async_trait;
-use deadletter_store::{Clock, MemoryStore, Store};
+use deadletter_store::{Clock, MemoryStore, SqliteStore, Store};
 use std::sync::{Arc, OnceLock};
+use tempfile::TempDir;
 
 /// Where a test's store comes from.
 #[async_trait]
@@ -25,5 +26,19 @@ struct Memory(OnceLock<Arc<MemoryStore>>);
 impl Backend for Memory {
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         self.0.get_or_init(|| Arc::new(MemoryStore::new(clock))).clone()
+    }
+}
+
+/// A file in a directory of its own.
+pub(crate) fn sqlite() -> impl Backend {
+    Sqlite(tempfile::tempdir().unwrap())
+}
+
+struct Sqlite(TempDir);
+
+#[async_trait]
+impl Backend for Sqlite {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(self.0.path().join("tasks.db"), clock).await.unwrap())
     }
 }

@@ -15,4 +15,5 @@ mod suite;
 
 conformance! {
     memory
+    sqlite
 }

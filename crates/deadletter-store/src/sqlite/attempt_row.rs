@@ -1,0 +1,149 @@
+//! Attempts and their answers as rows, and back.
+
+use super::columns::{Binder, Columns};
+use deadletter_core::{AccountName, Answer, Attempt, AttemptToken, TaskId, UpstreamId};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
+use secrecy::{ExposeSecret, SecretString};
+
+/// The columns of an attempt, as [`read`] expects them.
+pub(super) const COLUMNS: &str = "task, token, n, account, intent_at, worker, upstream_id, \
+     accepted_at, resumed_at, abandoned_at, closed_at, verdict, cause, class, detail, permit, \
+     permit_until";
+
+const INSERT: &str = "INSERT INTO attempts (task, token, n, account, intent_at, worker, \
+     upstream_id, accepted_at, resumed_at, abandoned_at, closed_at, verdict, cause, class, \
+     detail, permit, permit_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const UPDATE: &str = "UPDATE attempts SET worker = ?, upstream_id = ?, accepted_at = ?, \
+     resumed_at = ?, abandoned_at = ?, closed_at = ?, verdict = ?, cause = ?, class = ?, \
+     detail = ?, permit = ?, permit_until = ? WHERE task = ? AND token = ?";
+
+const GET: &str = "SELECT task, token, n, account, intent_at, worker, upstream_id, accepted_at, \
+     resumed_at, abandoned_at, closed_at, verdict, cause, class, detail, permit, permit_until \
+     FROM attempts WHERE task = ? AND token = ?";
+
+/// All attempts of a task, in no order.
+pub(super) const OF_TASK: &str = "SELECT task, token, n, account, intent_at, worker, \
+     upstream_id, accepted_at, resumed_at, abandoned_at, closed_at, verdict, cause, class, \
+     detail, permit, permit_until FROM attempts WHERE task = ?";
+
+/// Stores a new attempt: the intent.
+pub(super) fn insert(conn: &Connection, attempt: &Attempt) -> Result<()> {
+    let mut statement = conn.prepare_cached(INSERT)?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put(attempt.task.as_i64())?;
+    binder.put(attempt.token.get())?;
+    binder.put(attempt.n)?;
+    binder.put(attempt.account.as_str())?;
+    binder.put(attempt.intent_at.0)?;
+    bind_mutable(&mut binder, attempt)?;
+    binder.execute().map(drop)
+}
+
+/// Writes what has been learned of an attempt.
+pub(super) fn update(conn: &Connection, attempt: &Attempt) -> Result<()> {
+    let mut statement = conn.prepare_cached(UPDATE)?;
+    let mut binder = Binder::of(&mut statement);
+    bind_mutable(&mut binder, attempt)?;
+    binder.put(attempt.task.as_i64())?;
+    binder.put(attempt.token.get())?;
+    binder.execute().map(drop)
+}
+
+fn bind_mutable(binder: &mut Binder<'_, '_>, attempt: &Attempt) -> Result<()> {
+    binder.put(attempt.worker.as_ref().map(|worker| worker.as_str()))?;
+    binder.put(attempt.upstream_id.as_ref().map(UpstreamId::as_str))?;
+    binder.instant(attempt.accepted_at)?;
+    binder.instant(attempt.resumed_at)?;
+    binder.instant(attempt.abandoned_at)?;
+    binder.instant(attempt.closed_at)?;
+    binder.put(attempt.verdict.map(|verdict| verdict.label()))?;
+    binder.put(attempt.cause.as_ref().map(|cause| cause.as_str()))?;
+    binder.put(attempt.class.map(|class| class.label()))?;
+    binder.put(&attempt.detail)?;
+    binder.put(attempt.permit)?;
+    binder.instant(attempt.permit_until)
+}
+
+/// One attempt of a task.
+pub(super) fn get(conn: &Connection, task: TaskId, token: AttemptToken) -> Result<Option<Attempt>> {
+    get_raw(conn, task.as_i64(), token.get())
+}
+
+/// The same, by the numbers that stand in the columns.
+pub(super) fn get_raw(conn: &Connection, task: i64, token: i64) -> Result<Option<Attempt>> {
+    conn.prepare_cached(GET)?.query_row((task, token), read).optional()
+}
+
+/// Reads an attempt from a row of [`COLUMNS`].
+pub(super) fn read(row: &Row<'_>) -> Result<Attempt> {
+    let columns = &mut Columns::of(row);
+    Ok(Attempt {
+        task: columns.number()?,
+        token: columns.token()?,
+        n: columns.take()?,
+        account: columns.text()?,
+        intent_at: columns.instant()?,
+        worker: columns.text_opt()?,
+        upstream_id: columns.text_opt()?,
+        accepted_at: columns.instant_opt()?,
+        resumed_at: columns.instant_opt()?,
+        abandoned_at: columns.instant_opt()?,
+        closed_at: columns.instant_opt()?,
+        verdict: columns.text_opt()?,
+        cause: columns.text_opt()?,
+        class: columns.text_opt()?,
+        detail: columns.take()?,
+        permit: columns.take()?,
+        permit_until: columns.instant_opt()?,
+    })
+}
+
+/// Keeps an attempt's answer; the first one stays.
+pub(super) fn insert_answer(conn: &Connection, answer: &Answer) -> Result<()> {
+    const SQL: &str = "INSERT OR IGNORE INTO answers (task, token, dialect, raw, text, \
+         user_agent, solved_at, expires_at, read_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let mut statement = conn.prepare_cached(SQL)?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put(answer.task.as_i64())?;
+    binder.put(answer.token.get())?;
+    binder.put(&answer.dialect)?;
+    binder.put(answer.raw.expose_secret())?;
+    binder.put(answer.text.expose_secret())?;
+    binder.put(&answer.user_agent)?;
+    binder.put(answer.solved_at.0)?;
+    binder.instant(answer.expires_at)?;
+    binder.put(answer.read_at.0)?;
+    binder.execute().map(drop)
+}
+
+/// The answer that won; where none did, one that is kept.
+pub(super) fn get_answer(conn: &Connection, task: TaskId) -> Result<Option<Answer>> {
+    const SQL: &str = "SELECT a.task, a.token, a.dialect, a.raw, a.text, a.user_agent, \
+         a.solved_at, a.expires_at, a.read_at FROM answers a LEFT JOIN tasks t ON t.id = a.task \
+         WHERE a.task = ? AND (t.answered_by IS NULL OR t.answered_by = a.token) \
+         ORDER BY a.token LIMIT 1";
+    conn.prepare_cached(SQL)?.query_row([task.as_i64()], read_answer).optional()
+}
+
+fn read_answer(row: &Row<'_>) -> Result<Answer> {
+    let columns = &mut Columns::of(row);
+    Ok(Answer {
+        task: columns.number()?,
+        token: columns.token()?,
+        dialect: columns.take()?,
+        raw: SecretString::from(columns.take::<String>()?),
+        text: SecretString::from(columns.take::<String>()?),
+        user_agent: columns.take()?,
+        solved_at: columns.instant()?,
+        expires_at: columns.instant_opt()?,
+        read_at: columns.instant()?,
+    })
+}
+
+/// How many attempts of an account carry an upstream id.
+pub(super) fn bearers(conn: &Connection, account: &AccountName, id: &UpstreamId) -> Result<u32> {
+    const SQL: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_upstream \
+         WHERE upstream_id IS NOT NULL AND account = ? AND upstream_id = ?";
+    conn.prepare_cached(SQL)?.query_row((account.as_str(), id.as_str()), |row| row.get(0))
+}

@@ -1,0 +1,129 @@
+//! Due tasks become leases, each with the intent of its next attempt.
+
+use super::{attempt_row, commit, failure::Outcome, insert, registry, task_row, writer::Session};
+use crate::{Claim, Error};
+use deadletter_core::{AccountName, Attempt, Lane, RowChange, Task, UnixMs};
+use rusqlite::Connection;
+use std::sync::LazyLock;
+
+/// Waiting tasks that one claim makes ready at most. After an outage, when more are due at once,
+/// the next claims go on; until then priority holds among those that are ready.
+const PROMOTE_LIMIT: i64 = 1_000;
+
+/// Ready tasks of a lane among which the earliest due time is looked for.
+const LOOK_LIMIT: i64 = 64;
+
+/// A lease, with its payload as stored.
+pub(super) struct Leased {
+    pub(super) task: Task,
+    pub(super) attempt: Attempt,
+    pub(super) body: String,
+}
+
+static READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM tasks INDEXED BY tasks_ready \
+         WHERE ready = 1 AND account = ? AND lane = ? AND due_at <= ? \
+         AND (deadline_at IS NULL OR deadline_at > ?) \
+         ORDER BY priority, turn, due_at, id LIMIT ?",
+        *task_row::COLUMNS
+    )
+});
+
+const PROMOTE: &str = "UPDATE tasks SET ready = 1 WHERE id IN \
+     (SELECT id FROM tasks INDEXED BY tasks_waiting \
+      WHERE ready = 0 AND account = ? AND due_at <= ? ORDER BY due_at LIMIT ?)";
+
+const LAPSED: &str = "SELECT task, token FROM attempts INDEXED BY attempts_lapsing \
+     WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL) \
+     AND account = ? AND permit_until <= ?";
+
+const HELD: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
+     WHERE permit = 1 AND account = ?";
+
+const NEXT_WAITING: &str = "SELECT min(due_at) FROM tasks INDEXED BY tasks_waiting \
+     WHERE ready = 0 AND account = ?";
+
+const EARLIEST_READY: &str = "SELECT min(due_at) FROM \
+     (SELECT due_at FROM tasks INDEXED BY tasks_ready WHERE ready = 1 AND account = ? AND lane = ? \
+      ORDER BY priority, turn, due_at, id LIMIT ?)";
+
+/// Takes due tasks of one lane, as the contract of `Tasks::claim` says.
+pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Leased>> {
+    registry::must_be_alive(session.conn, &claim.worker)?;
+    lapse(session, &claim.account, claim.now)?;
+    let held: u32 =
+        session.conn.prepare_cached(HELD)?.query_row([claim.account.as_str()], |row| row.get(0))?;
+    let free = usize::try_from(claim.threads.saturating_sub(held)).unwrap_or(usize::MAX);
+    let tokens = claim.tokens.get(..free.min(claim.tokens.len())).unwrap_or_default();
+    if tokens.is_empty() {
+        return Ok(Vec::new());
+    }
+    session.conn.prepare_cached(PROMOTE)?.execute((
+        claim.account.as_str(),
+        claim.now.0,
+        PROMOTE_LIMIT,
+    ))?;
+    let due = due(session, claim, tokens.len())?;
+    let mut leased = Vec::with_capacity(due.len());
+    for (task, token) in due.iter().zip(tokens) {
+        let Some((row, attempt)) = RowChange::claim(task, &claim.worker, *token, claim.now) else {
+            continue;
+        };
+        if commit::write_row(session, &row)? {
+            attempt_row::insert(session.conn, &attempt)?;
+            let body = insert::body(session.conn, task.id)?.ok_or_else(|| Error::Damaged {
+                what: format!("task {} has no request", task.id),
+                source: None,
+            })?;
+            leased.push(Leased { task: row.after, attempt, body });
+        }
+    }
+    Ok(leased)
+}
+
+fn due(session: &Session<'_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>> {
+    let mut statement = session.conn.prepare_cached(&READY)?;
+    let found = statement.query_map(
+        (
+            claim.account.as_str(),
+            claim.lane.label(),
+            claim.now.0,
+            claim.now.0,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        ),
+        task_row::read,
+    )?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// When the next task that may be claimed is due.
+///
+/// Where more than [`LOOK_LIMIT`] are due already, the answer is the due time of one of them.
+pub(super) fn next_due(conn: &Connection, account: &AccountName) -> Outcome<Option<UnixMs>> {
+    let mut next: Option<i64> =
+        conn.prepare_cached(NEXT_WAITING)?.query_row([account.as_str()], |row| row.get(0))?;
+    let mut statement = conn.prepare_cached(EARLIEST_READY)?;
+    for lane in Lane::ALL {
+        let ready: Option<i64> =
+            statement.query_row((account.as_str(), lane.label(), LOOK_LIMIT), |row| row.get(0))?;
+        next = next.into_iter().chain(ready).min();
+    }
+    Ok(next.map(UnixMs))
+}
+
+/// Closes the account's abandoned attempts whose time has come, and frees their permits.
+pub(super) fn lapse(session: &Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
+    let mut statement = session.conn.prepare_cached(LAPSED)?;
+    let lapsed: Vec<(i64, i64)> = statement
+        .query_map((account.as_str(), now.0), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (task, token) in lapsed {
+        if let Some(mut attempt) = attempt_row::get_raw(session.conn, task, token)?
+            && attempt.lapse(now)
+        {
+            attempt_row::update(session.conn, &attempt)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Changes: facts under an attempt's token, rows under a version.
+
+use super::{attempt_row, failure::Outcome, task_row, writer::Session};
+use crate::Committed;
+use deadletter_core::{
+    AttemptToken, Change, DeadReason, Event, Fact, ItemState, Learned, OperationId, RowChange,
+    TaskId,
+};
+
+/// Writes changes in order, one answer each.
+pub(super) fn commit(session: &mut Session<'_>, changes: &[Change]) -> Outcome<Vec<Committed>> {
+    changes.iter().map(|change| commit_one(session, change)).collect()
+}
+
+fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> {
+    for fact in &change.facts {
+        learn(session, fact)?;
+    }
+    match &change.row {
+        Some(row) if !write_row(session, row)? => Ok(Committed::Stale),
+        _ => Ok(Committed::Applied),
+    }
+}
+
+/// Takes a fact in, if the attempt exists and the core calls it news.
+fn learn(session: &Session<'_>, fact: &Fact) -> Outcome<()> {
+    let Some(mut attempt) = attempt_row::get(session.conn, fact.task, fact.token)? else {
+        return Ok(());
+    };
+    if !attempt.learn(fact) {
+        return Ok(());
+    }
+    attempt_row::update(session.conn, &attempt)?;
+    if let Learned::Answered(answer) = &fact.learned {
+        attempt_row::insert_answer(session.conn, answer)?;
+    }
+    Ok(())
+}
+
+/// Writes a row with its counts, its event and its operation's item; false where it is stale.
+pub(super) fn write_row(session: &mut Session<'_>, row: &RowChange) -> Outcome<bool> {
+    if !task_row::update(session.conn, &row.after, row.expects, session.now)? {
+        return Ok(false);
+    }
+    session.counts.changed(row);
+    if let Some(event) = row.event() {
+        append(session, &event)?;
+    }
+    if let Some(operation) = &row.settles {
+        settle(session, operation, row.after.id, ItemState::Done)?;
+    }
+    Ok(true)
+}
+
+fn append(session: &Session<'_>, event: &Event) -> Outcome<()> {
+    session
+        .conn
+        .prepare_cached(
+            "INSERT INTO events (task, at, state, reason, cause, answered_by) \
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute((
+            event.task.as_i64(),
+            event.at.0,
+            event.state.label(),
+            event.reason.map(DeadReason::label),
+            event.cause.as_ref().map(|cause| cause.as_str()),
+            event.answered_by.map(AttemptToken::get),
+        ))?;
+    Ok(())
+}
+
+/// Moves a pending item on; any other stays.
+pub(super) fn settle(
+    session: &mut Session<'_>,
+    operation: &OperationId,
+    task: TaskId,
+    state: ItemState,
+) -> Outcome<()> {
+    let settled = session
+        .conn
+        .prepare_cached(
+            "UPDATE operation_items SET state = ? \
+             WHERE operation = ? AND task = ? AND state = 'pending'",
+        )?
+        .execute((state.label(), operation.as_str(), task.as_i64()))?;
+    if settled == 1 {
+        session.counts.items(operation, ItemState::Pending, -1);
+        session.counts.items(operation, state, 1);
+    }
+    Ok(())
+}

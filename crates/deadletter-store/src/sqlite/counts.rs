@@ -1,0 +1,114 @@
+//! Deltas of a transaction, merged in memory and written once before it commits.
+
+use deadletter_core::{
+    ItemState, OperationId, RowChange, Task,
+    counts::{Deltas, Standing, Tally},
+};
+use rusqlite::{Connection, Result};
+use std::{collections::HashMap, hash::Hash};
+
+/// What a transaction adds to the counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    standing: HashMap<Standing, i64>,
+    tallies: HashMap<Tally, i64>,
+    items: HashMap<(OperationId, ItemState), i64>,
+}
+
+impl Counts {
+    /// A task was inserted.
+    pub(super) fn inserted(&mut self, task: &Task) {
+        self.take_in(Deltas::of_insert(task));
+    }
+
+    /// A row was written.
+    pub(super) fn changed(&mut self, row: &RowChange) {
+        self.take_in(Deltas::of_row(row));
+    }
+
+    /// A task was purged.
+    pub(super) fn purged(&mut self, task: &Task) {
+        self.take_in(Deltas::of_purge(task));
+    }
+
+    /// `n` items of an operation came into a state (left it, where negative).
+    pub(super) fn items(&mut self, operation: &OperationId, state: ItemState, n: i64) {
+        if n != 0 {
+            *self.items.entry((operation.clone(), state)).or_default() += n;
+        }
+    }
+
+    /// Adds another transaction's part to this one's.
+    pub(super) fn merge(&mut self, other: Self) {
+        add(&mut self.standing, other.standing);
+        add(&mut self.tallies, other.tallies);
+        add(&mut self.items, other.items);
+    }
+
+    fn take_in(&mut self, deltas: Deltas) {
+        add(&mut self.standing, deltas.standing);
+        add(&mut self.tallies, deltas.tallies);
+    }
+
+    /// Writes the sums, each row once.
+    pub(super) fn write(&self, conn: &Connection) -> Result<()> {
+        for (key, n) in self.standing.iter().filter(|(_, n)| **n != 0) {
+            write_standing(conn, key, *n)?;
+        }
+        for (key, n) in self.tallies.iter().filter(|(_, n)| **n != 0) {
+            write_tally(conn, key, *n)?;
+        }
+        for ((operation, state), n) in self.items.iter().filter(|(_, n)| **n != 0) {
+            conn.prepare_cached(
+                "INSERT INTO item_counts (operation, state, n) VALUES (?, ?, ?) \
+                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            )?
+            .execute((operation.as_str(), state.label(), n))?;
+        }
+        Ok(())
+    }
+}
+
+fn add<K: Eq + Hash>(sums: &mut HashMap<K, i64>, deltas: impl IntoIterator<Item = (K, i64)>) {
+    for (key, n) in deltas {
+        *sums.entry(key).or_default() += n;
+    }
+}
+
+fn write_standing(conn: &Connection, key: &Standing, n: i64) -> Result<()> {
+    let cause = key.cause.as_ref().map_or("", |cause| cause.as_str());
+    let class = key.class.map_or("", |class| class.label());
+    let place = (key.dim.label(), key.place.label(), cause, class, key.value.as_str());
+    let sum: i64 = conn
+        .prepare_cached(
+            "INSERT INTO standing (dim, place, cause, class, value, n) VALUES (?, ?, ?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET n = n + excluded.n RETURNING n",
+        )?
+        .query_row((place.0, place.1, place.2, place.3, place.4, n), |row| row.get(0))?;
+    // A site key that nobody stands at any more takes no room; the grand totals stay hot.
+    if sum == 0 && !key.value.is_empty() {
+        conn.prepare_cached(
+            "DELETE FROM standing \
+             WHERE dim = ? AND place = ? AND cause = ? AND class = ? AND value = ?",
+        )?
+        .execute(place)?;
+    }
+    Ok(())
+}
+
+fn write_tally(conn: &Connection, key: &Tally, n: i64) -> Result<()> {
+    let cause = key.cause.as_ref().map_or("", |cause| cause.as_str());
+    conn.prepare_cached(
+        "INSERT INTO tallies (dim, minute, tallied, cause, value, n) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT DO UPDATE SET n = n + excluded.n",
+    )?
+    .execute((
+        key.dim.label(),
+        key.minute.0,
+        key.tallied.label(),
+        cause,
+        key.value.as_str(),
+        n,
+    ))?;
+    Ok(())
+}

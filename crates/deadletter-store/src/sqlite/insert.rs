@@ -1,0 +1,77 @@
+//! New tasks.
+
+use super::{columns::Binder, failure::Outcome, task_row, writer::Session};
+use crate::Inserted;
+use deadletter_core::{Task, TaskId};
+use rusqlite::{Connection, OptionalExtension};
+
+/// A task to insert, its payload already in the form that is stored.
+pub(super) struct Entry {
+    pub(super) task: Task,
+    pub(super) body: String,
+}
+
+/// Stores tasks in order, one answer each.
+pub(super) fn insert(session: &mut Session<'_>, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+    entries.iter().map(|entry| insert_one(session, entry)).collect()
+}
+
+fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
+    let Entry { task, body } = entry;
+    if let Some(holder) = holder(session, task)? {
+        return Ok(Inserted::Existing(holder));
+    }
+    if !task_row::insert(session.conn, task, session.now)? {
+        return Ok(Inserted::IdTaken(task.id));
+    }
+    session
+        .conn
+        .prepare_cached("INSERT INTO requests (task, body) VALUES (?, ?)")?
+        .execute((task.id.as_i64(), body))?;
+    keep_key(session, task)?;
+    session.counts.inserted(task);
+    Ok(Inserted::New(task.id))
+}
+
+/// The task that holds the idempotency key of `task`, unless it has expired.
+fn holder(session: &Session<'_>, task: &Task) -> Outcome<Option<TaskId>> {
+    let Some(key) = &task.idempotency_key else { return Ok(None) };
+    let holder: Option<i64> = session
+        .conn
+        .prepare_cached(
+            "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
+             AND (expires_at IS NULL OR expires_at > ?)",
+        )?
+        .query_row((owner(task), key, task.created_at.0), |row| row.get(0))
+        .optional()?;
+    Ok(holder.and_then(|id| TaskId::try_from(id).ok()))
+}
+
+fn keep_key(session: &Session<'_>, task: &Task) -> Outcome<()> {
+    let Some(key) = &task.idempotency_key else { return Ok(()) };
+    let mut statement = session.conn.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (owner, key, task, expires_at) VALUES (?, ?, ?, ?)",
+    )?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put(owner(task))?;
+    binder.put(key)?;
+    binder.put(task.id.as_i64())?;
+    binder.instant(task.idempotency_expires_at)?;
+    binder.execute()?;
+    Ok(())
+}
+
+/// A task without an owner shares its keys with all others without one.
+///
+/// The prefix keeps them apart from an owner whose name is empty.
+pub(super) fn owner(task: &Task) -> String {
+    task.owner.as_ref().map_or_else(String::new, |name| format!("={name}"))
+}
+
+/// What a task asks for, as stored.
+pub(super) fn body(conn: &Connection, id: TaskId) -> Outcome<Option<String>> {
+    Ok(conn
+        .prepare_cached("SELECT body FROM requests WHERE task = ?")?
+        .query_row([id.as_i64()], |row| row.get(0))
+        .optional()?)
+}

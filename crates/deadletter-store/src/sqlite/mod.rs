@@ -1,0 +1,38 @@
+//! The SQLite store: one file, one writer thread per process, several processes.
+//!
+//! ```text
+//! SqliteStore            the async shell of the three traits
+//!   ├ writer             one thread: all that waits in one transaction, answers after the commit
+//!   │   └ insert, claim, commit, adopt, desk, registry: what a request does in it
+//!   ├ readers            three threads, one snapshot per question
+//!   ├ locks              proof of life between processes
+//!   └ file, filesystem   what must hold before SQLite sees the file
+//! schema                 tables and migrations; connect: settings of connections
+//! task_row, attempt_row  rows and back; counts: merged deltas; failure: errors
+//! ```
+//!
+//! [`Durability::D2`]: write-ahead log with `synchronous = FULL`, so what is answered survives a
+//! loss of power. Rules stay in the core: SQL here only finds and writes rows.
+
+mod adopt;
+mod attempt_row;
+mod claim;
+mod columns;
+mod commit;
+mod connect;
+mod counts;
+mod desk;
+mod failure;
+mod file;
+mod filesystem;
+mod insert;
+mod locks;
+mod page;
+mod readers;
+mod registry;
+mod schema;
+mod store;
+mod task_row;
+mod writer;
+
+pub use store::{SqliteStore, Written};

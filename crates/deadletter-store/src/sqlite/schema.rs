@@ -1,0 +1,222 @@
+//! The tables of the SQLite store, and the list of migrations that leads to them.
+//!
+//! `user_version` is the number of migrations applied; `application_id` marks the file as ours.
+//! Words (states, causes, verdicts) are stored as their labels, so that people can query them.
+
+use super::failure::Outcome;
+use crate::Error;
+use rusqlite::Connection;
+use std::path::Path;
+
+/// "dlq1" in ASCII: marks a file as a deadletter store.
+pub(super) const APPLICATION_ID: i32 = 0x646c_7131;
+
+/// Each entry leads from its index to the next version; entries are never edited once released.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+/// The schema version that this program writes.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Brings `conn` to the newest version in one transaction.
+///
+/// Errors: `TooNew` for a schema that a newer program wrote; nothing is written then.
+pub(super) fn migrate(conn: &Connection, path: &Path, migrations: &[&str]) -> Outcome<()> {
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    if version(conn, path, known)? == known {
+        return Ok(());
+    }
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = apply(conn, path, migrations, known);
+    conn.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    migrated
+}
+
+fn apply(conn: &Connection, path: &Path, migrations: &[&str], known: i64) -> Outcome<()> {
+    // Read again under the lock: another process may have been faster.
+    let found = version(conn, path, known)?;
+    for migration in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        conn.execute_batch(migration)?;
+    }
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", known)?;
+    Ok(())
+}
+
+fn version(conn: &Connection, path: &Path, known: i64) -> Outcome<i64> {
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(Error::TooNew { path: path.to_owned(), found, known }.into());
+    }
+    if found < 0 {
+        let what = format!("{} has the schema version {found}", path.display());
+        return Err(Error::Damaged { what, source: None }.into());
+    }
+    Ok(found)
+}
+
+/// Notes on the indexes of `tasks`. `ready` is 1 for a task that may be claimed, 0 for one that
+/// waits until `due_at`, and absent for all others (leased, held, dead, ...): claim's two indexes
+/// know no other rows. A task in flight is found by its worker (`tasks_live`), any other by state.
+/// Attempts lie beside each other by task, so that a life cycle touches few pages.
+const V1: &str = "
+CREATE TABLE tasks (
+  id INTEGER PRIMARY KEY,
+  owner TEXT, idempotency_key TEXT, idempotency_expires_at INTEGER,
+  created_at INTEGER NOT NULL,
+  method TEXT NOT NULL, sitekey TEXT, host TEXT, proxy TEXT, batch TEXT, tags TEXT,
+  state TEXT NOT NULL, why TEXT, reason TEXT, due_at INTEGER, upstream_id TEXT,
+  ready INTEGER, lane TEXT NOT NULL,
+  version INTEGER NOT NULL, account TEXT NOT NULL, worker TEXT, attempt INTEGER,
+  priority INTEGER NOT NULL, turn INTEGER NOT NULL, hold TEXT, deadline_at INTEGER,
+  attempts INTEGER NOT NULL, submits INTEGER NOT NULL, failures INTEGER NOT NULL,
+  refusals INTEGER NOT NULL, panics INTEGER NOT NULL, redrives INTEGER NOT NULL,
+  deaths INTEGER NOT NULL,
+  round_allowance INTEGER NOT NULL, round_failures INTEGER NOT NULL,
+  round_unsolvable INTEGER NOT NULL, round_lost INTEGER NOT NULL,
+  round_refusals INTEGER NOT NULL, round_proxies_failed INTEGER NOT NULL,
+  max_submits INTEGER NOT NULL, proxies INTEGER NOT NULL,
+  cause TEXT, class TEXT, fingerprint TEXT, parent INTEGER, answered_by INTEGER,
+  verdict_read_at INTEGER, updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tasks_ready ON tasks (account, lane, priority, turn, due_at, id) WHERE ready = 1;
+CREATE INDEX tasks_waiting ON tasks (account, due_at) WHERE ready = 0;
+CREATE INDEX tasks_deadline ON tasks (deadline_at, id)
+  WHERE state = 'queued' AND deadline_at IS NOT NULL;
+CREATE INDEX tasks_live ON tasks (worker, state, id) WHERE state IN ('submitting', 'polling');
+CREATE INDEX tasks_state ON tasks (state, id) WHERE state NOT IN ('submitting', 'polling');
+CREATE INDEX tasks_dead_cause ON tasks (state, cause, id) WHERE state IN ('dead', 'buried');
+CREATE INDEX tasks_dead_sitekey ON tasks (state, sitekey, id) WHERE state IN ('dead', 'buried');
+CREATE INDEX tasks_dead_both ON tasks (state, cause, sitekey, id)
+  WHERE state IN ('dead', 'buried');
+CREATE INDEX tasks_batch ON tasks (batch, id) WHERE batch IS NOT NULL;
+
+CREATE TABLE idempotency (
+  owner TEXT NOT NULL, key TEXT NOT NULL, task INTEGER NOT NULL, expires_at INTEGER,
+  PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE requests (task INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+
+CREATE TABLE attempts (
+  task INTEGER NOT NULL, token INTEGER NOT NULL, n INTEGER NOT NULL,
+  account TEXT NOT NULL, worker TEXT, intent_at INTEGER NOT NULL, upstream_id TEXT,
+  accepted_at INTEGER, resumed_at INTEGER, abandoned_at INTEGER, closed_at INTEGER,
+  verdict TEXT, cause TEXT, class TEXT, detail TEXT,
+  permit INTEGER NOT NULL, permit_until INTEGER,
+  PRIMARY KEY (task, token)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_permit ON attempts (account, permit_until) WHERE permit = 1;
+CREATE INDEX attempts_lapsing ON attempts (account, permit_until)
+  WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL);
+CREATE INDEX attempts_open ON attempts (worker)
+  WHERE closed_at IS NULL AND upstream_id IS NOT NULL;
+CREATE INDEX attempts_upstream ON attempts (account, upstream_id) WHERE upstream_id IS NOT NULL;
+
+CREATE TABLE answers (
+  task INTEGER NOT NULL, token INTEGER NOT NULL, dialect TEXT NOT NULL, raw TEXT NOT NULL,
+  text TEXT NOT NULL, user_agent TEXT, solved_at INTEGER NOT NULL, expires_at INTEGER,
+  read_at INTEGER NOT NULL,
+  PRIMARY KEY (task, token)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY, task INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL,
+  reason TEXT, cause TEXT, answered_by INTEGER
+) STRICT;
+
+CREATE TABLE standing (
+  dim TEXT NOT NULL, place TEXT NOT NULL, cause TEXT NOT NULL, class TEXT NOT NULL,
+  value TEXT NOT NULL, n INTEGER NOT NULL,
+  PRIMARY KEY (dim, place, cause, class, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tallies (
+  dim TEXT NOT NULL, minute INTEGER NOT NULL, tallied TEXT NOT NULL, cause TEXT NOT NULL,
+  value TEXT NOT NULL, n INTEGER NOT NULL,
+  PRIMARY KEY (dim, minute, tallied, cause, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE operation_items (
+  operation TEXT NOT NULL, task INTEGER NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL,
+  PRIMARY KEY (operation, task)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX operation_items_pending ON operation_items (operation, task)
+  WHERE state = 'pending';
+CREATE INDEX operation_items_task ON operation_items (task);
+
+CREATE TABLE item_counts (
+  operation TEXT NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL,
+  PRIMARY KEY (operation, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+  id TEXT PRIMARY KEY, started_at INTEGER NOT NULL, beat_at INTEGER NOT NULL, dead_at INTEGER,
+  left_at INTEGER, label TEXT NOT NULL
+) STRICT;
+CREATE INDEX workers_alive ON workers (beat_at) WHERE dead_at IS NULL AND left_at IS NULL;
+
+CREATE TABLE documents (
+  key TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+  n INTEGER PRIMARY KEY, writer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
+  body TEXT NOT NULL, hash TEXT NOT NULL,
+  UNIQUE (writer, seq)
+) STRICT;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::failure::Failure;
+
+    /// What a later release might append to the list.
+    const NEXT: &str = "ALTER TABLE tasks ADD COLUMN colour TEXT;";
+
+    fn at(conn: &Connection) -> i64 {
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
+    }
+
+    fn first() -> Connection {
+        let conn = Connection::open_in_memory().expect("a database");
+        migrate(&conn, Path::new("x.db"), MIGRATIONS).expect("the first migration");
+        conn.execute("INSERT INTO documents VALUES ('kept', 1, '{}')", []).expect("a row");
+        conn
+    }
+
+    #[test]
+    fn an_older_schema_is_upgraded_and_keeps_its_rows() {
+        let conn = first();
+        let longer: Vec<&str> = MIGRATIONS.iter().copied().chain([NEXT]).collect();
+        migrate(&conn, Path::new("x.db"), &longer).expect("an upgrade");
+        assert_eq!(at(&conn), known() + 1);
+        let kept: i64 = conn
+            .query_row("SELECT count(*) FROM documents WHERE key = 'kept'", [], |r| r.get(0))
+            .expect("a count");
+        assert_eq!(kept, 1);
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_old_schema() {
+        let conn = first();
+        let broken: Vec<&str> =
+            MIGRATIONS.iter().copied().chain([NEXT, "CREATE NONSENSE;"]).collect();
+        assert!(migrate(&conn, Path::new("x.db"), &broken).is_err());
+        assert_eq!(at(&conn), known());
+        assert!(conn.prepare("SELECT colour FROM tasks").is_err(), "half an upgrade stayed");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let conn = first();
+        conn.pragma_update(None, "user_version", 99).expect("a pragma");
+        let refused = migrate(&conn, Path::new("x.db"), MIGRATIONS);
+        assert!(
+            matches!(refused, Err(Failure::Store(Error::TooNew { found: 99, .. }))),
+            "{refused:?}"
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! The one thread that writes: everything that waits goes into one transaction (group commit).
+//!
+//! ```text
+//! callers --bounded channel--> thread: BEGIN, every request, sums, COMMIT --answers--> callers
+//! ```
+//!
+//! The requests of a transaction run one after the other without savepoints, which would copy each
+//! page that they touch. Where one fails, the transaction is undone and the same requests run
+//! again, each in a savepoint of its own, so that the failing one undoes nobody else's work.
+//! Requests can therefore run twice: they change nothing but the session.
+
+use super::{
+    connect,
+    counts::Counts,
+    failure::{CommitFailure, Failure, Outcome, poisons},
+};
+use crate::{Clock, Error, Result};
+use deadletter_core::UnixMs;
+use rusqlite::Connection;
+use std::{
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait; beyond it callers wait for a place.
+const WAITING_LIMIT: usize = 4_096;
+/// Requests of one transaction: enough to share a flush among all who wait, few enough that the
+/// first is answered within some tens of milliseconds.
+const BATCH_LIMIT: usize = 1_024;
+
+/// What a request works with: the connection within a transaction, and the transaction's sums.
+pub(super) struct Session<'c> {
+    pub(super) conn: &'c Connection,
+    /// Store time at the beginning of the transaction.
+    pub(super) now: UnixMs,
+    pub(super) counts: Counts,
+}
+
+/// How much was written in how many transactions.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) requests: AtomicU64,
+    pub(super) transactions: AtomicU64,
+}
+
+/// The callers' end of the writer thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// Guards the way in: taken out when the store closes.
+    sender: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    /// Guards the news of the thread's end, which the first to close waits for.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+    pub(super) written: Arc<Written>,
+}
+
+impl Writer {
+    /// Starts the thread with its connection. It ends when the writer is closed or dropped, after
+    /// everything that waits is written.
+    pub(super) fn start(path: PathBuf, conn: Connection, clock: Arc<dyn Clock>) -> Result<Self> {
+        let (sender, receiver) = mpsc::channel(WAITING_LIMIT);
+        let (end, ended) = oneshot::channel();
+        let written = Arc::<Written>::default();
+        let thread = Thread { path, conn: Some(conn), clock, written: Arc::clone(&written) };
+        thread::Builder::new()
+            .name("deadletter-writer".to_owned())
+            .spawn(move || {
+                thread.run(receiver);
+                drop(end);
+            })
+            .map_err(no_thread)?;
+        Ok(Self { sender: Mutex::new(Some(sender)), ended: Mutex::new(Some(ended)), written })
+    }
+
+    /// Has `work` done in a transaction; answers when it is durable.
+    pub(super) async fn call<T, F>(&self, what: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Session<'_>) -> Outcome<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let sender = lock(&self.sender).clone().ok_or(Error::Closed)?;
+        let job = Box::new(Call { what, work, outcome: None, reply });
+        sender.send(job).await.map_err(|_| Error::Closed)?;
+        drop(sender);
+        answer.await.unwrap_or_else(|_| {
+            let what = format!("{what} (the writer stopped before it answered)");
+            Err(Error::InDoubt { what, source: None })
+        })
+    }
+
+    /// Lets nothing in any more and waits until all that waits is written.
+    pub(super) async fn close(&self) {
+        drop(lock(&self.sender).take());
+        let ended = lock(&self.ended).take();
+        if let Some(ended) = ended {
+            // The thread says good-bye by dropping its end.
+            ended.await.ok();
+        }
+    }
+}
+
+/// No thread for the store.
+pub(super) fn no_thread(error: io::Error) -> Error {
+    Error::Unavailable { what: "start a thread".to_owned(), source: Some(error.into()) }
+}
+
+/// Locks a mutex whose contents no panic can leave half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request that waits for its transaction.
+trait Job: Send {
+    /// Runs it, perhaps again.
+    fn run(&mut self, session: &mut Session<'_>) -> Ran;
+    /// Tells its caller, once.
+    fn settle(self: Box<Self>, fate: &Result<(), CommitFailure>);
+}
+
+/// What a request left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    /// All of it, or nothing: the transaction may commit.
+    Whole,
+    /// Perhaps a part: that must be undone.
+    Part,
+    /// As `Part`, and the connection cannot be trusted any more.
+    Poisoned,
+}
+
+struct Call<T, F> {
+    what: &'static str,
+    work: F,
+    outcome: Option<Outcome<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Session<'_>) -> Outcome<T> + Send,
+{
+    fn run(&mut self, session: &mut Session<'_>) -> Ran {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(session)))
+            .unwrap_or_else(|_| Err(panicked(self.what).into()));
+        let ran = match &outcome {
+            Ok(_) => Ran::Whole,
+            Err(failure) if failure.is_refusal() => Ran::Whole,
+            Err(failure) if failure.poisons() => Ran::Poisoned,
+            Err(_) => Ran::Part,
+        };
+        self.outcome = Some(outcome);
+        ran
+    }
+
+    fn settle(self: Box<Self>, fate: &Result<(), CommitFailure>) {
+        let told = match (self.outcome, fate) {
+            (Some(Err(failure)), _) => Err(failure.into_error(self.what)),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(failure)) => Err(failure.to_error(self.what)),
+            (None, Ok(())) => Err(panicked(self.what)),
+        };
+        // A caller that no longer waits has lost interest, not the write.
+        self.reply.send(told).ok();
+    }
+}
+
+/// A piece of work panicked; what it had done is undone.
+pub(super) fn panicked(what: &str) -> Error {
+    Error::Unavailable { what: format!("{what} (it panicked)"), source: None }
+}
+
+/// What the thread owns.
+struct Thread {
+    path: PathBuf,
+    /// None after it was poisoned: opened again for the next transaction.
+    conn: Option<Connection>,
+    clock: Arc<dyn Clock>,
+    written: Arc<Written>,
+}
+
+type Batch = [Box<dyn Job>];
+
+/// Why a transaction was not committed.
+enum Stop {
+    /// A request failed: all of it was undone, and runs again with savepoints.
+    Redo { poisoned: bool },
+    /// This is told to everybody.
+    Failed { failure: CommitFailure, poisoned: bool },
+}
+
+impl Thread {
+    fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = receiver.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_LIMIT
+                && let Ok(next) = receiver.try_recv()
+            {
+                batch.push(next);
+            }
+            let fate = catch_unwind(AssertUnwindSafe(|| self.write(&mut batch)))
+                .unwrap_or_else(|_| Err(CommitFailure::in_doubt("the writer panicked")));
+            for job in batch {
+                job.settle(&fate);
+            }
+        }
+        if let Some(conn) = self.conn.take() {
+            connect::close_writer(conn);
+        }
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> Result<(), CommitFailure> {
+        let ended = match self.transact(batch, together) {
+            Err(Stop::Redo { .. }) => self.transact(batch, apart),
+            ended => ended,
+        };
+        ended.map_err(|stop| match stop {
+            Stop::Failed { failure, .. } => failure,
+            Stop::Redo { .. } => CommitFailure::in_doubt("savepoints asked for savepoints"),
+        })
+    }
+
+    /// One transaction over the batch. A poisoned connection is never used again.
+    fn transact(
+        &mut self,
+        batch: &mut Batch,
+        run: fn(&mut Batch, &mut Session<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => connect::open_writer(&self.path).map_err(Stop::unopened)?,
+        };
+        let ended = begin_and_commit(&conn, self.clock.now(), batch, run);
+        let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+        if undone && !matches!(&ended, Err(stop) if stop.poisoned()) {
+            self.conn = Some(conn);
+        } else {
+            connect::retire(conn);
+        }
+        if ended.is_ok() {
+            self.written.transactions.fetch_add(1, Ordering::Relaxed);
+            let requests = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            self.written.requests.fetch_add(requests, Ordering::Relaxed);
+        }
+        ended
+    }
+}
+
+fn begin_and_commit(
+    conn: &Connection,
+    now: UnixMs,
+    batch: &mut Batch,
+    run: fn(&mut Batch, &mut Session<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    execute(conn, "BEGIN IMMEDIATE").map_err(|e| Stop::undone(&e))?;
+    let mut session = Session { conn, now, counts: Counts::default() };
+    run(batch, &mut session)?;
+    session.counts.write(conn).map_err(|e| Stop::undone(&e))?;
+    execute(conn, "COMMIT")
+        .map_err(|e| Stop::Failed { failure: CommitFailure::at_commit(&e), poisoned: poisons(&e) })
+}
+
+fn together(batch: &mut Batch, session: &mut Session<'_>) -> Result<(), Stop> {
+    for job in batch {
+        match job.run(session) {
+            Ran::Whole => {}
+            ran => return Err(Stop::Redo { poisoned: ran == Ran::Poisoned }),
+        }
+    }
+    Ok(())
+}
+
+fn apart(batch: &mut Batch, session: &mut Session<'_>) -> Result<(), Stop> {
+    let undone = |e: rusqlite::Error| Stop::undone(&e);
+    for job in batch {
+        execute(session.conn, "SAVEPOINT request").map_err(undone)?;
+        let mut counts = mem::take(&mut session.counts);
+        match job.run(session) {
+            Ran::Whole => counts.merge(mem::take(&mut session.counts)),
+            Ran::Part => execute(session.conn, "ROLLBACK TO request").map_err(undone)?,
+            Ran::Poisoned => {
+                let failure = CommitFailure::unavailable("another request met an I/O error");
+                return Err(Stop::Failed { failure, poisoned: true });
+            }
+        }
+        execute(session.conn, "RELEASE request").map_err(undone)?;
+        session.counts = counts;
+    }
+    Ok(())
+}
+
+fn execute(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+impl Stop {
+    /// Nothing of the transaction is written.
+    fn undone(error: &rusqlite::Error) -> Self {
+        Self::Failed { failure: CommitFailure::undone(error), poisoned: poisons(error) }
+    }
+
+    /// There is no connection.
+    fn unopened(failure: Failure) -> Self {
+        let failure = match failure {
+            Failure::Sql(error) => CommitFailure::undone(&error),
+            Failure::Store(error) => CommitFailure::unavailable(&error.to_string()),
+        };
+        Self::Failed { failure, poisoned: true }
+    }
+
+    const fn poisoned(&self) -> bool {
+        match self {
+            Self::Redo { poisoned } | Self::Failed { poisoned, .. } => *poisoned,
+        }
+    }
+}
