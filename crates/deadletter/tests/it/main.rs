@@ -1,5 +1,13 @@
 //! The engine's integration tests.
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy lets these pass in test functions, but not in the functions that tests share"
+)]
 
 mod engine;
+mod provider;
 mod rig;
