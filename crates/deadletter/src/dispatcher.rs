@@ -114,8 +114,9 @@ async fn rest(shared: &Shared, account: &Account, seen: deadletter_core::UnixMs)
             account.nothing_due_before(due_at.min(now.plus(LOOK_MS)), seen);
             Ok(due_at.since(now).min(LOOK_MS))
         }
-        // Due, but no permit or no retry is left: a verdict or a token wakes us.
-        Some(_) => Ok(account.retry_wait_ms(now).unwrap_or(LOOK_MS).clamp(10, LOOK_MS)),
+        // Due, but no permit or no retry is left: a verdict wakes us, or the next token is due.
+        Some(_) if account.retries_allowed(now) > 0 => Ok(LOOK_MS),
+        Some(_) => Ok(account.retry_wait_ms(now).unwrap_or(LOOK_MS).min(LOOK_MS)),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     desk::resume_of,
     notice::Notice,
     operation::{self, Operation, OperationState},
+    poller::Entry,
     shared::Shared,
 };
 use deadletter_core::{
@@ -215,7 +216,7 @@ async fn redrive_one(shared: &Arc<Shared>, known: &Operation, item: Item) -> Res
     let terms = account.terms(&task.dimensions.method);
     let resume = resume_of(store, &task, &account.policy, &terms, now).await?;
     let happened = Happened::Redriven {
-        resume: resume.map(Box::new),
+        resume: resume.clone().map(Box::new),
         due_at: now,
         keep_deadline: known.options.keep_deadline,
         force: known.options.force,
@@ -233,12 +234,21 @@ async fn redrive_one(shared: &Arc<Shared>, known: &Operation, item: Item) -> Res
         return Ok(false);
     };
     row.settles = Some(known.id.clone());
+    if row.after.kind() == StateKind::Polling {
+        row.after.worker = Some(shared.worker());
+    }
+    let after = row.after.clone();
     let committed = shared.committer.commit(change).await.map_err(crate::shared::shared_error)?;
     if committed == Committed::Stale {
         store.skip(&known.id, &[item.task]).await?;
         return Ok(false);
     }
-    account.hint_due(now);
+    match resume {
+        Some(attempt) if after.kind() == StateKind::Polling => {
+            shared.poller.add(Entry::resumed(after, attempt, now), now);
+        }
+        _ => account.hint_due(now),
+    }
     Ok(true)
 }
 

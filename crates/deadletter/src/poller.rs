@@ -18,7 +18,7 @@ use deadletter_core::{
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{sync::Notify, task::JoinSet};
@@ -61,12 +61,21 @@ struct Heap {
     due: BinaryHeap<Reverse<(UnixMs, u64)>>,
     entries: HashMap<u64, Box<Entry>>,
     next: u64,
+    /// Entries per account, those that are being asked for at this moment among them.
     live: HashMap<AccountName, usize>,
 }
 
 impl Entry {
     pub(crate) const fn new(task: Task, attempt: Attempt) -> Self {
         Self { task, attempt, not_ready_at: None, recovered: false }
+    }
+
+    /// An attempt for which its task waits again.
+    pub(crate) const fn resumed(task: Task, mut attempt: Attempt, now: UnixMs) -> Self {
+        attempt.resumed_at = Some(now);
+        attempt.abandoned_at = None;
+        attempt.permit_until = None;
+        Self::new(task, attempt)
     }
 
     /// True while the task waits for this attempt.
@@ -117,7 +126,7 @@ impl Poller {
 
     /// Ids that are being asked for.
     pub(crate) fn len(&self) -> usize {
-        self.heap().entries.len()
+        self.heap().live.values().sum()
     }
 
     fn pop_due(&self, now: UnixMs) -> Option<Box<Entry>> {
@@ -127,11 +136,14 @@ impl Poller {
             return None;
         }
         heap.due.pop();
-        let entry = heap.entries.remove(&key)?;
-        if let Some(live) = heap.live.get_mut(&entry.task.account) {
+        heap.entries.remove(&key)
+    }
+
+    /// An entry that was popped has been looked at; where there is more to ask it was added again.
+    fn looked_at(&self, account: &AccountName) {
+        if let Some(live) = self.heap().live.get_mut(account) {
             *live = live.saturating_sub(1);
         }
-        Some(entry)
     }
 
     fn next_due(&self) -> Option<UnixMs> {
@@ -168,16 +180,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn ask(shared: Arc<Shared>, mut entry: Box<Entry>) {
     let id = entry.task.id;
     let recovered = std::mem::take(&mut entry.recovered);
-    let account = shared.accounts.get(&entry.task.account).cloned();
+    let name = entry.task.account.clone();
+    let account = shared.accounts.get(&name).cloned();
     if let Some(account) = account
         && let Err(error) = look(&shared, &account, *entry).await
     {
         tracing::error!(task = %id, %error, "could not write down what came of a poll");
     }
-    if recovered && shared.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
-        for account in shared.accounts.values() {
-            account.wake.notify_one();
-        }
+    shared.poller.looked_at(&name);
+    if recovered {
+        shared.recovered_one();
     }
 }
 

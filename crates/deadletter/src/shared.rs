@@ -11,8 +11,8 @@ use crate::{
     poller::Poller,
 };
 use deadletter_core::{
-    AccountName, AccountSignal, Attempt, AttemptToken, Context, Failure, Happened, StateKind, Task,
-    UnixMs, WorkerId, breaker::Outcome, decide,
+    AccountName, AccountSignal, Attempt, AttemptToken, Context, Failure, Happened, Task, UnixMs,
+    WorkerId, breaker::Outcome, decide,
 };
 use deadletter_store::{Clock, Committed, Store};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -151,6 +151,17 @@ impl Shared {
         self.recovering.load(Ordering::Acquire) > 0
     }
 
+    /// One more recovered id was asked; after the last one, new submits may go.
+    pub(crate) fn recovered_one(&self) {
+        let one_less = |left: usize| Some(left.saturating_sub(1));
+        let before = self.recovering.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+        if before == Ok(1) {
+            for account in self.accounts.values() {
+                account.wake.notify_one();
+            }
+        }
+    }
+
     pub(crate) fn notify(&self, notice: Notice) {
         // Nobody listening is no failure.
         self.notices.send(notice).ok();
@@ -221,7 +232,8 @@ impl Shared {
         if after.kind().is_terminal() {
             self.events_written.notify_one();
         }
-        if after.kind() != StateKind::Submitting {
+        if !after.kind().is_leased() {
+            // Its permit may be free now.
             account.wake.notify_one();
         }
     }

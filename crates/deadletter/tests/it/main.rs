@@ -8,6 +8,7 @@
     reason = "clippy lets these pass in test functions, but not in the functions that tests share"
 )]
 
+mod crash;
 mod engine;
 mod provider;
 mod rig;

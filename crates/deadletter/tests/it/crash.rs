@@ -1,0 +1,236 @@
+//! What survives a worker: its tasks, its threads, its ids, its operations.
+
+use crate::rig::{SPEED, account, engine, job, memory, notice, soon};
+use deadletter::{
+    Deadletter, Notice, Outcome, RedriveOptions,
+    core::{Cause, Filter, StateKind, Terms, Verdict},
+    provider::{
+        Polled,
+        scripted::{ScriptedProvider, answer, id},
+    },
+    store::Store,
+};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// An engine in a runtime of its own, so that it can vanish in the middle of everything.
+struct Victim {
+    runtime: Option<Runtime>,
+    engine: Arc<Deadletter>,
+}
+
+impl Victim {
+    fn start(store: &Arc<dyn Store>, provider: &Arc<ScriptedProvider>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let engine = runtime.block_on(engine(store, account(Arc::clone(provider))));
+        Self { runtime: Some(runtime), engine: Arc::new(engine) }
+    }
+
+    fn run<T: Send + 'static>(&self, act: impl Future<Output = T> + Send + 'static) -> T {
+        let runtime = self.runtime.as_ref().expect("alive");
+        runtime.block_on(soon(act))
+    }
+
+    /// As `kill -9`: nothing runs any more, nothing is said.
+    fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Declares every worker dead that has not beaten in the last real second.
+async fn bury_workers(store: &Arc<dyn Store>) {
+    soon(async {
+        while store.declare_dead(SPEED as i64 * 1_000).await.expect("the store works").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn never_ready() -> Arc<ScriptedProvider> {
+    Arc::new(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }))
+}
+
+fn patient(provider: ScriptedProvider) -> Arc<ScriptedProvider> {
+    let day_ms = 86_400_000;
+    let terms = Terms { timeout_ms: day_ms, hold_ms: day_ms, ..Terms::default() };
+    Arc::new(provider.with_terms(terms))
+}
+
+fn block_on<T>(act: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(act)
+}
+
+#[test]
+fn recovered_ids_are_asked_before_anything_new_is_submitted_and_never_paid_again() {
+    let store = memory();
+    let first = patient(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }));
+    let victim = Victim::start(&store, &first);
+    let (engine_a, mut submits) = (Arc::clone(&victim.engine), first.submits());
+    let ids = victim.run(async move {
+        let jobs = (0..5).map(|n| job(&format!("old-{n}"))).collect();
+        let submitted = engine_a.submit_all(jobs).await.expect("stored");
+        submits.wait_for(|n| *n == 5).await.expect("counted");
+        submitted
+    });
+    // All five must be durable with their ids before the blow, or they are merely in doubt.
+    block_on(soon(async {
+        while store.totals().await.expect("counted").polling < 5 {
+            tokio::task::yield_now().await;
+        }
+    }));
+    victim.kill();
+    block_on(async {
+        bury_workers(&store).await;
+        let second = Arc::new(
+            ScriptedProvider::default()
+                .on_submit(|call| async move { Ok(id(call.n + 1_000)) })
+                .on_poll(|call| async move { Ok(answer(&format!("for-{}", call.id))) }),
+        );
+        let asked = second.polls();
+        let dl = engine(&store, account(Arc::clone(&second))).await;
+        let new = dl.submit(job("new")).await.expect("stored");
+        for one in &ids {
+            let outcome = soon(dl.task(one.id).wait()).await.expect("the store works");
+            assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
+        }
+        assert!(*asked.borrow() >= 5);
+        soon(new.wait()).await.expect("the store works");
+        assert_eq!(*second.submits().borrow(), 1, "only the new job is submitted");
+    });
+}
+
+#[test]
+fn threads_that_a_dead_worker_holds_still_count() {
+    let store = memory();
+    let first = patient(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }));
+    let victim = Victim::start(&store, &first);
+    let (engine_a, mut submits) = (Arc::clone(&victim.engine), first.submits());
+    victim.run(async move {
+        let jobs = (0..15).map(|n| job(&format!("old-{n}"))).collect();
+        engine_a.submit_all(jobs).await.expect("stored");
+        submits.wait_for(|n| *n == 10).await.expect("counted");
+    });
+    block_on(soon(async {
+        while store.totals().await.expect("counted").polling < 10 {
+            tokio::task::yield_now().await;
+        }
+    }));
+    victim.kill();
+    block_on(async {
+        bury_workers(&store).await;
+        let second =
+            patient(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }));
+        let mut polls = second.polls();
+        let dl = engine(&store, account(Arc::clone(&second))).await;
+        // Every recovered id has been asked several times; still no thread is free.
+        soon(polls.wait_for(|n| *n >= 100)).await.expect("counted");
+        assert_eq!(*second.submits().borrow(), 0);
+        assert_eq!(dl.status().polling, 10);
+    });
+}
+
+#[test]
+fn a_submit_under_way_when_its_worker_dies_is_in_doubt_and_spends_its_intent() {
+    let store = memory();
+    let hangs = Arc::new(ScriptedProvider::default().on_submit(|_| std::future::pending()));
+    let victim = Victim::start(&store, &hangs);
+    let (engine_a, mut submits) = (Arc::clone(&victim.engine), hangs.submits());
+    let task = victim.run(async move {
+        let handle = engine_a.submit(job("a")).await.expect("stored");
+        submits.wait_for(|n| *n == 1).await.expect("counted");
+        handle.id
+    });
+    victim.kill();
+    block_on(async {
+        bury_workers(&store).await;
+        let dl = engine(&store, account(Arc::new(ScriptedProvider::default()))).await;
+        let outcome = soon(dl.task(task).wait()).await.expect("the store works");
+        assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
+        let file = dl.desk().open(task).await.expect("kept");
+        assert_eq!((file.task.counters.submits, file.task.counters.deaths), (2, 1));
+        assert_eq!(file.attempts[0].verdict, Some(Verdict::InDoubt));
+        assert_eq!(file.attempts[0].cause, Some(Cause::new(Cause::WORKER_DIED)));
+    });
+}
+
+#[tokio::test]
+async fn a_stopped_engine_leaves_its_ids_to_the_next_one_at_once() {
+    let store = memory();
+    let first = never_ready();
+    let dl = engine(&store, account(Arc::clone(&first))).await;
+    let handle = dl.submit(job("a")).await.expect("stored");
+    soon(async {
+        while store.totals().await.expect("counted").polling < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon(dl.stop()).await.expect("it stops");
+    assert!(dl.submit(job("b")).await.is_err(), "intake has ended");
+    let second = Arc::new(ScriptedProvider::default());
+    let next = engine(&store, account(Arc::clone(&second))).await;
+    let outcome = soon(next.task(handle.id).wait()).await.expect("the store works");
+    assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
+    assert_eq!(*second.submits().borrow(), 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_declared_dead_begins_anew_and_loses_nothing() {
+    let store = memory();
+    let provider = patient(ScriptedProvider::default().on_poll(|call| async move {
+        if call.n < 60 { Ok(Polled::NotReady) } else { Ok(answer("there")) }
+    }));
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let handle = dl.submit(job("a")).await.expect("stored");
+    let dead = store.declare_dead(-1_000_000).await.expect("the store works");
+    assert_eq!(dead.len(), 1);
+    let outcome = soon(handle.wait()).await.expect("the store works");
+    assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
+    assert_eq!(*provider.submits().borrow(), 1);
+    assert_eq!(store.workers(10).await.expect("listed").len(), 2);
+}
+
+#[tokio::test]
+async fn a_redrive_asks_for_the_paid_id_before_it_pays_again() {
+    let store = memory();
+    let terms = Terms { fresh_ms: None, ..Terms::default() };
+    let ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_ready = Arc::clone(&ready);
+    let provider = Arc::new(
+        ScriptedProvider::default()
+            .on_poll(move |call| {
+                let is_ready = is_ready.load(std::sync::atomic::Ordering::SeqCst);
+                async move {
+                    if is_ready {
+                        Ok(answer(&format!("a{}", call.id)))
+                    } else {
+                        Ok(Polled::NotReady)
+                    }
+                }
+            })
+            .with_terms(terms),
+    );
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let mut notices = dl.notices();
+    let handle = dl.submit(job("a").deadline_ms(60_000)).await.expect("stored");
+    notice(&mut notices, |n| match n {
+        Notice::Event(event) if event.state == StateKind::Dead => Some(()),
+        _ => None,
+    })
+    .await;
+    let submits = *provider.submits().borrow();
+    dl.desk().redrive(&Filter::default(), RedriveOptions::default()).await.expect("begun");
+    notice(&mut notices, |n| matches!(n, Notice::Operation { .. }).then_some(())).await;
+    ready.store(true, std::sync::atomic::Ordering::SeqCst);
+    let outcome = soon(handle.wait()).await.expect("the store works");
+    assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
+    assert_eq!(*provider.submits().borrow(), submits, "the id was paid for already");
+}
