@@ -11,7 +11,7 @@ use deadletter::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 fn solved(outcome: &Outcome) -> &str {
@@ -74,21 +74,24 @@ async fn a_network_error_while_polling_never_submits_again() {
 #[tokio::test]
 async fn a_late_answer_of_an_abandoned_attempt_wins() {
     let store = memory();
-    let polls_of_first = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&polls_of_first);
+    let retried = Arc::new(AtomicBool::new(false));
+    let is_retried = Arc::clone(&retried);
     let provider = Arc::new(
         ScriptedProvider::default()
-            .on_submit(|call| async move {
-                match call.n {
-                    1 => Ok(id(1)),
-                    // Retries meet a line that never opens.
-                    _ => Err(line_failed(Sent::No)),
+            .on_submit(move |call| {
+                retried.store(call.n > 1, Ordering::SeqCst);
+                async move {
+                    match call.n {
+                        1 => Ok(id(1)),
+                        // Retries meet a line that never opens.
+                        _ => Err(line_failed(Sent::No)),
+                    }
                 }
             })
             .on_poll(move |_| {
-                // Not ready for 120 s of store time: abandoned. Then it answers after all.
-                let n = counter.fetch_add(1, Ordering::SeqCst);
-                async move { if n < 30 { Ok(Polled::NotReady) } else { Ok(answer("late")) } }
+                // Not ready until the attempt is abandoned; then it answers after all.
+                let is_late = is_retried.load(Ordering::SeqCst);
+                async move { if is_late { Ok(answer("late")) } else { Ok(Polled::NotReady) } }
             }),
     );
     let dl = engine(&store, account(provider)).await;
