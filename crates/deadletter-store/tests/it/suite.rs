@@ -99,6 +99,100 @@ macro_rules! every_case {
                 a_resumed_attempt_is_open_again
                 bearers_of_an_upstream_id_are_counted_within_the_account
             }
+            take_over {
+                tasks_of_a_dead_worker_go_to_the_one_who_asks
+                ids_to_poll_come_before_submits_in_doubt_each_by_id
+                tasks_of_living_workers_are_left_alone
+                what_was_taken_over_is_stale_for_its_old_worker
+                a_polled_task_given_back_is_taken_by_the_next
+                a_resumed_dead_letter_is_taken_by_whoever_asks_first
+                a_worker_that_left_holds_nothing
+                abandoned_attempts_are_adopted_oldest_first
+                an_attempt_without_upstream_id_cannot_be_polled
+                an_attempt_that_lapsed_is_polled_no_more
+                an_attempt_that_its_task_waits_for_is_not_abandoned_by_a_stale_word
+                only_the_accounts_asked_for_are_taken
+                a_worker_that_is_not_alive_takes_nothing
+                two_who_ask_at_the_same_time_share_out_without_overlap
+                a_rescued_submit_goes_back_with_its_permit_held
+            }
+            workers {
+                a_beat_answers_store_time
+                a_silent_worker_is_declared_dead_once
+                a_beat_after_death_is_refused_for_ever
+                an_unknown_worker_is_refused
+                an_id_is_never_used_twice
+                a_worker_that_left_is_not_declared_dead_and_may_not_beat
+                workers_are_listed_newest_first_and_bounded
+                a_clock_that_goes_back_kills_nobody
+            }
+            pages {
+                a_page_has_whole_rows_in_the_order_of_ids
+                an_empty_store_has_an_empty_page
+                a_walk_by_cursor_meets_every_task_once
+                the_last_page_says_that_it_is_the_last
+                a_page_of_nothing_is_empty
+                a_walk_goes_on_where_its_last_task_was_purged
+                filters_choose_by_what_is_indexed_and_by_what_is_not
+                named_ids_are_found_in_order_and_once
+                ages_are_measured_at_the_querys_now
+                a_filter_that_finds_little_is_bounded_by_the_scan_limit
+            }
+            counts {
+                totals_follow_a_task_through_its_states
+                the_census_counts_the_dead_by_each_dimension_largest_first
+                the_census_of_some_places_leaves_the_others_out
+                the_census_forgets_what_was_redriven_buried_and_purged
+                a_redriven_task_that_dies_again_counts_under_its_new_cause
+                a_stale_change_counts_nothing
+                tallies_count_by_the_minute_and_the_dimension
+                failures_are_tallied_while_the_task_goes_on
+                odd_values_are_counted_apart
+            }
+            operations {
+                a_freeze_takes_what_the_filter_chooses_with_its_version
+                a_freeze_goes_on_in_bounded_steps
+                a_step_repeated_adds_nothing
+                a_settled_item_is_not_frozen_again
+                operations_freeze_apart_from_each_other
+                an_item_is_settled_by_the_commit_of_its_change
+                a_stale_change_settles_nothing
+                only_pending_items_can_be_skipped
+                pending_items_are_listed_by_id_and_bounded
+            }
+            purge {
+                a_purge_takes_everything_that_is_the_tasks
+                a_task_that_has_changed_is_not_purged
+                only_terminal_tasks_are_purged
+                every_terminal_state_can_be_purged_and_each_task_once
+                a_task_with_an_open_permit_is_not_purged_until_it_lapses
+                a_late_answer_of_a_purged_task_is_no_news
+                a_purge_takes_the_tasks_items_and_leaves_its_events
+            }
+            events {
+                each_terminal_change_is_one_event_in_order
+                the_sequence_rises_and_can_be_read_on_from_anywhere
+                a_redrive_is_no_event_but_the_second_death_is_one
+            }
+            documents {
+                a_document_is_written_at_the_version_that_was_read
+                whoever_is_slower_writes_nothing
+                of_many_who_write_at_once_one_wins
+                documents_are_found_by_exact_prefix_in_order
+            }
+            audit {
+                entries_are_listed_last_appended_first
+                a_number_that_stands_is_not_written_again
+            }
+            handles {
+                the_pulse_changes_when_another_handle_writes
+                another_handle_sees_what_was_written
+                a_store_names_itself_and_measures_by_its_clock
+                every_call_after_a_close_answers_closed
+            }
+            conservation {
+                a_random_walk_loses_and_doubles_nothing
+            }
         }
     };
 }

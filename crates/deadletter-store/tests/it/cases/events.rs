@@ -1,0 +1,50 @@
+//! Events: each entry into a terminal state, once, in the order of commits.
+
+use crate::harness::{Harness, MANY, answered};
+use deadletter_core::{Event, Happened, StateKind};
+
+pub(crate) async fn each_terminal_change_is_one_event_in_order(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (solved, attempt) = h.polling(&worker, |_| ()).await;
+    h.clock.advance(5);
+    let dead = h.dead(&worker, "ERROR_BAD", |_| ()).await;
+    h.clock.advance(5);
+    h.happens(solved.id, Some(&attempt), answered(&attempt, "token")).await;
+    h.happens(dead.id, None, Happened::Buried).await;
+    let events: Vec<Event> =
+        h.store.events(0, MANY).await.unwrap().into_iter().map(|(_, event)| event).collect();
+    let states: Vec<_> = events.iter().map(|event| (event.task, event.state)).collect();
+    let wanted =
+        [(dead.id, StateKind::Dead), (solved.id, StateKind::Solved), (dead.id, StateKind::Buried)];
+    assert_eq!(states, wanted);
+    assert_eq!((events[0].reason, &events[0].cause), (dead.reason(), &dead.cause));
+    assert_eq!(events[0].at, h.now().plus(-5));
+    assert_eq!((events[1].answered_by, events[1].at), (Some(attempt.token), h.now()));
+}
+
+pub(crate) async fn the_sequence_rises_and_can_be_read_on_from_anywhere(h: &mut Harness) {
+    assert_eq!(h.store.last_event().await.unwrap(), 0);
+    assert!(h.store.events(0, MANY).await.unwrap().is_empty());
+    let worker = h.worker("w").await;
+    for _ in 0..5 {
+        h.solved(&worker, |_| ()).await;
+    }
+    let all = h.store.events(0, MANY).await.unwrap();
+    assert!(all.iter().map(|(n, _)| *n).is_sorted_by(|a, b| a < b) && all[0].0 > 0);
+    assert_eq!(h.store.last_event().await.unwrap(), all[4].0);
+    assert_eq!(h.store.events(0, 2).await.unwrap(), all[..2]);
+    assert_eq!(h.store.events(all[1].0, MANY).await.unwrap(), all[2..]);
+    assert!(h.store.events(all[4].0, MANY).await.unwrap().is_empty());
+    assert!(h.store.events(u64::MAX, MANY).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_redrive_is_no_event_but_the_second_death_is_one(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let dead = h.dead(&worker, "ERROR_BAD", |_| ()).await;
+    h.redrive(dead.id, None).await;
+    assert_eq!(h.store.last_event().await.unwrap(), 1);
+    let claimed = h.claim(&worker, 1).await.remove(0);
+    let failure = deadletter_core::Failure::new("TWO", deadletter_core::Class::Permanent);
+    h.happens(dead.id, Some(&claimed.attempt), Happened::Refused(failure)).await;
+    assert_eq!(h.store.events(0, MANY).await.unwrap().len(), 2);
+}
