@@ -52,6 +52,16 @@ pub(super) fn open_writer(path: &Path) -> Outcome<Connection> {
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // A checkpoint within a commit would keep its callers waiting; see `checkpoint`.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(conn)
+}
+
+/// The connection that copies the log into the file; the copy is flushed before the log is reused.
+pub(super) fn open_checkpointer(path: &Path) -> Outcome<Connection> {
+    let conn = open_file(path)?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(conn)
 }
 

@@ -16,6 +16,7 @@
 
 mod adopt;
 mod attempt_row;
+mod checkpoint;
 mod claim;
 mod columns;
 mod commit;
@@ -26,6 +27,7 @@ mod failure;
 mod file;
 mod filesystem;
 mod insert;
+mod job;
 mod locks;
 mod page;
 mod readers;

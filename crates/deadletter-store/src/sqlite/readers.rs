@@ -5,7 +5,8 @@
 use super::{
     connect,
     failure::{Failure, Outcome},
-    writer::{lock, no_thread, panicked},
+    job::panicked,
+    writer::{lock, no_thread},
 };
 use crate::{Error, Result};
 use rusqlite::Connection;

@@ -10,9 +10,11 @@
 //! Requests can therefore run twice: they change nothing but the session.
 
 use super::{
+    checkpoint::Checkpointer,
     connect,
     counts::Counts,
     failure::{CommitFailure, Failure, Outcome, poisons},
+    job::{Call, Job, Ran},
 };
 use crate::{Clock, Error, Result};
 use deadletter_core::UnixMs;
@@ -67,7 +69,9 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(WAITING_LIMIT);
         let (end, ended) = oneshot::channel();
         let written = Arc::<Written>::default();
-        let thread = Thread { path, conn: Some(conn), clock, written: Arc::clone(&written) };
+        let checkpointer = Checkpointer::start(&path)?;
+        let written_too = Arc::clone(&written);
+        let thread = Thread { path, conn: Some(conn), clock, checkpointer, written: written_too };
         thread::Builder::new()
             .name("deadletter-writer".to_owned())
             .spawn(move || {
@@ -86,7 +90,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let sender = lock(&self.sender).clone().ok_or(Error::Closed)?;
-        let job = Box::new(Call { what, work, outcome: None, reply });
+        let job = Box::new(Call::new(what, work, reply));
         sender.send(job).await.map_err(|_| Error::Closed)?;
         drop(sender);
         answer.await.unwrap_or_else(|_| {
@@ -116,73 +120,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A request that waits for its transaction.
-trait Job: Send {
-    /// Runs it, perhaps again.
-    fn run(&mut self, session: &mut Session<'_>) -> Ran;
-    /// Tells its caller, once.
-    fn settle(self: Box<Self>, fate: &Result<(), CommitFailure>);
-}
-
-/// What a request left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ran {
-    /// All of it, or nothing: the transaction may commit.
-    Whole,
-    /// Perhaps a part: that must be undone.
-    Part,
-    /// As `Part`, and the connection cannot be trusted any more.
-    Poisoned,
-}
-
-struct Call<T, F> {
-    what: &'static str,
-    work: F,
-    outcome: Option<Outcome<T>>,
-    reply: oneshot::Sender<Result<T>>,
-}
-
-impl<T, F> Job for Call<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Session<'_>) -> Outcome<T> + Send,
-{
-    fn run(&mut self, session: &mut Session<'_>) -> Ran {
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(session)))
-            .unwrap_or_else(|_| Err(panicked(self.what).into()));
-        let ran = match &outcome {
-            Ok(_) => Ran::Whole,
-            Err(failure) if failure.is_refusal() => Ran::Whole,
-            Err(failure) if failure.poisons() => Ran::Poisoned,
-            Err(_) => Ran::Part,
-        };
-        self.outcome = Some(outcome);
-        ran
-    }
-
-    fn settle(self: Box<Self>, fate: &Result<(), CommitFailure>) {
-        let told = match (self.outcome, fate) {
-            (Some(Err(failure)), _) => Err(failure.into_error(self.what)),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (_, Err(failure)) => Err(failure.to_error(self.what)),
-            (None, Ok(())) => Err(panicked(self.what)),
-        };
-        // A caller that no longer waits has lost interest, not the write.
-        self.reply.send(told).ok();
-    }
-}
-
-/// A piece of work panicked; what it had done is undone.
-pub(super) fn panicked(what: &str) -> Error {
-    Error::Unavailable { what: format!("{what} (it panicked)"), source: None }
-}
-
 /// What the thread owns.
 struct Thread {
     path: PathBuf,
     /// None after it was poisoned: opened again for the next transaction.
     conn: Option<Connection>,
     clock: Arc<dyn Clock>,
+    checkpointer: Checkpointer,
     written: Arc<Written>,
 }
 
@@ -210,7 +154,12 @@ impl Thread {
             for job in batch {
                 job.settle(&fate);
             }
+            // After the answers: nobody waits for it.
+            if let Some(conn) = &self.conn {
+                self.checkpointer.after_commit(conn);
+            }
         }
+        self.checkpointer.end();
         if let Some(conn) = self.conn.take() {
             connect::close_writer(conn);
         }

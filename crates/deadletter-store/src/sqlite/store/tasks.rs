@@ -1,0 +1,86 @@
+//! The async shell of [`Tasks`].
+
+use super::SqliteStore;
+use crate::{
+    Claim, Claimed, Committed, Error, Inserted, NewTasks, Result, TakeOver, Taken, Tasks,
+    sqlite::{
+        adopt, attempt_row, claim, commit, desk,
+        insert::{self, Entry},
+        page,
+    },
+};
+use async_trait::async_trait;
+use deadletter_core::{
+    AccountName, Answer, Attempt, Change, Payload, Task, TaskId, UnixMs, UpstreamId,
+};
+
+fn payload_from(body: &str, id: TaskId) -> Result<Payload> {
+    Payload::from_stored(body).map_err(|e| Error::Damaged {
+        what: format!("the request of task {id} is no JSON object"),
+        source: Some(e.into()),
+    })
+}
+
+#[async_trait]
+impl Tasks for SqliteStore {
+    async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
+        let entries: Vec<Entry> = tasks
+            .into_iter()
+            .map(|new| Entry { body: new.payload.to_stored(), task: new.task })
+            .collect();
+        self.write("insert tasks", move |session| insert::insert(session, &entries)).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+        let leased =
+            self.write("claim tasks", move |session| claim::claim(session, &claim)).await?;
+        leased
+            .into_iter()
+            .map(|leased| {
+                let payload = payload_from(&leased.body, leased.task.id)?;
+                Ok(Claimed { task: leased.task, attempt: leased.attempt, payload })
+            })
+            .collect()
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
+        self.write("commit changes", move |session| commit::commit(session, &changes)).await
+    }
+
+    async fn take_over(&self, take: TakeOver) -> Result<Taken> {
+        self.write("take over tasks", move |session| adopt::take_over(session, &take)).await
+    }
+
+    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        self.read("find overdue tasks", move |conn| page::overdue(conn, now, limit)).await
+    }
+
+    async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {
+        let account = account.clone();
+        self.read("find the next due task", move |conn| claim::next_due(conn, &account)).await
+    }
+
+    async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
+        let ids = ids.to_vec();
+        self.read("get tasks", move |conn| ids.iter().map(|id| page::get(conn, *id)).collect())
+            .await
+    }
+
+    async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
+        let body = self.read("get a request", move |conn| insert::body(conn, id)).await?;
+        body.map(|body| payload_from(&body, id)).transpose()
+    }
+
+    async fn history(&self, id: TaskId) -> Result<Vec<Attempt>> {
+        self.read("get attempts", move |conn| desk::history(conn, id)).await
+    }
+
+    async fn answer(&self, id: TaskId) -> Result<Option<Answer>> {
+        self.read("get an answer", move |conn| Ok(attempt_row::get_answer(conn, id)?)).await
+    }
+
+    async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
+        let (account, id) = (account.clone(), id.clone());
+        self.read("count bearers", move |conn| Ok(attempt_row::bearers(conn, &account, &id)?)).await
+    }
+}
