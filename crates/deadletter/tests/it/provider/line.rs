@@ -31,8 +31,15 @@ async fn a_tls_failure_is_proven_unsent() {
 #[tokio::test]
 async fn a_silent_tls_handshake_is_a_connect_time_out_and_unsent() {
     let peer = Peer::playing(vec![vec![Act::Wait]]).await;
-    let provider = hasty(&peer.base.replace("http://", "https://"));
-    let (sent, failure) = doubted(submit(&provider, &recaptcha()).await);
+    let provider = CaptchaAi::new(Settings {
+        connect_timeout: Duration::from_millis(200),
+        submit_timeout: Duration::from_secs(3_600),
+        ..settings(&peer.base.replace("http://", "https://"))
+    })
+    .unwrap();
+    let fields = recaptcha();
+    let bounded = tokio::time::timeout(Duration::from_secs(60), submit(&provider, &fields));
+    let (sent, failure) = doubted(bounded.await.unwrap());
     assert_eq!(sent, Sent::No);
     assert!(failure.detail.contains("time-out"), "{}", failure.detail);
 }
@@ -107,9 +114,13 @@ async fn a_connection_is_used_again() {
 #[tokio::test]
 async fn an_idle_connection_that_the_peer_has_closed_is_not_used_again() {
     // Both say keep-alive and close all the same, as servers do whose idle time is over.
-    let peer = Peer::answering(&[answer(200, "", "OK|1"), answer(200, "", "OK|2")]).await;
+    let (close, closing) = tokio::sync::oneshot::channel();
+    let first = vec![Act::Read, written(&answer(200, "", "OK|1")), Act::Until(closing)];
+    let second = vec![Act::Read, written(&answer(200, "", "OK|2"))];
+    let peer = Peer::playing(vec![first, second]).await;
     let provider = patient(&peer.base);
     assert_eq!(submit(&provider, &recaptcha()).await.unwrap().as_str(), "1");
+    close.send(()).unwrap();
     peer.until_played(1).await;
     assert_eq!(submit(&provider, &recaptcha()).await.unwrap().as_str(), "2");
 }

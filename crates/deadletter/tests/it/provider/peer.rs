@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// One step on a connection.
@@ -17,6 +17,8 @@ pub(super) enum Act {
     Drip(u8),
     /// Stays silent until the other side ends the connection.
     Wait,
+    /// Goes on when the test says so.
+    Until(oneshot::Receiver<()>),
     /// Ends the connection with a reset instead of an end of stream.
     Reset,
 }
@@ -104,6 +106,7 @@ async fn play(mut stream: TcpStream, script: Vec<Act>, requests: &Mutex<Vec<Stri
                 }
             }
             Act::Wait => while stream.read_u8().await.is_ok() {},
+            Act::Until(signal) => signal.await.unwrap(),
             Act::Reset => stream.set_zero_linger().unwrap(),
         }
     }

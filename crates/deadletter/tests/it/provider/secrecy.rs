@@ -19,7 +19,8 @@ async fn an_upstream_that_echoes_the_request_leaks_nothing() {
         format!(r#"{{"status":0,"request":"ERROR_X","error_text":"key {KEY} is bad"}}"#),
         format!(r#"{{"status":0,"request":"ERROR_{}"}}"#, KEY.to_uppercase()),
         format!("ERROR_{KEY}"),
-        format!("{}{KEY}", "x ".repeat(60)),
+        // The glimpse of an unreadable body ends within the key.
+        format!("{}{KEY}", "x ".repeat(36)),
         format!("user:{KEY}@10.0.0.1:80"),
     ] {
         for headers in ["", &format!("Content-Type: text/{KEY}\r\n")] {
@@ -31,7 +32,7 @@ async fn an_upstream_that_echoes_the_request_leaks_nothing() {
                 shown(&provider.account().await.unwrap_err()),
             ];
             for error in errors {
-                assert!(!error.to_lowercase().contains(KEY), "{error}");
+                assert!(!error.to_lowercase().contains(&KEY[..8]), "{error}");
                 assert!(!error.contains("action=get"), "{error}");
             }
         }
