@@ -8,6 +8,7 @@ mod config;
 mod exit;
 mod fault;
 mod input;
+mod letter;
 mod output;
 mod render;
 mod signals;

@@ -1,0 +1,14 @@
+//! Everything that is kept of one task, as it leaves the program and comes back: our own JSON
+//! lines, CSV, and the shape of the article's queue files. Pure functions over core types.
+
+mod article;
+mod incoming;
+mod mask;
+mod ours;
+mod sheet;
+
+pub(crate) use article::{from_article, to_article};
+pub(crate) use incoming::{Incoming, read_all};
+pub(crate) use mask::{MASK, masked};
+pub(crate) use ours::{Letter, document, footer, header};
+pub(crate) use sheet::{HEADER as SHEET_HEADER, row as sheet_row};
