@@ -11,6 +11,7 @@ mod input;
 mod letter;
 mod output;
 mod render;
+mod shelf;
 mod signals;
 
 use std::process::ExitCode;

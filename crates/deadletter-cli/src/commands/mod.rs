@@ -1,26 +1,48 @@
 //! The table of commands; each has a file of its own.
 
 mod config;
+mod export;
+mod list;
+mod show;
 mod simulate;
+mod stats;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;
 
+/// The filter grammar in a nutshell, for every command that takes one.
+const FILTER_HELP: &str = "\
+Filters: terms joined by AND, values of one term parted by commas.
+  state:dead cause:TIMEOUT class:transient sitekey:6Le* host:*.example.com batch:nightly
+  age:<24h attempts:>=4 id:1,2,3 -batch:nightly     '*' alone chooses every task";
+
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show, find and check the configuration
-    Config(config::Args),
+    /// List tasks by filter: the dead letters, unless told otherwise
+    List(list::Args),
+    /// Show one task with its request and the time line of its attempts
+    Show(show::Args),
+    /// Count what the dead died of: by cause, class, site key, host, proxy, hour
+    Stats(stats::Args),
+    /// Write letters to a file: JSON lines, CSV, or the article's JSON
+    Export(export::Args),
     /// Play an upstream with scripted faults on a port of this machine
     Simulate(simulate::Args),
+    /// Show, find and check the configuration
+    Config(config::Args),
 }
 
 impl Command {
     /// Does it.
     pub(crate) async fn run(self, app: &App) -> Result<Exit> {
         match self {
-            Self::Config(args) => config::run(app, &args),
+            Self::List(args) => list::run(app, args).await,
+            Self::Show(args) => show::run(app, args).await,
+            Self::Stats(args) => stats::run(app, args).await,
+            Self::Export(args) => export::run(app, args).await,
             Self::Simulate(args) => simulate::run(app, args).await,
+            Self::Config(args) => config::run(app, &args),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
 };
-use deadletter::core::{AccountName, Class, OnDoubt, Policy};
+use deadletter::core::{AccountName, Class, OnDoubt, Policy, UnixMs};
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
@@ -46,8 +46,8 @@ pub(crate) struct Settings {
     pub(crate) timeouts_ms: BTreeMap<String, i64>,
     /// Error codes beyond the provider's own table.
     pub(crate) codes: BTreeMap<String, Class>,
-    /// Waits are divided by this; 1 but in tests.
-    pub(crate) time_scale: f64,
+    /// In tests: the store's clock runs so many times faster, since this instant.
+    pub(crate) time_scale: Option<(f64, Option<UnixMs>)>,
 }
 
 impl Settings {
@@ -208,13 +208,18 @@ fn class(code: &str, value: &Sourced) -> Result<Class> {
     })
 }
 
-fn time_scale(layers: &Layers) -> Result<f64> {
-    let Some(raw) = &layers.time_scale else { return Ok(1.0) };
-    match raw.parse::<f64>() {
-        Ok(scale) if scale.is_finite() && scale >= 1.0 => Ok(scale),
+/// `SPEED` or `SPEED@ANCHOR_MS`; processes that share a store share the anchor.
+fn time_scale(layers: &Layers) -> Result<Option<(f64, Option<UnixMs>)>> {
+    let Some(raw) = &layers.time_scale else { return Ok(None) };
+    let (speed, anchor) = match raw.split_once('@') {
+        Some((speed, anchor)) => (speed, anchor.parse().map(|ms| Some(UnixMs(ms))).ok()),
+        None => (raw.as_str(), Some(None)),
+    };
+    match (speed.parse::<f64>(), anchor) {
+        (Ok(speed), Some(anchor)) if speed.is_finite() && speed >= 1.0 => Ok(Some((speed, anchor))),
         _ => {
             Err(Fault::usage(format!("{}={raw:?} is not valid", super::table::TIME_SCALE_VARIABLE))
-                .why("it is a number from 1 on"))
+                .why("it is a number from 1 on, and perhaps @ and an instant in milliseconds"))
         }
     }
 }
@@ -236,7 +241,7 @@ mod tests {
         let settings = read(
             "store = \"memory:\"\n[account]\nname = \"a\"\nthreads = 8\n[policy]\nmax_submits = 9\n\
              on_doubt = \"dead_letter\"\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
-            &[("CAPTCHAAI_API_KEY", "0123456789abcdef"), ("DEADLETTER_TIME_SCALE", "50")],
+            &[("CAPTCHAAI_API_KEY", "0123456789abcdef"), ("DEADLETTER_TIME_SCALE", "50@7")],
         )
         .expect("valid");
         assert_eq!((settings.threads, settings.policy.max_submits), (Some(8), 9));
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!(settings.timeouts_ms.get("turnstile"), Some(&90_000));
         assert_eq!(settings.codes.get("ERROR_X"), Some(&Class::Transient));
         assert!(settings.key().is_ok());
-        assert!((settings.time_scale - 50.0).abs() < f64::EPSILON);
+        assert_eq!(settings.time_scale, Some((50.0, Some(UnixMs(7)))));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) const OPEN_TABLES: &[&str] = &["timeouts", "codes"];
 pub(crate) const OTHER_VARIABLES: &[&str] =
     &["DEADLETTER_CONFIG", "DEADLETTER_LOG", TIME_SCALE_VARIABLE];
 
-/// For tests only: divides every wait (polls, time-outs, back-offs) by this number.
+/// For tests only: the store's clock, and with it every wait, runs so many times faster.
 pub(crate) const TIME_SCALE_VARIABLE: &str = "DEADLETTER_TIME_SCALE";
 
 /// The setting of that name.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     fault::{Fault, Result},
-    input::{Element, Elements, Lines, RECORD_BYTES, Torn},
+    input::{Element, Elements, Line, Lines, RECORD_BYTES, Torn},
 };
 use serde_json::Value;
 use std::io::{self, BufRead};
@@ -107,9 +107,12 @@ fn read_lines(
             continue;
         }
         if let Some(letters) = read_footer(&value) {
-            return match letters == read {
-                true => Ok(read),
-                false => Err(torn(name, end.0, end.1, "it has fewer letters than it says")),
+            if letters != read {
+                return Err(torn(name, end.0, end.1, "it has not as many letters as it says"));
+            }
+            return match lines.find(|line| !is_blank(line)) {
+                None => Ok(read),
+                Some(_) => Err(torn(name, end.0, end.1, "something follows its last line")),
             };
         }
         let letter: Letter = serde_path_to_error::deserialize(value)
@@ -118,6 +121,10 @@ fn read_lines(
         read += 1;
     }
     Err(torn(name, end.0, end.1, "the file ends before its last line"))
+}
+
+fn is_blank(line: &io::Result<Line>) -> bool {
+    line.as_ref().is_ok_and(|line| line.bytes.trim_ascii().is_empty())
 }
 
 fn first_byte(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
@@ -184,6 +191,8 @@ mod tests {
         }
         let short = "{\"export\":\"deadletter\",\"version\":1}\n{\"end\":true,\"letters\":3}\n";
         assert!(read(short).expect_err("two are missing").what.contains("torn"));
+        assert!(read(&format!("{whole}\n{whole}")).expect_err("two files").what.contains("torn"));
+        assert_eq!(read(&format!("{whole}\n \n")).expect("blank lines are nothing"), 0);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 mod chart;
 mod table;
 mod text;
+mod timeline;
 
 pub(crate) use chart::{bars, columns};
 pub(crate) use table::Table;
 pub(crate) use text::{Glyphs, ago, count, cut, duration, instant, percent, plain};
+pub(crate) use timeline::Timeline;

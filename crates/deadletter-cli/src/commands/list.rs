@@ -1,0 +1,83 @@
+//! `deadletter list`: tasks by filter.
+
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::Result,
+    render,
+    shelf::{self, dead_unless, filter_of},
+};
+use deadletter::core::{Task, UnixMs};
+
+/// Rows of a table where nobody says how many: what fits on a few screens.
+const TABLE_LIMIT: u64 = 50;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter list\n  deadletter list state:dead cause:TIMEOUT 'age:<24h' --limit 20",
+    after_help = super::FILTER_HELP
+)]
+pub(crate) struct Args {
+    /// What to list [default: state:dead]
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+    /// At most this many; 0 for all [default: 50 in a table, all in a pipe]
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Oldest first
+    #[arg(long)]
+    oldest_first: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let filter = dead_unless(filter_of(&args.filter)?, "state:dead")?;
+    let shelf = shelf::open(app).await?;
+    let limit = args.limit.unwrap_or(if app.out.is_table() { TABLE_LIMIT } else { 0 });
+    let mut table = render::Table::new(COLUMNS);
+    let mut listed = 0;
+    let mut has_more = false;
+    let now = shelf.now();
+    shelf
+        .each(&filter, !args.oldest_first, async |task| {
+            if limit > 0 && listed == limit {
+                has_more = true;
+                return Ok(false);
+            }
+            listed += 1;
+            if app.out.is_table() {
+                table.row(row(&task, now));
+            } else {
+                app.out.json(&task)?;
+            }
+            Ok(true)
+        })
+        .await?;
+    if !table.is_empty() {
+        app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
+    }
+    if app.out.is_table() {
+        let more = if has_more { "; there are more, see --limit" } else { "" };
+        app.out.say(&format!("{listed} tasks ({filter}){more}"));
+    }
+    Ok(Exit::Good)
+}
+
+const COLUMNS: &[&str] =
+    &["id", "state", "cause", "method", "site key", "host", "#submits", "changed", "batch"];
+
+fn row(task: &Task, now: UnixMs) -> [String; 9] {
+    let dimensions = &task.dimensions;
+    let text = |text: &Option<String>, chars| render::cut(text.as_deref().unwrap_or("-"), chars);
+    [
+        task.id.to_string(),
+        task.kind().label().to_owned(),
+        task.cause.as_ref().map_or("-".to_owned(), ToString::to_string),
+        dimensions.method.clone(),
+        text(&dimensions.sitekey, 14),
+        text(&dimensions.host, 30),
+        task.counters.submits.to_string(),
+        render::ago(task.updated_at, now),
+        text(&dimensions.batch, 24),
+    ]
+}

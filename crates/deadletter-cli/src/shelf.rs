@@ -1,0 +1,136 @@
+//! The store as the commands use it: opened from the settings, read page by page.
+
+use crate::{
+    app::App,
+    config::Settings,
+    fault::{Fault, Result},
+};
+use deadletter::{
+    TaskFile,
+    core::{Filter, Task, TaskId, UnixMs, filter::Key},
+    store::{self, Clock, FastClock, Query, Store, SystemClock},
+};
+use std::sync::Arc;
+
+/// Tasks of one page.
+const PAGE: u32 = 500;
+/// Rows that a store looks at for one page, so that a rare filter does not make it hang.
+const SCAN: u32 = 20_000;
+
+/// An open store.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    /// The store.
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl Shelf {
+    /// Opens the store that the settings name.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let store = store::open(&settings.store, clock(settings)).await.map_err(fault)?;
+        Ok(Self { store })
+    }
+
+    /// Store time.
+    pub(crate) fn now(&self) -> UnixMs {
+        self.store.clock().now()
+    }
+
+    /// Hands every task that `filter` chooses to `take`, until it answers false.
+    pub(crate) async fn each(
+        &self,
+        filter: &Filter,
+        newest_first: bool,
+        mut take: impl AsyncFnMut(Task) -> Result<bool>,
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let query = Query {
+                filter: filter.clone(),
+                now: self.now(),
+                newest_first,
+                after,
+                limit: PAGE,
+                scan_limit: SCAN,
+            };
+            let page = self.store.page(&query).await.map_err(fault)?;
+            for task in page.tasks {
+                if !take(task).await? {
+                    return Ok(());
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Everything that is kept of a task; none where it does not exist.
+    pub(crate) async fn file(&self, id: TaskId) -> Result<Option<TaskFile>> {
+        let task = self.store.get(&[id]).await.map_err(fault)?.pop().flatten();
+        let Some(task) = task else { return Ok(None) };
+        let payload = self.store.payload(id).await.map_err(fault)?;
+        // Purged between two questions.
+        let Some(payload) = payload else { return Ok(None) };
+        let attempts = self.store.history(id).await.map_err(fault)?;
+        let answer = self.store.answer(id).await.map_err(fault)?;
+        Ok(Some(TaskFile { task, payload, attempts, answer }))
+    }
+}
+
+/// The clock of the settings: the machine's, or in tests one that runs fast.
+fn clock(settings: &Settings) -> Arc<dyn Clock> {
+    match settings.time_scale {
+        Some((speed, anchor)) => {
+            Arc::new(FastClock::new(anchor.unwrap_or_else(|| SystemClock.now()), speed))
+        }
+        None => Arc::new(SystemClock),
+    }
+}
+
+/// The fault that a store's error is.
+pub(crate) fn fault(error: store::Error) -> Fault {
+    let fault = match &error {
+        store::Error::BadUrl(_) => return Fault::usage("there is no such store").because(error),
+        store::Error::Full { .. } => Fault::failed("the store's disk is full")
+            .fix("make room; nothing was lost, and the same command can be run again"),
+        store::Error::Unavailable { .. } => Fault::failed("the store is not available")
+            .fix("look whether another program holds its file, then try again"),
+        _ => Fault::failed("the store did not do what it was asked"),
+    };
+    fault.because(error)
+}
+
+/// The filter that the words of a command line say; none where there are no words.
+pub(crate) fn filter_of(words: &[String]) -> Result<Option<Filter>> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let filter = words.join(" ").parse::<Filter>();
+    filter.map(Some).map_err(|error| {
+        Fault::usage("the filter cannot be read")
+            .because(error)
+            .fix("for example: state:dead cause:TIMEOUT host:*.example.com age:<24h")
+    })
+}
+
+/// `given`, or the dead letters where nothing is given.
+pub(crate) fn dead_unless(given: Option<Filter>, states: &str) -> Result<Filter> {
+    match given {
+        Some(filter) => Ok(filter),
+        None => states
+            .parse()
+            .map_err(|error| Fault::failed("a filter of ours is broken").because(error)),
+    }
+}
+
+/// True where `filter` says which states it wants.
+pub(crate) fn names_states(filter: &Filter) -> bool {
+    filter.mentions(Key::State) || filter.mentions(Key::Id) || filter.is_all()
+}
+
+/// What every command that opens a store does first.
+pub(crate) async fn open(app: &App) -> Result<Shelf> {
+    Shelf::open(&app.settings()?).await
+}
