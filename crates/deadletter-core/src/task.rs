@@ -182,4 +182,6 @@ pub struct NewTask {
     pub task: Task,
     /// What is sent upstream.
     pub payload: crate::Payload,
+    /// Closed attempts that it brings along from another store; empty for a new job.
+    pub attempts: Vec<crate::Attempt>,
 }

@@ -34,7 +34,7 @@ pub trait Tasks: Send + Sync {
     /// An idempotency key that the same owner holds on a task, and that has not expired at the new
     /// task's `created_at`, answers `Existing`; an expired key passes to the new task. Two equal
     /// keys in one batch: the first wins. Then the id: one whose task stands answers `IdTaken`.
-    /// A purge frees both.
+    /// A purge frees both. Attempts that a task brings along are closed, and become its history.
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>>;
 
     /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of

@@ -331,7 +331,7 @@ fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
         updated_at: now,
         dimensions,
     };
-    Ok(NewTask { task, payload: job.payload })
+    Ok(NewTask { task, payload: job.payload, attempts: Vec::new() })
 }
 
 /// Ids grow within a process; others' choices in the same millisecond are met by the insert.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub(super) struct Row {
     pub(super) task: Task,
     pub(super) payload: Payload,
-    /// By number: a claim appends, nothing else does.
+    /// By number: an insert may bring some along, a claim appends, nothing else does.
     pub(super) attempts: Vec<Attempt>,
     /// Each attempt's first answer.
     pub(super) answers: BTreeMap<AttemptToken, Answer>,

@@ -1,14 +1,15 @@
 //! New tasks.
 
-use super::{columns::Binder, failure::Outcome, task_row, writer::Session};
+use super::{attempt_row, columns::Binder, failure::Outcome, task_row, writer::Session};
 use crate::Inserted;
-use deadletter_core::{Task, TaskId};
+use deadletter_core::{Attempt, Task, TaskId};
 use rusqlite::{Connection, OptionalExtension};
 
 /// A task to insert, its payload already in the form that is stored.
 pub(super) struct Entry {
     pub(super) task: Task,
     pub(super) body: String,
+    pub(super) attempts: Vec<Attempt>,
 }
 
 /// Stores tasks in order, one answer each.
@@ -17,7 +18,7 @@ pub(super) fn insert(session: &mut Session<'_>, entries: &[Entry]) -> Outcome<Ve
 }
 
 fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
-    let Entry { task, body } = entry;
+    let Entry { task, body, attempts } = entry;
     if let Some(holder) = holder(session, task)? {
         return Ok(Inserted::Existing(holder));
     }
@@ -28,6 +29,9 @@ fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
         .conn
         .prepare_cached("INSERT INTO requests (task, body) VALUES (?, ?)")?
         .execute((task.id.as_i64(), body))?;
+    for attempt in attempts {
+        attempt_row::insert(session.conn, attempt)?;
+    }
     keep_key(session, task)?;
     session.counts.inserted(task);
     Ok(Inserted::New(task.id))

@@ -98,7 +98,8 @@ impl Harness {
         task.dimensions.method = "userrecaptcha".to_owned();
         task.dimensions.sitekey = Some("6Le-a".to_owned());
         task.dimensions.host = Some("example.com".to_owned());
-        NewTask { task, payload: payload(&[("proxy", &format!("user:{CANARY}@10.0.0.1:80"))]) }
+        let payload = payload(&[("proxy", &format!("user:{CANARY}@10.0.0.1:80"))]);
+        NewTask { task, payload, attempts: Vec::new() }
     }
 
     pub(crate) fn new_task_with(&self, edit: impl FnOnce(&mut Task)) -> NewTask {

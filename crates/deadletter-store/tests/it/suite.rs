@@ -33,6 +33,7 @@ macro_rules! every_case {
                 rows_come_back_in_the_order_asked_for
                 any_text_and_two_hundred_kilobytes_come_back_unchanged
                 the_largest_id_that_there_is_can_be_stored
+                attempts_that_a_task_brings_along_become_its_history
             }
             idempotency {
                 a_key_that_stands_answers_with_its_task

@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, Payload, Task, TaskId, UnixMs, UpstreamId,
+    AccountName, Answer, Attempt, Change, NewTask, Payload, Task, TaskId, UnixMs, UpstreamId,
 };
 
 fn payload_from(body: &str, id: TaskId) -> Result<Payload> {
@@ -26,7 +26,11 @@ impl Tasks for SqliteStore {
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
         let entries: Vec<Entry> = tasks
             .into_iter()
-            .map(|new| Entry { body: new.payload.to_stored(), task: new.task })
+            .map(|NewTask { task, payload, attempts }| Entry {
+                task,
+                body: payload.to_stored(),
+                attempts,
+            })
             .collect();
         self.write("insert tasks", move |session| insert::insert(session, &entries)).await
     }

@@ -1,7 +1,7 @@
 //! Acceptance: what an insert stores, and what it refuses.
 
 use crate::harness::{Harness, payload};
-use deadletter_core::{NewTask, TaskId};
+use deadletter_core::{Attempt, Counters, NewTask, TaskId, Verdict, WorkerId};
 use deadletter_store::Inserted;
 
 pub(crate) async fn a_new_task_is_stored_as_it_was_given(h: &mut Harness) {
@@ -82,7 +82,7 @@ pub(crate) async fn any_text_and_two_hundred_kilobytes_come_back_unchanged(h: &m
     task.dimensions.tags = vec![odd.to_owned(), String::new()];
     task.owner = Some("владелец".to_owned());
     let payload = payload(&[("body", &large), ("odd", odd), (odd, "")]);
-    let new = NewTask { task: task.clone(), payload: payload.clone() };
+    let new = NewTask { task: task.clone(), payload: payload.clone(), attempts: Vec::new() };
     h.store.insert(vec![new]).await.unwrap();
     assert_eq!(h.task(task.id).await, task);
     assert_eq!(h.store.payload(task.id).await.unwrap(), Some(payload));
@@ -92,4 +92,23 @@ pub(crate) async fn the_largest_id_that_there_is_can_be_stored(h: &mut Harness) 
     let largest = TaskId::try_from((1_u64 << 53) - 1).unwrap();
     let task = h.insert(|task| task.id = largest).await;
     assert_eq!(task.id, largest);
+}
+
+pub(crate) async fn attempts_that_a_task_brings_along_become_its_history(h: &mut Harness) {
+    let mut new = h.new_task_with(|task| {
+        task.counters = Counters { attempts: 2, submits: 2, failures: 2, ..Counters::default() };
+    });
+    let worker = WorkerId::new("elsewhere").unwrap();
+    for (token, n) in h.tokens(2).into_iter().zip(1..) {
+        let (id, account) = (new.task.id, new.task.account.clone());
+        let mut attempt = Attempt::intended(token, id, n, account, worker.clone(), h.now());
+        attempt.closed_at = Some(h.now().plus(5));
+        attempt.verdict = Some(Verdict::TimedOut);
+        attempt.permit = false;
+        new.attempts.push(attempt);
+    }
+    h.store.insert(vec![new.clone()]).await.unwrap();
+    assert_eq!(h.store.history(new.task.id).await.unwrap(), new.attempts);
+    let permits = h.store.permits(&new.task.account, h.now()).await.unwrap();
+    assert_eq!(permits, 0);
 }
