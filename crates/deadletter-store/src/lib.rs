@@ -4,16 +4,21 @@
 //! version for the task, an attempt's token for its facts. Start with `memory`, the reference;
 //! `tests/it` holds the one suite that every store and every wrapper passes.
 
+mod call;
 pub mod clock;
 mod error;
+pub mod faulty;
 pub mod memory;
 mod open;
 mod requests;
 pub mod sqlite;
+mod traced;
 mod traits;
 
+pub use call::Call;
 pub use clock::{Clock, FastClock, ManualClock, SystemClock};
 pub use error::{Error, Result};
+pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::open;
 pub use requests::{
@@ -21,4 +26,5 @@ pub use requests::{
     Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Worker,
 };
 pub use sqlite::SqliteStore;
+pub use traced::Traced;
 pub use traits::{Desk, Registry, Store, Tasks};

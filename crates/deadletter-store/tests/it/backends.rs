@@ -1,7 +1,7 @@
 //! The stores and wrappers that the suite runs over: a function for each, of its test module's name.
 
 use async_trait::async_trait;
-use deadletter_store::{Clock, MemoryStore, SqliteStore, Store};
+use deadletter_store::{Clock, Faulty, MemoryStore, SqliteStore, Store, Traced};
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
@@ -40,5 +40,27 @@ struct Sqlite(TempDir);
 impl Backend for Sqlite {
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(self.0.path().join("tasks.db"), clock).await.unwrap())
+    }
+}
+
+/// The reference under traces.
+pub(crate) fn traced() -> impl Backend {
+    Wrapped { inner: Memory::default(), wrap: |store| Arc::new(Traced::new(store)) }
+}
+
+/// The reference under faults that nobody asks for.
+pub(crate) fn faulty() -> impl Backend {
+    Wrapped { inner: Memory::default(), wrap: |store| Arc::new(Faulty::new(store)) }
+}
+
+struct Wrapped<B> {
+    inner: B,
+    wrap: fn(Arc<dyn Store>) -> Arc<dyn Store>,
+}
+
+#[async_trait]
+impl<B: Backend> Backend for Wrapped<B> {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        (self.wrap)(self.inner.open(clock).await)
     }
 }

@@ -8,12 +8,14 @@
 mod backends;
 mod cases;
 mod check;
-#[allow(dead_code, reason = "words for cases that come next")]
 mod harness;
 #[macro_use]
 mod suite;
+mod wrappers;
 
 conformance! {
     memory
     sqlite
+    traced
+    faulty
 }

@@ -1,0 +1,93 @@
+//! The calls of a store by name, for what stands between a caller and a store.
+
+use std::fmt;
+
+/// Declares [`Call`] with its labels.
+macro_rules! calls {
+    ($($variant:ident = $label:literal,)+) => {
+        /// One method of [`Tasks`](crate::Tasks), [`Desk`](crate::Desk),
+        /// [`Registry`](crate::Registry) or [`Store`](crate::Store), by its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "each is the method of the same name")]
+        pub enum Call { $($variant,)+ }
+
+        impl Call {
+            /// Every call, in the order of the traits.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The method's name.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+calls! {
+    Insert = "insert",
+    Claim = "claim",
+    Commit = "commit",
+    TakeOver = "take_over",
+    Overdue = "overdue",
+    NextDue = "next_due",
+    Get = "get",
+    Payload = "payload",
+    History = "history",
+    Answer = "answer",
+    Bearers = "bearers",
+    Page = "page",
+    Census = "census",
+    Tallies = "tallies",
+    Totals = "totals",
+    Recount = "recount",
+    Freeze = "freeze",
+    Pending = "pending",
+    Skip = "skip",
+    TallyItems = "tally_items",
+    Purge = "purge",
+    LastEvent = "last_event",
+    Events = "events",
+    Register = "register",
+    Beat = "beat",
+    Leave = "leave",
+    DeclareDead = "declare_dead",
+    Workers = "workers",
+    Permits = "permits",
+    Document = "document",
+    PutDocument = "put_document",
+    Documents = "documents",
+    Audit = "audit",
+    AuditLog = "audit_log",
+    Pulse = "pulse",
+    Close = "close",
+}
+
+impl Call {
+    /// True where the call can write: its outcome can be in doubt.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::Insert
+                | Self::Claim
+                | Self::Commit
+                | Self::TakeOver
+                | Self::Freeze
+                | Self::Skip
+                | Self::Purge
+                | Self::Register
+                | Self::Beat
+                | Self::Leave
+                | Self::DeclareDead
+                | Self::PutDocument
+                | Self::Audit
+        )
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
