@@ -182,19 +182,17 @@ impl Attempt {
     /// Takes a fact in; false (and nothing changed) where it is no news.
     ///
     /// A closed attempt learns nothing but an answer, and that only once. An attempt in doubt still
-    /// learns its upstream id: then it can be polled.
+    /// learns its upstream id, even where it has lapsed: then it can be polled, or resumed. Only an
+    /// attempt that may still answer is resumed.
     pub fn learn(&mut self, fact: &Fact) -> bool {
         if fact.token != self.token || self.verdict == Some(Verdict::Solved) {
             return false;
         }
         match &fact.learned {
-            Learned::Accepted(_) | Learned::Abandoned { .. } | Learned::Closed { .. }
-                if !self.is_open() =>
-            {
-                return false;
-            }
+            Learned::Abandoned { .. } | Learned::Closed { .. } if !self.is_open() => return false,
             Learned::Accepted(upstream_id) => {
-                if self.upstream_id.is_some() {
+                let is_awaited = self.is_open() || self.verdict == Some(Verdict::InDoubt);
+                if !is_awaited || self.upstream_id.is_some() {
                     return false;
                 }
                 self.upstream_id = Some(upstream_id.clone());
@@ -212,6 +210,7 @@ impl Attempt {
                     self.note(failure);
                 }
             }
+            Learned::Resumed if !self.may_answer() => return false,
             Learned::Resumed => {
                 // A permit that has lapsed stays so: upstream has long let go of the thread.
                 self.resumed_at = Some(fact.at);
@@ -221,6 +220,13 @@ impl Attempt {
             Learned::Answered(_) => self.close(fact.at, Verdict::Solved),
         }
         true
+    }
+
+    /// True while its upstream id may still give an answer.
+    #[must_use]
+    pub const fn may_answer(&self) -> bool {
+        self.upstream_id.is_some()
+            && matches!(self.verdict, None | Some(Verdict::TimedOut | Verdict::InDoubt))
     }
 
     /// True while it counts against the account's threads.

@@ -128,7 +128,8 @@ impl RowChange {
         Self { expects: task.version, from: Counted::of(task), after, settles: None }
     }
 
-    /// A worker claims `task`: the lease and the intent, in one row.
+    /// A worker claims `task`: the lease and the intent, in one row. `None` where it is not queued,
+    /// or where one more submit would exceed what the round or K allows.
     #[must_use]
     pub fn claim(
         task: &Task,
@@ -136,6 +137,9 @@ impl RowChange {
         token: AttemptToken,
         now: UnixMs,
     ) -> Option<(Self, Attempt)> {
+        if !task.may_submit() {
+            return None;
+        }
         let row = Self::by(task, &Step::Claim, now, |after| {
             after.worker = Some(worker.clone());
             after.attempt = Some(token);

@@ -55,10 +55,9 @@ pub fn resumable<'a>(
     terms: &Terms,
     now: UnixMs,
 ) -> Option<&'a Attempt> {
-    let attempt = attempts.iter().max_by_key(|attempt| attempt.n)?;
-    attempt.upstream_id.as_ref()?;
+    let attempt = attempts.iter().filter(|a| a.upstream_id.is_some()).max_by_key(|a| a.n)?;
     let accepted_at = attempt.accepted_at?;
-    if !matches!(attempt.verdict, None | Some(Verdict::TimedOut | Verdict::InDoubt)) {
+    if !attempt.may_answer() {
         return None;
     }
     let worth_until = match terms.fresh_ms {
@@ -80,15 +79,22 @@ impl Rules<'_> {
         keep_deadline: bool,
         force: bool,
     ) -> Decision {
-        let policy = self.context.policy;
+        if self.task.kind() != StateKind::Dead {
+            return Decision::default();
+        }
+        // A redrive that grants nothing could never be claimed.
+        let grants = self.context.policy.redrive_submits.max(1);
         let grant = |after: &mut Task| {
-            after.counters.redrives += 1;
-            let allowance = after.counters.submits + policy.redrive_submits;
+            after.counters.redrives = after.counters.redrives.saturating_add(1);
+            let allowance = after.counters.submits.saturating_add(grants);
             after.round = Round { allowance: allowance.min(after.max_submits), ..Round::default() };
             if !keep_deadline {
                 after.deadline_at = None;
             }
         };
+        // How long an id is worth asking for was judged by `resumable` when it was chosen; an
+        // attempt of another task, or one with a verdict, is never asked again.
+        let resume = resume.filter(|a| a.task == self.task.id && a.may_answer());
         if let Some((attempt, upstream_id)) = resume.and_then(|a| Some((a, a.upstream_id.clone()?)))
         {
             let fact = Fact {
@@ -116,7 +122,8 @@ impl Rules<'_> {
 
     pub(super) fn exhumed(&self, more_submits: u32) -> Decision {
         self.step(Vec::new(), &Step::Exhume, |after| {
-            after.max_submits = after.max_submits.max(after.counters.submits + more_submits);
+            let room = after.counters.submits.saturating_add(more_submits);
+            after.max_submits = after.max_submits.max(room);
         })
     }
 
@@ -124,8 +131,8 @@ impl Rules<'_> {
         let failure = Failure::new("CANCELLED", Class::Permanent)
             .with_detail("stopped by its owner; a late answer is kept, unused");
         let facts = match self.task.kind() {
-            StateKind::Submitting => self.abandoned(Verdict::InDoubt, &failure),
-            StateKind::Polling => self.abandoned(Verdict::TimedOut, &failure),
+            StateKind::Submitting => self.of_task().abandoned(Verdict::InDoubt, &failure),
+            StateKind::Polling => self.of_task().abandoned(Verdict::TimedOut, &failure),
             _ => Vec::new(),
         };
         self.step(facts, &Step::Cancel, |_| ())

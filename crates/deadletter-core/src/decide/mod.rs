@@ -12,7 +12,8 @@ pub use desk::{Eligibility, eligibility, resumable};
 
 use crate::{
     Answer, Attempt, AttemptToken, Change, DeadReason, Fact, Failure, Learned, Policy, RowChange,
-    State, StateKind, Step, Task, Terms, UnixMs, UpstreamId, Verdict, Why, fingerprint,
+    State, StateKind, Step, Task, Terms, UnixMs, UpstreamId, Verdict, Why,
+    backoff::RETRY_AFTER_MAX_MS, fingerprint,
 };
 
 /// What happened to a task.
@@ -161,9 +162,23 @@ impl Rules<'_> {
 
     /// True where the report is about the attempt that the task waits for, in that state.
     fn is_current(&self, state: StateKind) -> bool {
-        self.task.kind() == state
-            && self.task.attempt.is_some()
-            && self.token() == self.task.attempt
+        self.task.kind() == state && self.is_about_current()
+    }
+
+    /// True where the report is about the attempt that the task waits for, which is not in that
+    /// state: a repetition, or a report that another one has overtaken. It is no news, and must
+    /// not close or abandon an attempt that the task goes on waiting for.
+    fn is_out_of_turn(&self, state: StateKind) -> bool {
+        self.task.kind() != state && self.is_about_current()
+    }
+
+    fn is_about_current(&self) -> bool {
+        self.task.attempt.is_some() && self.token() == self.task.attempt
+    }
+
+    /// The same rules for what happens to the task itself, whoever reported it.
+    fn of_task(&self) -> Self {
+        Self { task: self.task, context: Context { attempt: None, ..self.context } }
     }
 
     fn fact(&self, learned: Learned) -> Vec<Fact> {
@@ -234,10 +249,11 @@ impl Rules<'_> {
         })
     }
 
-    /// Full jitter by the failures of this round, never below what upstream asked for.
+    /// Full jitter by the failures of this round, never below what upstream asked for, within
+    /// reason: a hostile or broken header must not park a task for years.
     fn backoff_until(&self, failure: &Failure) -> UnixMs {
-        let failures = self.task.round.failures + 1;
-        let floor_ms = failure.retry_after_ms.unwrap_or(0);
+        let failures = self.task.round.failures.saturating_add(1);
+        let floor_ms = failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MAX_MS);
         let wait = self.context.policy.backoff.full_jitter(failures, floor_ms, self.context.random);
         self.context.now.plus(wait)
     }
@@ -245,8 +261,8 @@ impl Rules<'_> {
 
 /// Counts one failure.
 const fn fail(task: &mut Task) {
-    task.counters.failures += 1;
-    task.round.failures += 1;
+    task.counters.failures = task.counters.failures.saturating_add(1);
+    task.round.failures = task.round.failures.saturating_add(1);
 }
 
 /// Writes down what went wrong last.

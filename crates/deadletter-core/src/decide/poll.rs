@@ -8,11 +8,22 @@ use crate::{
 
 impl Rules<'_> {
     pub(super) fn answered(&self, answer: &Answer) -> Decision {
-        let mut facts = self.fact(Learned::Answered(Box::new(answer.clone())));
-        let step = if self.is_current(StateKind::Polling) { Step::Solve } else { Step::LateAnswer };
-        if self.task.attempt.is_some_and(|current| current != answer.token) {
+        // The answer names its attempt itself: whatever else is known, it is that one's.
+        let mut facts = vec![Fact {
+            task: self.task.id,
+            token: answer.token,
+            at: self.context.now,
+            learned: Learned::Answered(Box::new(answer.clone())),
+        }];
+        let is_current = self.task.attempt == Some(answer.token);
+        if !is_current {
             facts.extend(self.outrun());
         }
+        let step = if is_current && self.task.kind() == StateKind::Polling {
+            Step::Solve
+        } else {
+            Step::LateAnswer
+        };
         // Where the table has no such step (solved, cancelled) the answer is kept, unused.
         let won = |after: &mut Task| {
             after.answered_by = Some(answer.token);
@@ -65,6 +76,9 @@ impl Rules<'_> {
             Class::Lost => Verdict::Lost,
             _ => Verdict::Failed,
         };
+        if self.is_out_of_turn(StateKind::Polling) {
+            return Decision::signal(account);
+        }
         let facts = self.closed(verdict, failure);
         if !self.is_current(StateKind::Polling) {
             return Decision { account, ..self.only(facts) };
@@ -80,7 +94,7 @@ impl Rules<'_> {
         Decision { account, ..decision }
     }
 
-    fn lost(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+    fn lost(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
             after.round.lost += 1;
@@ -93,8 +107,13 @@ impl Rules<'_> {
     }
 
     pub(super) fn panicked(&self, message: &str) -> Decision {
+        // An attempt that the task no longer waits for keeps its permit until its hold time ends.
+        if !self.is_about_current() {
+            return Decision::default();
+        }
         let failure = Failure::new(Cause::PANIC, Class::Transient).with_detail(message);
-        let spent = |after: &mut Task| after.counters.panics += 1;
+        let spent =
+            |after: &mut Task| after.counters.panics = after.counters.panics.saturating_add(1);
         let is_last = self.task.counters.panics + 1 >= self.context.policy.max_panics;
         match self.task.kind() {
             StateKind::Submitting if is_last => {
@@ -103,7 +122,7 @@ impl Rules<'_> {
             }
             StateKind::Submitting => {
                 let facts = self.abandoned(Verdict::InDoubt, &failure);
-                self.retry_or_end(facts, &failure, self.backoff_until(&failure), spent)
+                self.submit_again_or_not(facts, &failure, self.backoff_until(&failure), spent)
             }
             StateKind::Polling if is_last => {
                 let facts = self.abandoned(Verdict::TimedOut, &failure);
@@ -131,7 +150,7 @@ impl Rules<'_> {
                 self.end(Vec::new(), DeadReason::Deadline, &failure, |_| ())
             }
             StateKind::Polling if passed => {
-                let facts = self.abandoned(Verdict::TimedOut, &failure);
+                let facts = self.of_task().abandoned(Verdict::TimedOut, &failure);
                 self.end(facts, DeadReason::Deadline, &failure, |_| ())
             }
             _ => Decision::default(),

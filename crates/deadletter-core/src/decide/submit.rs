@@ -2,8 +2,8 @@
 
 use super::{AccountSignal, Decision, Rules, fail};
 use crate::{
-    Cause, Class, DeadReason, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs, UpstreamId,
-    Verdict, Why,
+    Cause, Class, DeadReason, Fact, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs,
+    UpstreamId, Verdict, Why,
 };
 
 /// Deaths of workers after which a task is claimed alone; the next one counts against itself.
@@ -11,8 +11,12 @@ const SUSPECT_DEATHS: u32 = 2;
 
 impl Rules<'_> {
     pub(super) fn accepted(&self, upstream_id: &UpstreamId) -> Decision {
+        let healthy = AccountSignal::Healthy;
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::signal(healthy);
+        }
         let mut facts = self.fact(Learned::Accepted(upstream_id.clone()));
-        let mut decision = if self.is_current(StateKind::Submitting) {
+        let decision = if self.is_current(StateKind::Submitting) {
             let step = Step::Accept { upstream_id: upstream_id.clone() };
             self.step(facts, &step, |after| after.round.refusals = 0)
         } else {
@@ -22,18 +26,20 @@ impl Rules<'_> {
             facts.extend(self.abandoned(Verdict::InDoubt, &late));
             self.only(facts)
         };
-        decision.account = AccountSignal::Healthy;
-        decision
+        Decision { account: healthy, ..decision }
     }
 
     pub(super) fn refused(&self, failure: &Failure) -> Decision {
-        let facts = self.closed(Verdict::Refused, failure);
         let account = match failure.class {
             Class::Capacity => AccountSignal::Full(failure.clone()),
             Class::Account => AccountSignal::Stop(failure.clone()),
             Class::Transient => AccountSignal::Outage,
             _ => AccountSignal::Healthy,
         };
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::signal(account);
+        }
+        let facts = self.closed(Verdict::Refused, failure);
         if !self.is_current(StateKind::Submitting) {
             return Decision { account, ..self.only(facts) };
         }
@@ -58,6 +64,9 @@ impl Rules<'_> {
     }
 
     pub(super) fn unsent(&self, failure: &Failure) -> Decision {
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::signal(AccountSignal::Outage);
+        }
         let facts = self.closed(Verdict::Refused, failure);
         let decision = if self.is_current(StateKind::Submitting) {
             self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
@@ -68,18 +77,36 @@ impl Rules<'_> {
     }
 
     pub(super) fn in_doubt(&self, failure: &Failure) -> Decision {
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::signal(AccountSignal::Outage);
+        }
         let facts = self.abandoned(Verdict::InDoubt, failure);
-        let decision = if !self.is_current(StateKind::Submitting) {
-            self.only(facts)
-        } else if self.context.policy.on_doubt == OnDoubt::DeadLetter {
-            self.end(facts, DeadReason::InDoubt, failure, fail)
+        let decision = if self.is_current(StateKind::Submitting) {
+            self.submit_again_or_not(facts, failure, self.backoff_until(failure), fail)
         } else {
-            self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
+            self.only(facts)
         };
         Decision { account: AccountSignal::Outage, ..decision }
     }
 
+    /// What the policy says of a submit in doubt: again, or a dead letter; never without a word.
+    pub(super) fn submit_again_or_not(
+        &self,
+        facts: Vec<Fact>,
+        failure: &Failure,
+        due_at: UnixMs,
+        spent: impl FnOnce(&mut Task),
+    ) -> Decision {
+        match self.context.policy.on_doubt {
+            OnDoubt::Resubmit => self.retry_or_end(facts, failure, due_at, spent),
+            OnDoubt::DeadLetter => self.end(facts, DeadReason::InDoubt, failure, spent),
+        }
+    }
+
     pub(super) fn withheld(&self, why: Why, due_at: UnixMs) -> Decision {
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::default();
+        }
         let facts = self.fact(Learned::Closed { verdict: Verdict::Withheld, failure: None });
         if self.is_current(StateKind::Submitting) {
             self.step(facts, &Step::Snooze { due_at, why }, give_back)
@@ -92,21 +119,20 @@ impl Rules<'_> {
     pub(super) fn worker_died(&self) -> Decision {
         let failure = Failure::new(Cause::WORKER_DIED, Class::Transient)
             .with_detail("the worker died while this task was being submitted");
-        if self.task.kind() != StateKind::Submitting {
+        if !self.is_current(StateKind::Submitting) {
             return Decision::default();
         }
         let facts = self.abandoned(Verdict::InDoubt, &failure);
-        let died = |after: &mut Task| after.counters.deaths += 1;
+        let died =
+            |after: &mut Task| after.counters.deaths = after.counters.deaths.saturating_add(1);
         if self.task.counters.deaths >= SUSPECT_DEATHS {
             self.end(facts, DeadReason::Panicked, &failure, died)
-        } else if self.context.policy.on_doubt == OnDoubt::DeadLetter {
-            self.end(facts, DeadReason::InDoubt, &failure, died)
         } else {
-            self.retry_or_end(facts, &failure, self.context.now, died)
+            self.submit_again_or_not(facts, &failure, self.context.now, died)
         }
     }
 
-    pub(super) fn unsolvable(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+    pub(super) fn unsolvable(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
             after.round.unsolvable += 1;
@@ -118,7 +144,7 @@ impl Rules<'_> {
         }
     }
 
-    pub(super) fn proxy_failed(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
+    pub(super) fn proxy_failed(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
             after.round.proxies_failed += 1;
