@@ -17,12 +17,12 @@ use std::sync::LazyLock;
 const HOLDER_LIMIT: usize = 10_000;
 
 /// The holder that follows a name, of leases and of open attempts: one step in an index each.
-const NEXT_OF_TASKS: &str = "SELECT worker FROM tasks INDEXED BY tasks_live \
+pub(super) const NEXT_OF_TASKS: &str = "SELECT worker FROM tasks INDEXED BY tasks_live \
      WHERE state IN ('submitting', 'polling') AND worker > ? ORDER BY worker LIMIT 1";
-const NEXT_OF_ATTEMPTS: &str = "SELECT worker FROM attempts INDEXED BY attempts_open \
+pub(super) const NEXT_OF_ATTEMPTS: &str = "SELECT worker FROM attempts INDEXED BY attempts_open \
      WHERE closed_at IS NULL AND upstream_id IS NOT NULL AND worker > ? ORDER BY worker LIMIT 1";
 
-static LEASES: LazyLock<String> = LazyLock::new(|| {
+pub(super) static LEASES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM tasks INDEXED BY tasks_live \
          WHERE state IN ('submitting', 'polling') AND worker IS ? AND state = ? \
@@ -31,7 +31,7 @@ static LEASES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-static OPEN: LazyLock<String> = LazyLock::new(|| {
+pub(super) static OPEN: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM attempts INDEXED BY attempts_open \
          WHERE closed_at IS NULL AND upstream_id IS NOT NULL AND worker IS ? \

@@ -14,11 +14,11 @@ const INSERT: &str = "INSERT INTO attempts (task, token, n, account, intent_at, 
      upstream_id, accepted_at, resumed_at, abandoned_at, closed_at, verdict, cause, class, \
      detail, permit, permit_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-const UPDATE: &str = "UPDATE attempts SET worker = ?, upstream_id = ?, accepted_at = ?, \
+pub(super) const UPDATE: &str = "UPDATE attempts SET worker = ?, upstream_id = ?, accepted_at = ?, \
      resumed_at = ?, abandoned_at = ?, closed_at = ?, verdict = ?, cause = ?, class = ?, \
      detail = ?, permit = ?, permit_until = ? WHERE task = ? AND token = ?";
 
-const GET: &str = "SELECT task, token, n, account, intent_at, worker, upstream_id, accepted_at, \
+pub(super) const GET: &str = "SELECT task, token, n, account, intent_at, worker, upstream_id, accepted_at, \
      resumed_at, abandoned_at, closed_at, verdict, cause, class, detail, permit, permit_until \
      FROM attempts WHERE task = ? AND token = ?";
 
@@ -26,6 +26,9 @@ const GET: &str = "SELECT task, token, n, account, intent_at, worker, upstream_i
 pub(super) const OF_TASK: &str = "SELECT task, token, n, account, intent_at, worker, \
      upstream_id, accepted_at, resumed_at, abandoned_at, closed_at, verdict, cause, class, \
      detail, permit, permit_until FROM attempts WHERE task = ?";
+
+pub(super) const BEARERS: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_upstream \
+     WHERE upstream_id IS NOT NULL AND account = ? AND upstream_id = ?";
 
 /// Stores a new attempt: the intent.
 pub(super) fn insert(conn: &Connection, attempt: &Attempt) -> Result<()> {
@@ -143,7 +146,5 @@ fn read_answer(row: &Row<'_>) -> Result<Answer> {
 
 /// How many attempts of an account carry an upstream id.
 pub(super) fn bearers(conn: &Connection, account: &AccountName, id: &UpstreamId) -> Result<u32> {
-    const SQL: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_upstream \
-         WHERE upstream_id IS NOT NULL AND account = ? AND upstream_id = ?";
-    conn.prepare_cached(SQL)?.query_row((account.as_str(), id.as_str()), |row| row.get(0))
+    conn.prepare_cached(BEARERS)?.query_row((account.as_str(), id.as_str()), |row| row.get(0))
 }

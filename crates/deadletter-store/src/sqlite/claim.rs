@@ -20,7 +20,7 @@ pub(super) struct Leased {
     pub(super) body: String,
 }
 
-static READY: LazyLock<String> = LazyLock::new(|| {
+pub(super) static READY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM tasks INDEXED BY tasks_ready \
          WHERE ready = 1 AND account = ? AND lane = ? AND due_at <= ? \
@@ -30,18 +30,18 @@ static READY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const PROMOTE: &str = "UPDATE tasks SET ready = 1 WHERE id IN \
+pub(super) const PROMOTE: &str = "UPDATE tasks SET ready = 1 WHERE id IN \
      (SELECT id FROM tasks INDEXED BY tasks_waiting \
       WHERE ready = 0 AND account = ? AND due_at <= ? ORDER BY due_at LIMIT ?)";
 
-const LAPSED: &str = "SELECT task, token FROM attempts INDEXED BY attempts_lapsing \
+pub(super) const LAPSED: &str = "SELECT task, token FROM attempts INDEXED BY attempts_lapsing \
      WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL) \
      AND account = ? AND permit_until <= ?";
 
-const HELD: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
+pub(super) const HELD: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
      WHERE permit = 1 AND account = ?";
 
-const NEXT_WAITING: &str = "SELECT min(due_at) FROM tasks INDEXED BY tasks_waiting \
+pub(super) const NEXT_WAITING: &str = "SELECT min(due_at) FROM tasks INDEXED BY tasks_waiting \
      WHERE ready = 0 AND account = ?";
 
 const EARLIEST_READY: &str = "SELECT min(due_at) FROM \

@@ -11,6 +11,10 @@ use deadletter_core::{
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
+pub(super) const PENDING: &str = "SELECT task, version, state FROM operation_items \
+     INDEXED BY operation_items_pending WHERE operation = ? AND state = 'pending' \
+     ORDER BY task LIMIT ?";
+
 /// The rows of `standing` for one dimension, largest first.
 pub(super) fn census(
     conn: &Connection,
@@ -137,10 +141,7 @@ pub(super) fn pending(
     operation: &OperationId,
     limit: u32,
 ) -> Outcome<Vec<Item>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT task, version, state FROM operation_items INDEXED BY operation_items_pending \
-         WHERE operation = ? AND state = 'pending' ORDER BY task LIMIT ?",
-    )?;
+    let mut statement = conn.prepare_cached(PENDING)?;
     let rows = statement.query_map((operation.as_str(), limit), |row| {
         let columns = &mut Columns::of(row);
         Ok(Item { task: columns.number()?, version: columns.number()?, state: columns.text()? })

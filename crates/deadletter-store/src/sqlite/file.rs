@@ -10,6 +10,7 @@ use std::{
     fs, io,
     io::Read,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The first 16 bytes of every SQLite database.
@@ -18,6 +19,9 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_LEN: usize = 100;
 /// The smallest page that SQLite knows: a file below it holds no database.
 const SMALLEST_PAGE: u64 = 512;
+
+/// Stores that this process has begun to create.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 /// Makes sure that a whole store of ours lies at `path`, and answers its full path.
 ///
@@ -110,7 +114,9 @@ fn create(path: &Path) -> Result<()> {
         // SQLite would take the log of a lost store for the new one's.
         return Err(damaged(path, "is missing, but its log (-wal) stands: bring the file back"));
     }
-    let draft = beside(path, &format!(".new-{}", std::process::id()));
+    // One name per attempt: two may begin one store at the same time, in one process too.
+    let n = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = beside(path, &format!(".new-{}-{n}", std::process::id()));
     let linked = build(&draft).and_then(|()| link(&draft, path));
     let removed = remove(&draft);
     linked.and(removed)

@@ -1,17 +1,46 @@
 //! Which file systems SQLite's locks and shared memory can be trusted on.
 
 use crate::{Error, Result};
-use std::path::Path;
+use std::{fs, path::Path};
 
 /// Refuses a directory on a network file system, where two machines would not see each other's
 /// locks and the write-ahead log's shared memory.
 pub(super) fn refuse_network(directory: &Path) -> Result<()> {
-    match magic(directory).and_then(network_kind) {
-        Some(kind) => {
-            Err(Error::NetworkFileSystem { path: directory.to_owned(), kind: kind.to_owned() })
-        }
-        None => Ok(()),
-    }
+    let kind = match magic(directory) {
+        Some(FUSE) => fuse_kind(directory),
+        Some(magic) => network_kind(magic).map(str::to_owned),
+        None => None,
+    };
+    kind.map_or(Ok(()), |kind| Err(Error::NetworkFileSystem { path: directory.to_owned(), kind }))
+}
+
+/// The number of every FUSE file system, whatever lies behind it.
+const FUSE: u32 = 0x6573_5546;
+
+/// What lies behind a FUSE mount, where that is a network; the mount table names it.
+fn fuse_kind(directory: &Path) -> Option<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let directory = directory.canonicalize().ok()?;
+    let kind = mounted_kind(&table, &directory)?;
+    is_network_fuse(kind).then(|| kind.to_owned())
+}
+
+/// The file system type of the innermost mount over `directory`, from proc(5)'s mountinfo: the
+/// mount point is the fifth field, the type the first after the lone dash.
+fn mounted_kind<'t>(table: &'t str, directory: &Path) -> Option<&'t str> {
+    let mounts = table.lines().filter_map(|line| {
+        let point = line.split(' ').nth(4)?.replace("\\040", " ");
+        let kind = line.split_once(" - ")?.1.split(' ').next()?;
+        directory.starts_with(&point).then_some((point.len(), kind))
+    });
+    // Of equal ones the last covers the others.
+    mounts.max_by_key(|(length, _)| *length).map(|(_, kind)| kind)
+}
+
+fn is_network_fuse(kind: &str) -> bool {
+    const NETWORK: &[&str] =
+        &["sshfs", "s3fs", "gcsfuse", "glusterfs", "rclone", "davfs", "curlftpfs", "cephfs"];
+    kind.strip_prefix("fuse.").is_some_and(|kind| NETWORK.iter().any(|name| kind.contains(name)))
 }
 
 #[cfg(target_os = "linux")]
@@ -29,8 +58,7 @@ const fn magic(_directory: &Path) -> Option<u32> {
 
 /// The name of a network file system by statfs(2)'s `f_type`; none for a local one.
 ///
-/// The numbers are those of statfs(2) and of Linux's `include/uapi/linux/magic.h`. FUSE says
-/// nothing of what lies behind it (sshfs as well as a local ntfs), so it is let through.
+/// The numbers are those of statfs(2) and of Linux's `include/uapi/linux/magic.h`.
 const fn network_kind(magic: u32) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",
@@ -72,6 +100,27 @@ mod tests {
         ];
         for (magic, kind) in cases {
             assert_eq!(network_kind(magic), kind, "{magic:#x}");
+        }
+    }
+
+    #[test]
+    fn a_fuse_mount_is_known_by_the_innermost_entry_of_the_mount_table() {
+        let table = "\
+21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+90 21 0:50 / /mnt/far\\040away rw shared:1 - fuse.sshfs me@host:/ rw
+91 21 0:51 / /mnt/near rw - fuseblk /dev/sdb1 rw
+92 90 0:52 / /mnt/far\\040away/cloud rw - fuse.rclone cloud: rw
+";
+        let cases = [
+            ("/home/x", "ext4", false),
+            ("/mnt/far away/x", "fuse.sshfs", true),
+            ("/mnt/far away/cloud", "fuse.rclone", true),
+            ("/mnt/near/x", "fuseblk", false),
+            ("/mnt/nearby", "ext4", false),
+        ];
+        for (directory, kind, is_network) in cases {
+            assert_eq!(mounted_kind(table, Path::new(directory)), Some(kind), "{directory}");
+            assert_eq!(is_network_fuse(kind), is_network, "{kind}");
         }
     }
 

@@ -5,6 +5,9 @@ use crate::Inserted;
 use deadletter_core::{Attempt, Task, TaskId};
 use rusqlite::{Connection, OptionalExtension};
 
+pub(super) const HOLDER: &str = "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
+     AND (expires_at IS NULL OR expires_at > ?)";
+
 /// A task to insert, its payload already in the form that is stored.
 pub(super) struct Entry {
     pub(super) task: Task,
@@ -42,10 +45,7 @@ fn holder(session: &Session<'_>, task: &Task) -> Outcome<Option<TaskId>> {
     let Some(key) = &task.idempotency_key else { return Ok(None) };
     let holder: Option<i64> = session
         .conn
-        .prepare_cached(
-            "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
-             AND (expires_at IS NULL OR expires_at > ?)",
-        )?
+        .prepare_cached(HOLDER)?
         .query_row((owner(task), key, task.created_at.0), |row| row.get(0))
         .optional()?;
     Ok(holder.and_then(|id| TaskId::try_from(id).ok()))

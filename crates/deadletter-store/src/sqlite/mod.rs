@@ -30,6 +30,8 @@ mod insert;
 mod job;
 mod locks;
 mod page;
+#[cfg(test)]
+mod plans;
 mod readers;
 mod registry;
 mod schema;

@@ -9,10 +9,10 @@ use deadletter_core::{StateKind, Task, TaskId, UnixMs, filter::Range};
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use std::sync::LazyLock;
 
-static GET: LazyLock<String> =
+pub(super) static GET: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?", *task_row::COLUMNS));
 
-static OVERDUE: LazyLock<String> = LazyLock::new(|| {
+pub(super) static OVERDUE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM tasks INDEXED BY tasks_deadline \
          WHERE state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= ? \

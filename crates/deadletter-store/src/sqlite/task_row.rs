@@ -73,7 +73,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT OR IGNORE INTO tasks ({}) VALUES ({places})", names.join(", "))
 });
 
-static UPDATE: LazyLock<String> = LazyLock::new(|| {
+pub(super) static UPDATE: LazyLock<String> = LazyLock::new(|| {
     let mut sql = "UPDATE tasks SET ".to_owned();
     for name in [MUTABLE, DERIVED].concat() {
         // Writing to a String cannot fail; the result has no other use.

@@ -270,3 +270,77 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SystemClock, sqlite::file};
+    use rusqlite::ffi;
+
+    fn writer(directory: &tempfile::TempDir) -> Writer {
+        let path = file::prepare(&directory.path().join("x.db")).expect("a store");
+        let conn = connect::open_writer(&path).expect("a connection");
+        Writer::start(path, conn, Arc::new(SystemClock)).expect("a thread")
+    }
+
+    fn put(session: &Session<'_>, key: &str) -> Outcome<()> {
+        session.conn.execute("INSERT INTO documents VALUES (?, 1, '{}')", [key])?;
+        Ok(())
+    }
+
+    async fn keys(writer: &Writer) -> Vec<String> {
+        let read = |session: &mut Session<'_>| {
+            let mut statement = session.conn.prepare("SELECT key FROM documents ORDER BY key")?;
+            let keys = statement.query_map([], |row| row.get(0))?;
+            Ok(keys.collect::<rusqlite::Result<Vec<String>>>()?)
+        };
+        writer.call("read", read).await.expect("keys")
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_undone_and_told_and_the_writer_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let writer = writer(&directory);
+        let (panics, before, after) = tokio::join!(
+            writer.call::<(), _>("panic", |session| {
+                put(session, "half")?;
+                panic!("as it was told to");
+            }),
+            writer.call("before", |session| put(session, "a")),
+            writer.call("after", |session| put(session, "b")),
+        );
+        assert!(matches!(panics, Err(Error::Unavailable { .. })), "{panics:?}");
+        assert!(before.is_ok() && after.is_ok());
+        assert_eq!(keys(&writer).await, ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn after_an_io_error_nothing_is_acknowledged_and_the_file_is_opened_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let writer = writer(&directory);
+        let broken = |session: &mut Session<'_>| {
+            put(session, "half")?;
+            // This mark lives as long as the connection.
+            session.conn.execute_batch("CREATE TEMP TABLE mark (n)")?;
+            let io = ffi::Error::new(ffi::SQLITE_IOERR_WRITE);
+            Err::<(), _>(rusqlite::Error::SqliteFailure(io, None).into())
+        };
+        let told = writer.call("write", broken).await;
+        assert!(matches!(told, Err(Error::Unavailable { .. })), "{told:?}");
+        let is_marked =
+            |session: &mut Session<'_>| Ok(session.conn.prepare("SELECT n FROM temp.mark").is_ok());
+        assert_eq!(writer.call("look", is_marked).await.ok(), Some(false), "the old handle serves");
+        assert!(keys(&writer).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_the_store_closes_is_written_and_nothing_after() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let writer = writer(&directory);
+        let (written, ()) =
+            tokio::join!(writer.call("write", |session| put(session, "a")), writer.close());
+        assert!(written.is_ok());
+        let late = writer.call("write", |session| put(session, "b")).await;
+        assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    }
+}

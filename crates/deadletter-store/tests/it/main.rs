@@ -9,6 +9,7 @@ mod backends;
 mod cases;
 mod check;
 mod harness;
+mod sqlite_file;
 #[macro_use]
 mod suite;
 mod wrappers;
