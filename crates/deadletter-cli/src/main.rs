@@ -13,6 +13,7 @@ mod output;
 mod render;
 mod shelf;
 mod signals;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod export;
+mod import;
 mod list;
 mod show;
 mod simulate;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Stats(stats::Args),
     /// Write letters to a file: JSON lines, CSV, or the article's JSON
     Export(export::Args),
+    /// Take letters in from a file of `export`, or of the article's code
+    Import(import::Args),
     /// Play an upstream with scripted faults on a port of this machine
     Simulate(simulate::Args),
     /// Show, find and check the configuration
@@ -41,6 +44,7 @@ impl Command {
             Self::Show(args) => show::run(app, args).await,
             Self::Stats(args) => stats::run(app, args).await,
             Self::Export(args) => export::run(app, args).await,
+            Self::Import(args) => import::run(app, args).await,
             Self::Simulate(args) => simulate::run(app, args).await,
             Self::Config(args) => config::run(app, &args),
         }

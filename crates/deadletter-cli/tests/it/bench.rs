@@ -39,6 +39,10 @@ impl Bench {
         path
     }
 
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("a file that was written")
+    }
+
     /// The binary with nothing of this machine's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deadletter"));

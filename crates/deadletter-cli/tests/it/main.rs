@@ -2,4 +2,5 @@
 
 mod bench;
 mod config;
+mod letters;
 mod simulate;

@@ -1,0 +1,203 @@
+//! `list`, `show`, `stats`, `export`, `import`: letters in a store of their own.
+
+use crate::bench::{Bench, KEY, Ran, ran};
+use serde_json::{Value, json};
+
+const AT: i64 = 1_800_000_000;
+
+fn entry(sitekey: &str, error: &str, attempts: u32, at: i64) -> Value {
+    json!({"sitekey": sitekey, "page_url": format!("https://{sitekey}.example/login"),
+        "error": error, "attempts": attempts, "timestamp": at})
+}
+
+/// A bench whose store holds four letters.
+fn filled() -> Bench {
+    let bench = Bench::new();
+    let list = json!([
+        entry("a", "ERROR_CAPTCHA_UNSOLVABLE", 4, AT),
+        entry("a", "Task 1234567 timed out", 4, AT + 1),
+        entry("b", "Task 7654321 timed out", 4, AT + 2),
+        entry("=c", "ERROR_PAGEURL", 9, AT + 3),
+    ]);
+    bench.write("article.json", &list.to_string());
+    let ran = run(&bench, &["import", "article.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(lines(&ran)[0]["imported"], 4);
+    bench
+}
+
+fn run(bench: &Bench, args: &[&str]) -> Ran {
+    let mut command = bench.command(args);
+    command.env("DEADLETTER_STORE", "sqlite:tasks.db");
+    let ran = ran(command);
+    assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY));
+    ran
+}
+
+fn lines(ran: &Ran) -> Vec<Value> {
+    ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn list_chooses_by_filter_and_writes_one_document_a_line() {
+    let bench = filled();
+    let causes = |args: &[&str]| -> Vec<String> {
+        let ran = run(&bench, args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        lines(&ran).iter().map(|row| row["cause"].as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(causes(&["list"]).len(), 3, "the buried one is no dead letter");
+    assert_eq!(causes(&["list", "*"]).len(), 4);
+    assert_eq!(causes(&["list", "cause:TIMEOUT", "sitekey:b"]), ["TIMEOUT"]);
+    assert_eq!(causes(&["list", "--limit", "1", "--oldest-first"]), ["ERROR_CAPTCHA_UNSOLVABLE"]);
+    let slip = run(&bench, &["list", "cuase:TIMEOUT"]);
+    assert_eq!(slip.code, 2);
+    assert!(slip.stderr.contains("cause") && slip.stderr.contains("fix: "), "{}", slip.stderr);
+}
+
+#[test]
+fn stats_count_the_dead_by_every_dimension() {
+    let bench = filled();
+    let rows = lines(&run(&bench, &["stats"]));
+    let count = |by: &str, value: &str| {
+        let row = rows.iter().find(|row| row["by"] == by && row["value"] == value);
+        row.map(|row| row["count"].as_i64().expect("a number"))
+    };
+    assert_eq!(count("state", "dead"), Some(3));
+    assert_eq!(count("state", "buried"), Some(1));
+    assert_eq!(count("cause", "TIMEOUT"), Some(2));
+    assert_eq!(count("class", "transient"), Some(2));
+    assert_eq!(count("sitekey", "a"), Some(2));
+    assert_eq!(count("host", "b.example"), Some(1));
+    assert_eq!(count("method", "userrecaptcha"), Some(4));
+    let alone = lines(&run(&bench, &["stats", "--by", "sitekey"]));
+    assert!(alone.iter().all(|row| row["by"] == "sitekey") && alone.len() == 3);
+}
+
+#[test]
+fn show_has_the_request_and_every_attempt() {
+    let bench = filled();
+    let row = &lines(&run(&bench, &["list", "sitekey:b"]))[0];
+    let shown = &lines(&run(&bench, &["show", &row["id"].to_string()]))[0];
+    assert_eq!(shown["request"]["pageurl"], "https://b.example/login");
+    assert_eq!(shown["attempts"].as_array().map(Vec::len), Some(4));
+    let missing = run(&bench, &["show", "7"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("there is no task 7"), "{}", missing.stderr);
+}
+
+#[test]
+fn our_export_comes_back_whole_and_twice_is_once() {
+    let bench = filled();
+    assert_eq!(run(&bench, &["export", "--out", "dead.jsonl"]).code, 0);
+    let mut elsewhere = bench.command(&["import", "dead.jsonl"]);
+    elsewhere.env("DEADLETTER_STORE", "sqlite:other.db");
+    assert_eq!(
+        lines(&ran(elsewhere))[0],
+        json!({"imported": 4, "duplicates": 0, "not_at_rest": 0, "masked": 0})
+    );
+    let mut again = bench.command(&["import", "dead.jsonl"]);
+    again.env("DEADLETTER_STORE", "sqlite:other.db");
+    assert_eq!(lines(&ran(again))[0]["duplicates"], 4);
+    assert_eq!(lines(&run(&bench, &["import", "dead.jsonl"]))[0]["duplicates"], 4);
+
+    let mut back = bench.command(&["export", "--out", "back.jsonl"]);
+    back.env("DEADLETTER_STORE", "sqlite:other.db");
+    assert_eq!(ran(back).code, 0);
+    let letters = |name: &str| -> Vec<Value> {
+        let text = bench.read(name);
+        let lines: Vec<Value> =
+            text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        assert_eq!(lines.last().expect("a footer")["letters"], 4);
+        lines[1..5].to_vec()
+    };
+    for (mut there, mut here) in letters("dead.jsonl").into_iter().zip(letters("back.jsonl")) {
+        // The row was written twice: inserted, and laid to rest.
+        for row in [&mut there, &mut here] {
+            row["task"]["version"] = Value::Null;
+        }
+        assert_eq!(there, here);
+    }
+}
+
+#[test]
+fn the_article_reads_what_we_export_for_it() {
+    let bench = filled();
+    let ran = run(&bench, &["export", "*", "--format", "article"]);
+    let list: Value = serde_json::from_str(&ran.stdout).expect("one JSON list");
+    let first = &list[0];
+    assert_eq!(first["sitekey"], "a");
+    assert_eq!(first["page_url"], "https://a.example/login");
+    assert_eq!(first["attempts"], 4);
+    assert_eq!(first["timestamp"].as_f64(), Some(AT as f64));
+    assert!(first["error"].as_str().expect("text").starts_with("ERROR_CAPTCHA_UNSOLVABLE"));
+    let none = run(&bench, &["export", "state:cancelled", "--format", "article"]);
+    assert_eq!(none.stdout.trim().replace('\n', ""), "[]");
+}
+
+#[test]
+fn no_cell_of_a_sheet_is_a_formula() {
+    let bench = filled();
+    let ran = run(&bench, &["export", "*", "--format", "csv"]);
+    let mut rows = csv::Reader::from_reader(ran.stdout.as_bytes());
+    let cells: Vec<String> = rows
+        .records()
+        .flat_map(|row| row.expect("CSV").iter().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(cells.contains(&"'=c".to_owned()), "{cells:?}");
+    assert!(cells.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
+}
+
+#[test]
+fn the_javascript_file_is_read_and_its_entries_are_known_again() {
+    let bench = Bench::new();
+    let entry = json!({"sitekey": "6Le", "pageurl": "https://a.example", "error": "ERROR_CAPTCHA_UNSOLVABLE",
+        "attempts": 4, "timestamp": AT * 1_000});
+    bench.write("captcha-dlq.json", &serde_json::to_string_pretty(&json!([entry])).expect("JSON"));
+    assert_eq!(lines(&run(&bench, &["import", "captcha-dlq.json"]))[0]["imported"], 1);
+    assert_eq!(lines(&run(&bench, &["import", "captcha-dlq.json"]))[0]["duplicates"], 1);
+    let row = &lines(&run(&bench, &["list"]))[0];
+    assert_eq!(row["updated_at"], AT * 1_000);
+    assert_eq!(row["counters"]["submits"], 4);
+}
+
+#[test]
+fn a_torn_file_is_refused_with_its_place_and_changes_nothing() {
+    let bench = filled();
+    let list = json!([entry("x", "e", 4, AT), entry("y", "e", 4, AT)]).to_string();
+    bench.write("torn.json", &list[..list.len() - 9]);
+    let ran = run(&bench, &["import", "torn.json"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("torn at line 1, byte"), "{}", ran.stderr);
+    bench.write("empty.json", "");
+    assert_eq!(run(&bench, &["import", "empty.json"]).code, 1);
+    assert_eq!(lines(&run(&bench, &["list", "*"])).len(), 4);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let bench = filled();
+    bench.write("more.json", &json!([entry("x", "e", 4, AT)]).to_string());
+    assert_eq!(lines(&run(&bench, &["import", "more.json", "--dry-run"]))[0]["letters"], 1);
+    assert_eq!(lines(&run(&bench, &["list", "*"])).len(), 4);
+}
+
+#[test]
+fn the_key_in_an_articles_error_never_reaches_the_store() {
+    let bench = Bench::new();
+    let error = format!("HTTPSConnectionPool: /res.php?key={KEY}&action=get&id=5 timed out");
+    bench.write("article.json", &json!([entry("a", &error, 4, AT)]).to_string());
+    let mut command = bench.command(&["import", "article.json"]);
+    command.env("DEADLETTER_STORE", "sqlite:tasks.db").env("CAPTCHAAI_API_KEY", KEY);
+    assert_eq!(ran(command).code, 0);
+    assert_eq!(run(&bench, &["export"]).code, 0);
+    assert_eq!(
+        run(&bench, &["import", "article.json"]).code,
+        0,
+        "without the key in the environment"
+    );
+    for name in ["tasks.db", "tasks.db-wal"] {
+        let bytes = std::fs::read(bench.path(name)).unwrap_or_default();
+        assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
+    }
+}
