@@ -81,7 +81,7 @@ fn page(file: &TaskFile, with_secrets: bool, now: UnixMs, app: &App) -> String {
 
 fn facts(file: &TaskFile, now: UnixMs) -> render::Table {
     let task = &file.task;
-    let mut table = render::Table::new(&["task", &""]);
+    let mut table = render::Table::new(&["task", ""]);
     let mut row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             table.row([name.to_owned(), value]);
