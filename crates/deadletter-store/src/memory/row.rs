@@ -1,6 +1,6 @@
 //! One task with everything that is its own: a purge drops it in one piece.
 
-use deadletter_core::{Answer, Attempt, AttemptToken, Fact, Learned, Payload, Task};
+use deadletter_core::{Answer, Attempt, AttemptToken, Fact, Learned, NewTask, Payload, Task};
 use std::collections::BTreeMap;
 
 /// A stored task.
@@ -15,8 +15,9 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) const fn new(task: Task, payload: Payload) -> Self {
-        Self { task, payload, attempts: Vec::new(), answers: BTreeMap::new() }
+    pub(super) fn new(new: NewTask) -> Self {
+        let NewTask { task, payload, attempts } = new;
+        Self { task, payload, attempts, answers: BTreeMap::new() }
     }
 
     pub(super) fn attempt(&self, token: AttemptToken) -> Option<&Attempt> {

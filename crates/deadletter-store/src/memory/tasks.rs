@@ -14,7 +14,7 @@ impl Contents {
     }
 
     fn insert_one(&mut self, new: NewTask) -> Inserted {
-        let NewTask { task, payload, attempts } = new;
+        let task = &new.task;
         let key = task.idempotency_key.clone().map(|key| (task.owner.clone(), key));
         if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)) {
             let holder = self.rows.get(*id).map(|row| &row.task);
@@ -29,8 +29,8 @@ impl Contents {
         if let Some(key) = key {
             self.keys.insert(key, id);
         }
-        self.counts.add(Deltas::of_insert(&task));
-        self.rows.add(Row { attempts, ..Row::new(task, payload) });
+        self.counts.add(Deltas::of_insert(task));
+        self.rows.add(Row::new(new));
         self.pulse += 1;
         Inserted::New(id)
     }

@@ -18,6 +18,11 @@ pub(crate) fn memory() -> impl Backend {
     Memory::default()
 }
 
+/// A memory store that the test itself has made.
+pub(crate) fn over(store: Arc<MemoryStore>) -> impl Backend {
+    Memory(OnceLock::from(store))
+}
+
 /// Contents that live in the one handle there is.
 #[derive(Default)]
 struct Memory(OnceLock<Arc<MemoryStore>>);

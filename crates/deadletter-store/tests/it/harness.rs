@@ -31,7 +31,7 @@ pub(crate) struct Harness {
 }
 
 /// Runs one case on a fresh store, and then checks what must hold after any.
-pub(crate) async fn run(backend: impl Backend + 'static, case: impl AsyncFn(&mut Harness)) {
+pub(crate) async fn run(backend: impl Backend + 'static, case: impl AsyncFnOnce(&mut Harness)) {
     let clock = Arc::new(ManualClock::at(START));
     let store = backend.open(clock.clone()).await;
     let backend = Box::new(backend);
@@ -51,6 +51,12 @@ impl Harness {
     /// Another handle on the same contents, as another process would have.
     pub(crate) async fn another_handle(&self) -> Arc<dyn Store> {
         self.backend.open(self.clock.clone()).await
+    }
+
+    /// Closes the store, and opens it again as a new process would.
+    pub(crate) async fn reopen(&mut self) {
+        self.store.close().await.unwrap();
+        self.store = self.another_handle().await;
     }
 
     /// A number that was not chosen before in this case.

@@ -8,6 +8,7 @@
 mod backends;
 mod cases;
 mod check;
+mod cost;
 mod harness;
 mod sqlite_file;
 #[macro_use]
@@ -15,8 +16,6 @@ mod suite;
 mod wrappers;
 
 conformance! {
-    memory
-    sqlite
-    traced
-    faulty
+    lost when closed: memory traced faulty,
+    durable: sqlite
 }

@@ -1,9 +1,14 @@
 //! The list of cases, once; [`conformance!`] makes a test of each for every backend.
 
-/// A test module for each backend that is named, each with every case.
+/// A test module for each backend that is named, each with every case; those of durable ones with
+/// the cases of reopening too.
 macro_rules! conformance {
-    ($($backend:ident)+) => {
+    (lost when closed: $($backend:ident)+, durable: $($durable:ident)+) => {
         $(mod $backend { every_case! { cases_over! $backend } })+
+        $(mod $durable {
+            every_case! { cases_over! $durable }
+            durable_case! { cases_over! $durable }
+        })+
     };
 }
 
@@ -193,6 +198,24 @@ macro_rules! every_case {
             }
             conservation {
                 a_random_walk_loses_and_doubles_nothing
+            }
+        }
+    };
+}
+
+/// Every case of reopening, handed on to `$macro`.
+macro_rules! durable_case {
+    ($macro:ident! $backend:ident) => {
+        $macro! { $backend
+            reopen {
+                tasks_with_all_that_is_theirs_come_back
+                counts_and_events_come_back_and_go_on
+                the_queue_comes_back_in_its_order
+                what_a_worker_held_is_taken_over_after_a_restart
+                a_declared_death_and_a_departure_are_for_ever
+                the_desk_comes_back
+                an_idempotency_key_and_an_id_stay_taken
+                a_random_walk_comes_back_whole
             }
         }
     };

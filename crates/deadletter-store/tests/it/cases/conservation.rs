@@ -82,14 +82,19 @@ async fn one_step(h: &Harness, rng: &mut StdRng, workers: &mut Vec<WorkerId>) {
     }
 }
 
+/// Steps at random, determined by `seed`.
+pub(crate) async fn walk(h: &Harness, seed: u64, steps: u32) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut workers = vec![h.worker(&format!("a{seed}")).await];
+    workers.push(h.worker(&format!("b{seed}")).await);
+    for _ in 0..steps {
+        one_step(h, &mut rng, &mut workers).await;
+    }
+}
+
 pub(crate) async fn a_random_walk_loses_and_doubles_nothing(h: &mut Harness) {
     for seed in 0..4 {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let mut workers = vec![h.worker(&format!("a{seed}")).await];
-        workers.push(h.worker(&format!("b{seed}")).await);
-        for _ in 0..150 {
-            one_step(h, &mut rng, &mut workers).await;
-        }
+        walk(h, seed, 150).await;
         h.check().await;
     }
     let events = h.store.events(0, MANY).await.unwrap();
