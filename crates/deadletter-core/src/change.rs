@@ -1,8 +1,8 @@
 //! What a decision asks the store to write, and what the store derives from it mechanically.
 
 use crate::{
-    Attempt, AttemptToken, Cause, Class, DeadReason, Fact, Next, OperationId, StateKind, Step,
-    Task, TaskId, UnixMs, WorkerId, label::labels, next,
+    Attempt, AttemptToken, Cause, Class, DeadReason, Fact, Learned, Next, OperationId, StateKind,
+    Step, Task, TaskId, UnixMs, WorkerId, label::labels, next,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,8 @@ labels! {
 }
 
 /// One unit of writing: facts of attempts, fenced by token, and at most one new row for a task,
-/// fenced by version. Facts are taken even where the row is stale.
+/// fenced by version. Facts are taken even where the row is stale, but for the one that is no news
+/// from upstream ([`Change::facts_taken`]).
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// Facts, in order.
@@ -89,6 +90,17 @@ impl Change {
     #[must_use]
     pub const fn of_facts(facts: Vec<Fact>) -> Self {
         Self { facts, row: None }
+    }
+
+    /// The facts to take in, in order, given whether the row was written (or there was none).
+    ///
+    /// What was learned from upstream is true whatever became of the row. That a task waits for an
+    /// attempt again is true only with its row: otherwise the attempt would be opened for nobody,
+    /// and its thread would be lost for good.
+    pub fn facts_taken(&self, row_written: bool) -> impl Iterator<Item = &Fact> {
+        self.facts
+            .iter()
+            .filter(move |fact| row_written || !matches!(fact.learned, Learned::Resumed))
     }
 
     /// True where there is nothing to write.

@@ -46,7 +46,8 @@ pub trait Tasks: Send + Sync {
     /// registered.
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
 
-    /// Writes changes, in order, one answer each. Facts first, then the row.
+    /// Writes changes, in order, one answer each: the row, and the facts that the core
+    /// names for a row that was written or not (`Change::facts_taken`), in one transaction.
     ///
     /// A fact whose task has no attempt with that token is no news. An attempt's first answer is
     /// kept with it, won or not.

@@ -78,14 +78,12 @@ impl Contents {
     }
 
     fn commit_one(&mut self, change: &Change) -> Committed {
-        for fact in &change.facts {
+        let written = change.row.as_ref().is_none_or(|row| self.write(row));
+        for fact in change.facts_taken(written) {
             self.rows.change(fact.task, |row| row.learn(fact));
             self.pulse += 1;
         }
-        match &change.row {
-            Some(row) if !self.write(row) => Committed::Stale,
-            _ => Committed::Applied,
-        }
+        if written { Committed::Applied } else { Committed::Stale }
     }
 
     pub(super) fn take_over(&mut self, take: &TakeOver) -> Result<Taken> {

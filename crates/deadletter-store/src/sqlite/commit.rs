@@ -13,13 +13,14 @@ pub(super) fn commit(session: &mut Session<'_>, changes: &[Change]) -> Outcome<V
 }
 
 fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> {
-    for fact in &change.facts {
+    let written = match &change.row {
+        Some(row) => write_row(session, row)?,
+        None => true,
+    };
+    for fact in change.facts_taken(written) {
         learn(session, fact)?;
     }
-    match &change.row {
-        Some(row) if !write_row(session, row)? => Ok(Committed::Stale),
-        _ => Ok(Committed::Applied),
-    }
+    Ok(if written { Committed::Applied } else { Committed::Stale })
 }
 
 /// Takes a fact in, if the attempt exists and the core calls it news.

@@ -103,6 +103,7 @@ macro_rules! every_case {
                 a_fact_under_a_foreign_token_is_no_news
                 every_part_of_an_answer_comes_back
                 a_resumed_attempt_is_open_again
+                a_stale_redrive_opens_no_attempt
                 bearers_of_an_upstream_id_are_counted_within_the_account
             }
             take_over {

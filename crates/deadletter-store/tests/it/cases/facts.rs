@@ -185,6 +185,22 @@ pub(crate) async fn a_resumed_attempt_is_open_again(h: &mut Harness) {
     assert_eq!((resumed.permit, resumed.permit_until), (true, None));
 }
 
+pub(crate) async fn a_stale_redrive_opens_no_attempt(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, _) = h.timed_out(&worker).await;
+    let attempt = h.attempt(task.id, 1).await;
+    let redriven = Happened::Redriven {
+        resume: Some(Box::new(attempt.clone())),
+        due_at: h.now(),
+        keep_deadline: false,
+        force: false,
+    };
+    let redrive = h.decide(&task, None, &redriven);
+    h.happens(task.id, None, Happened::Cancelled).await;
+    assert_eq!(h.commit(redrive).await, Committed::Stale);
+    assert_eq!(h.attempt(task.id, 1).await, attempt, "its thread would be held for good");
+}
+
 pub(crate) async fn bearers_of_an_upstream_id_are_counted_within_the_account(h: &mut Harness) {
     let worker = h.worker("w").await;
     let other = crate::harness::account("other");
