@@ -15,6 +15,7 @@ pub mod filter;
 pub mod fingerprint;
 pub mod histogram;
 pub mod id;
+pub mod invariants;
 pub mod label;
 pub mod payload;
 pub mod policy;
