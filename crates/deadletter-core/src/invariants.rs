@@ -237,6 +237,9 @@ mod tests {
         samples::{THEN, task},
     };
 
+    type EditRow = fn(&mut Task);
+    type EditBoth = fn(&mut Task, &mut Attempt);
+
     fn worker() -> WorkerId {
         WorkerId::new("w").expect("valid")
     }
@@ -268,12 +271,12 @@ mod tests {
 
     #[test]
     fn each_broken_row_is_told_by_its_rule() {
-        let broken = |edit: fn(&mut Task)| {
+        let broken = |edit: EditRow| {
             let mut row = task();
             edit(&mut row);
             OF_TASK.iter().filter_map(|holds| holds(&row).err()).map(|v| v.rule).collect::<Vec<_>>()
         };
-        let cases: [(fn(&mut Task), &str); 9] = [
+        let cases: [(EditRow, &str); 9] = [
             (|t| (t.counters.attempts, t.counters.submits) = (8, 8), "submits stay within K"),
             (|t| t.counters.submits = 1, "each submit is an attempt"),
             (|t| t.round.allowance = 8, "a round allows no more than K"),
@@ -292,12 +295,12 @@ mod tests {
 
     #[test]
     fn each_broken_history_is_told_by_its_rule() {
-        let broken = |edit: fn(&mut Task, &mut Attempt)| {
+        let broken = |edit: EditBoth| {
             let (mut row, mut attempt) = polled();
             edit(&mut row, &mut attempt);
             rules(&row, &[attempt])
         };
-        let cases: [(fn(&mut Task, &mut Attempt), &str); 9] = [
+        let cases: [(EditBoth, &str); 9] = [
             (|_, a| a.n = 2, "attempts are numbered without gaps"),
             (|_, a| a.task = TaskId::at(THEN, 9), "its attempts are its own"),
             (|_, a| a.closed_at = Some(THEN), "the current attempt is open and awaited"),

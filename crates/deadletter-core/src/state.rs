@@ -4,21 +4,33 @@ use crate::{UnixMs, UpstreamId, label::labels};
 use serde::{Deserialize, Serialize};
 
 labels! {
-    /// A state without what is true in it: for counting, filtering and drawing.
+    /// A state without what is true in it: for counting, filtering and drawing. Its description is
+    /// the one in the documentation.
     pub enum StateKind {
-        /// Waiting: new, retry, capacity, redrive.
+        /// Waiting until `due_at`: new, or for a retry, for a free thread, for an account or a breaker, or
+        /// because an operation brought it back. Nobody holds a lease. It leaves by being claimed, by its
+        /// deadline, by a late answer of an earlier attempt, or because its owner stops it.
         Queued = "queued",
-        /// Lease held, the intent is durable, bytes may be on the wire.
+        /// A worker holds the lease and the intent is durable: bytes may be on the wire. It leaves by
+        /// upstream's verdict, by an outcome that nobody knows, or because its worker was declared dead;
+        /// both of the last two count as in doubt, never as refused.
         Submitting = "submitting",
-        /// Upstream works on it.
+        /// Upstream took the job under an upstream id, and works on it. Silence, an open breaker or a
+        /// network error keep it here. It leaves by the answer, by upstream's word that the job failed, or
+        /// when it is still not ready past the attempt's time-out, or past its deadline. A stopping worker
+        /// gives the lease back
+        /// and leaves the task here for the next one.
         Polling = "polling",
-        /// The answer is stored until its retention ends.
+        /// The answer is stored, and every question gets it until its retention ends. It leaves by purge.
         Solved = "solved",
-        /// In the dead-letter queue.
+        /// In the dead-letter queue, with its reason, cause, history and request. It leaves by a redrive
+        /// (to `polling` where a paid upstream id may still answer, else to `queued`), by a late answer,
+        /// by being buried or cancelled, or by purge.
         Dead = "dead",
-        /// Given up for good; kept for analysis.
+        /// Given up for good: every submit that K allows was spent, or a person said so. Kept for
+        /// analysis, never redriven by itself. It leaves by exhume, by a late answer, or by purge.
         Buried = "buried",
-        /// Stopped by its owner.
+        /// Stopped by its owner. A late answer is stored, unused. It leaves by purge.
         Cancelled = "cancelled",
     }
 }
@@ -195,33 +207,40 @@ pub enum Step {
 }
 
 labels! {
-    /// A step without its facts: for the table in the documentation.
+    /// A step without its facts. Its description is the one in the documentation.
     pub enum StepKind {
-        /// See [`Step::Claim`].
+        /// A worker takes a due task: the lease and the intent of a new attempt, in one write. It spends a
+        /// submit, and is refused where the round or K allows no more.
         Claim = "claim",
-        /// See [`Step::Retry`].
+        /// The attempt failed and another is allowed: back into the queue, after a wait with full jitter or
+        /// at once. An attempt that may still answer is polled on without its task.
         Retry = "retry",
-        /// See [`Step::Snooze`].
+        /// Nothing was spent: upstream was full, the account or the breaker stands still, or the worker
+        /// chose not to send. The intent is given back.
         Snooze = "snooze",
-        /// See [`Step::Accept`].
+        /// Upstream took the job and named it; from here on the id is asked until a verdict.
         Accept = "accept",
-        /// See [`Step::Solve`].
+        /// Upstream answered the attempt that the task waits for.
         Solve = "solve",
-        /// See [`Step::LateAnswer`].
+        /// An earlier attempt answered after the task had moved on. The first answer wins, whatever the
+        /// task has come to, unless it was cancelled.
         LateAnswer = "late_answer",
-        /// See [`Step::Die`].
+        /// The round is spent, the request cannot work, or the caller's patience ended: into the dead-letter
+        /// queue with the reason.
         Die = "die",
-        /// See [`Step::Bury`].
+        /// Given up for good: by the failure that reaches K, or by hand.
         Bury = "bury",
-        /// See [`Step::Resume`].
+        /// A redrive of a task whose last upstream id may still answer: it is asked again, and nothing is
+        /// submitted.
         Resume = "resume",
-        /// See [`Step::Redrive`].
+        /// An operation brings a dead letter back into the queue, with room for more submits within K.
         Redrive = "redrive",
-        /// See [`Step::Exhume`].
+        /// A buried task becomes a dead letter again, and K may rise for it.
         Exhume = "exhume",
-        /// See [`Step::Cancel`].
+        /// Its owner stops it. An attempt under way keeps its thread until its hold time ends.
         Cancel = "cancel",
-        /// See [`Step::Purge`].
+        /// Deleted with all that is its own: its retention ended, or an operator removed it. Only the count
+        /// of purged tasks remembers it.
         Purge = "purge",
     }
 }
