@@ -158,7 +158,9 @@ async fn dead_by(app: &App, shelf: &Shelf, by: By, is_asked_for: bool) -> Result
         }
         return Ok(());
     }
-    if rows.is_empty() && !is_asked_for {
+    // A picture of one bar says nothing; of the causes it says that there is one.
+    let is_telling = rows.len() > 1 || (by == By::Cause && !rows.is_empty());
+    if !is_telling && !is_asked_for {
         return Ok(());
     }
     let rest: i64 = rows.iter().skip(BARS).map(|(_, n)| n).sum();
@@ -166,8 +168,9 @@ async fn dead_by(app: &App, shelf: &Shelf, by: By, is_asked_for: bool) -> Result
     if rest > 0 {
         rows.push(("all others".to_owned(), rest));
     }
-    let title = format!("\ndead by {}", by.label());
-    app.out.picture(&render::bars(&title, &rows, app.out.width, app.out.glyphs))
+    let title = format!("dead by {}", by.label());
+    let picture = render::bars(&title, &rows, app.out.width, app.out.glyphs);
+    app.out.picture(&format!("\n{picture}"))
 }
 
 async fn hours(app: &App, shelf: &Shelf, is_asked_for: bool) -> Result<()> {
@@ -193,14 +196,18 @@ async fn hours(app: &App, shelf: &Shelf, is_asked_for: bool) -> Result<()> {
         }
         return Ok(());
     }
+    let ends = (clock_of(first), "now");
+    let ends = (ends.0.as_str(), ends.1);
     let failed: Vec<_> = hours.iter().map(|hour| hour.failed).collect();
-    if failed.iter().all(|n| *n == 0) && !is_asked_for {
-        return Ok(());
+    let dead: Vec<_> = hours.iter().map(|hour| hour.dead).collect();
+    let pictures = [("failures of attempts by hour (UTC)", failed), ("deaths by hour (UTC)", dead)];
+    for (title, values) in pictures {
+        if is_asked_for || values.iter().any(|n| *n > 0) {
+            let picture = render::columns(title, &values, ends, app.out.width, app.out.glyphs);
+            app.out.picture(&format!("\n{picture}"))?;
+        }
     }
-    let title = "\nfailures of attempts by hour (UTC)";
-    let ends = (clock_of(first), "now".to_owned());
-    let ends = (ends.0.as_str(), ends.1.as_str());
-    app.out.picture(&render::columns(title, &failed, ends, app.out.width, app.out.glyphs))
+    Ok(())
 }
 
 /// `14:00` of an instant.

@@ -4,6 +4,8 @@ use super::{Glyphs, count, cut, plain};
 
 /// Rows of a picture over time: high enough to see a shape, low enough for a log.
 const HEIGHT: usize = 6;
+/// Longest bar: longer ones are no easier to compare.
+const BAR_CHARS: usize = 60;
 /// Widest name beside a bar.
 const NAME_CHARS: usize = 36;
 
@@ -86,7 +88,7 @@ pub(crate) fn bars(title: &str, rows: &[(String, i64)], width: usize, glyphs: Gl
     let counts: Vec<_> = rows.iter().map(|(_, n)| count(*n)).collect();
     let widest = |texts: &[String]| texts.iter().map(|t| t.chars().count()).max().unwrap_or(0);
     let (name_chars, count_chars) = (widest(&names), widest(&counts));
-    let room = width.saturating_sub(name_chars + count_chars + 4).max(4);
+    let room = width.saturating_sub(name_chars + count_chars + 4).clamp(4, BAR_CHARS);
     let most = rows.iter().map(|(_, n)| *n).max().unwrap_or(0);
     let mut lines = vec![plain(title)];
     for ((name, shown), (_, n)) in names.iter().zip(&counts).zip(rows) {
