@@ -11,7 +11,7 @@
 //! task_row, attempt_row  rows and back; counts: merged deltas; failure: errors
 //! ```
 //!
-//! [`Durability::D2`]: write-ahead log with `synchronous = FULL`, so what is answered survives a
+//! [`Durability::D2`](crate::Durability::D2): write-ahead log with `synchronous = FULL`, so what is answered survives a
 //! loss of power. Rules stay in the core: SQL here only finds and writes rows.
 
 mod adopt;
