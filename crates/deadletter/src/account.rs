@@ -103,6 +103,8 @@ struct Learned {
     due_at: UnixMs,
     open_poll_at: UnixMs,
     suspects: bool,
+    /// Upstream has taken the key since this process began, or since the account was stopped.
+    vouched: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +136,7 @@ impl Account {
                 due_at: now,
                 open_poll_at: now,
                 suspects: true,
+                vouched: false,
             }),
         }
     }
@@ -215,6 +218,21 @@ impl Account {
         self.learned().suspects = may_have;
     }
 
+    /// True once upstream has spoken to this key in other words than those that stop an account.
+    ///
+    /// Until then submits go one at a time: a wrong key costs one refusal and not as many as there
+    /// are threads, for which upstreams ban the address.
+    pub(crate) fn is_vouched(&self) -> bool {
+        self.learned().vouched
+    }
+
+    pub(crate) fn vouch(&self) {
+        let was_vouched = std::mem::replace(&mut self.learned().vouched, true);
+        if !was_vouched {
+            self.wake.notify_one();
+        }
+    }
+
     /// While the breaker is open: true once per probe gap.
     pub(crate) fn take_open_poll(&self, now: UnixMs) -> bool {
         let mut learned = self.learned();
@@ -234,7 +252,9 @@ impl Account {
     }
 
     pub(crate) fn set_stop(&self, stop: Stop) {
-        self.learned().stop = stop;
+        let mut learned = self.learned();
+        learned.vouched &= stop.failure.is_none();
+        learned.stop = stop;
     }
 
     /// Time that passed between two instants, without the time that the account was stopped.

@@ -250,8 +250,12 @@ impl Shared {
                 return account.gate.release(self.store.as_ref(), pass).await;
             }
             AccountSignal::Outage => Outcome::Outage,
-            AccountSignal::Healthy => Outcome::Ok,
+            AccountSignal::Healthy => {
+                account.vouch();
+                Outcome::Ok
+            }
             AccountSignal::Full(_) => {
+                account.vouch();
                 account.submit_refused_for_capacity(now);
                 Outcome::Ok
             }
