@@ -197,9 +197,19 @@ mod tests {
     async fn free_threads_mean_no_plan_only_when_said_twice_without_a_yes_between() {
         let zero = ZeroBalance::default();
         assert_eq!(zero.class(ready(state(5, 4))).await, Class::Capacity);
+        tokio::time::advance(ASK_EVERY).await;
         zero.accepted();
         assert_eq!(zero.class(ready(state(5, 4))).await, Class::Capacity);
         tokio::time::advance(ASK_EVERY).await;
         assert_eq!(zero.class(ready(state(5, 4))).await, Class::Account);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn threads_that_are_all_at_work_stay_capacity_however_often_they_are_asked_for() {
+        let zero = ZeroBalance::default();
+        for _ in 0..3 {
+            assert_eq!(zero.class(ready(state(5, 5))).await, Class::Capacity);
+            tokio::time::advance(ASK_EVERY).await;
+        }
     }
 }
