@@ -5,7 +5,7 @@
 //! [`LIMIT`] bytes, without control characters, terminal escapes, keys and URL queries.
 //!
 //! The order matters. Invisible characters go first, so that none can split a key; the key goes
-//! next, so that no cut leaves half of it; and once more last, for what the steps between joined.
+//! next, so that no cut leaves half of it; and once more last, against a mistake in the steps between.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -275,6 +275,7 @@ mod tests {
             "The line to ocr.example:443 broke: Connection reset by peer (os error 104)",
             "task 74372499131 is unknown, really?",
             "at 12:30:45 UTC",
+            "could not connect to a.example:80: refused",
         ] {
             assert_eq!(cleaner(KEY).clean(text), text);
         }
@@ -323,6 +324,22 @@ mod tests {
             clean("\u{1b}[2J\u{1b}]0;title\u{7}a\r\nb\u{9b}31m\u{202e}c"),
             "]0;titlea b31mc"
         );
+    }
+
+    #[test]
+    fn no_step_leaves_half_a_key() {
+        // A key that looks like a query, and one that an invisible character splits as well.
+        let cleaner = cleaner("abcdefgh?x=ijklmnop");
+        assert_eq!(cleaner.clean("<abcdefgh?x=ijklmnop>"), "<***>");
+        assert_eq!(cleaner.clean("<abcdefgh?x=ij\u{7}klmnop>"), "<***>");
+    }
+
+    #[test]
+    fn a_text_of_the_limit_stays_and_one_byte_more_is_cut() {
+        let text = "a b ".repeat(LIMIT / 4);
+        assert_eq!(clean(&text), text.trim_end());
+        let text = format!("{text}abc");
+        assert!(clean(&text).len() <= LIMIT && clean(&text).ends_with('…'));
     }
 
     #[test]

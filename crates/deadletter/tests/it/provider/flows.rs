@@ -111,3 +111,17 @@ async fn a_closed_port_is_unsent_and_an_open_one_works_again() {
     let failure = unasked(poll(&provider).await);
     assert_eq!(failure.cause.as_str(), Cause::UNREADABLE);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_at_once_share_a_bounded_number_of_connections() {
+    let simulator = simulator(Scenario::default().threads(1_000)).await;
+    let limit = 8;
+    let provider =
+        CaptchaAi::new(Settings { connections: limit, ..settings(&simulator.base_url()) }).unwrap();
+    let fields = recaptcha();
+    let submits = futures_util::future::join_all((0..500).map(|_| submit(&provider, &fields)));
+    assert!(submits.await.iter().all(Result::is_ok));
+    let stats = simulator.stats();
+    assert_eq!((stats.submits, stats.paid), (500, 500));
+    assert!(stats.connections <= limit as u64, "{} connections", stats.connections);
+}
