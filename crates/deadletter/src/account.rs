@@ -1,15 +1,18 @@
 //! An account at work: its provider, its limits, and what the engine has learned of it.
 
-use crate::{gate::Gate, provider::Provider};
+use crate::{
+    gate::Gate,
+    provider::{AccountState, Provider},
+    stop::Stop,
+};
 use deadletter_core::{
-    AccountName, Failure, Policy, Terms, UnixMs,
+    AccountName, Policy, Terms, UnixMs,
     breaker::BreakerRules,
     budget::{Budget, BudgetRules},
     histogram::Histogram,
     pollplan::{PollPlan, Table},
     window::{Window, WindowRules},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,8 +24,13 @@ use tokio::sync::Notify;
 const DEFAULT_THREADS: u32 = 5;
 /// While the breaker is open, live upstream ids are asked at this rate: one probe per account.
 const OPEN_POLL_GAP_MS: i64 = 5_000;
-/// A stopped account is probed this often: the shortest ban that is documented.
-pub(crate) const STOP_PROBE_MS: i64 = 5 * 60_000;
+/// Methods whose solve times are kept apart; real accounts use a handful, but the word is the
+/// caller's.
+pub(crate) const METHODS: usize = 200;
+/// The name under which the times of all further methods are kept together.
+const OTHER_METHODS: &str = "other";
+/// Beats after which other submits wait for their end, so that suspects can be looked for.
+const SUSPECT_BEATS: u32 = 15;
 
 /// An account as the caller describes it.
 pub struct AccountConfig {
@@ -65,20 +73,6 @@ impl AccountConfig {
     }
 }
 
-/// Why an account is stopped, as its document says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Stop {
-    /// The failure that stopped it, while it is stopped.
-    pub failure: Option<Failure>,
-    /// When the present, or else the last, stop began.
-    pub from: Option<UnixMs>,
-    /// When the last stop ended.
-    pub to: Option<UnixMs>,
-    /// When it is probed next.
-    pub probe_at: Option<UnixMs>,
-}
-
 /// An account at work.
 pub(crate) struct Account {
     pub(crate) name: AccountName,
@@ -98,13 +92,24 @@ struct Learned {
     window: Window,
     budget: Budget,
     stop: Stop,
+    /// Version of the document that `stop` was taken from.
+    stop_version: u64,
     solve_times: HashMap<String, SolveTimes>,
-    /// Before this instant nothing that is queued becomes due, as far as this process knows.
-    due_at: UnixMs,
+    due: Due,
     open_poll_at: UnixMs,
-    suspects: bool,
     /// Upstream has taken the key since this process began, or since the account was stopped.
     vouched: bool,
+    /// Beats since suspects were looked for.
+    unsuspected: u32,
+}
+
+/// What this process knows of due times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Before this instant nothing that is queued becomes due.
+    pub(crate) at: UnixMs,
+    /// How often somebody has said that something becomes due.
+    hints: u64,
 }
 
 #[derive(Default)]
@@ -132,10 +137,11 @@ impl Account {
                 window: Window::new(threads),
                 budget: Budget::full(&config.budget, now),
                 stop: Stop::default(),
+                stop_version: 0,
                 solve_times: HashMap::new(),
-                due_at: now,
+                due: Due { at: now, hints: 0 },
                 open_poll_at: now,
-                suspects: true,
+                unsuspected: 1,
                 vouched: false,
             }),
         }
@@ -158,9 +164,11 @@ impl Account {
         self.learned().window.threads()
     }
 
-    pub(crate) fn set_threads(&self, threads: u32) {
-        if self.configured_threads.is_none() {
+    /// What upstream said of the account.
+    pub(crate) fn take_state(&self, state: &AccountState) {
+        if let (Some(threads), None) = (state.threads, self.configured_threads) {
             self.learned().window.set_threads(threads);
+            self.wake.notify_one();
         }
     }
 
@@ -190,32 +198,42 @@ impl Account {
 
     /// A task becomes due then: the dispatcher looks no later.
     pub(crate) fn hint_due(&self, at: UnixMs) {
-        let mut learned = self.learned();
-        if at < learned.due_at {
-            learned.due_at = at;
-            drop(learned);
-            self.wake.notify_one();
+        let due = &mut self.learned().due;
+        due.hints += 1;
+        due.at = due.at.min(at);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn due(&self) -> Due {
+        self.learned().due
+    }
+
+    /// Nothing is due before `at`, unless somebody has said otherwise since `seen` was read.
+    pub(crate) fn nothing_due_before(&self, at: UnixMs, seen: Due) {
+        let due = &mut self.learned().due;
+        if *due == seen {
+            due.at = at;
         }
     }
 
-    pub(crate) fn due_at(&self) -> UnixMs {
-        self.learned().due_at
-    }
-
-    /// Nothing is due before `at`; a hint that came in since `seen` was read stays.
-    pub(crate) fn nothing_due_before(&self, at: UnixMs, seen: UnixMs) {
+    /// A beat has passed: tasks may have become suspect.
+    pub(crate) fn suspect(&self) {
         let mut learned = self.learned();
-        if learned.due_at == seen {
-            learned.due_at = at;
-        }
+        learned.unsuspected = learned.unsuspected.saturating_add(1);
     }
 
     pub(crate) fn may_have_suspects(&self) -> bool {
-        self.learned().suspects
+        self.learned().unsuspected > 0
     }
 
-    pub(crate) fn set_suspects(&self, may_have: bool) {
-        self.learned().suspects = may_have;
+    /// True where suspects could not be looked for in a long time: they are claimed alone.
+    pub(crate) fn must_look_for_suspects(&self) -> bool {
+        self.learned().unsuspected > SUSPECT_BEATS
+    }
+
+    /// Suspects were looked for; there may be more where one was found.
+    pub(crate) fn looked_for_suspects(&self, found: bool) {
+        self.learned().unsuspected = u32::from(found);
     }
 
     /// True once upstream has spoken to this key in other words than those that stop an account.
@@ -251,38 +269,40 @@ impl Account {
         self.learned().stop.failure.is_some()
     }
 
-    pub(crate) fn set_stop(&self, stop: Stop) {
+    /// Takes in the document's words; those that were read before newer ones are not.
+    pub(crate) fn set_stop(&self, version: u64, stop: Stop) {
         let mut learned = self.learned();
-        learned.vouched &= stop.failure.is_none();
-        learned.stop = stop;
+        if version >= learned.stop_version {
+            learned.stop_version = version;
+            learned.vouched &= stop.failure.is_none();
+            learned.stop = stop;
+        }
+    }
+
+    /// Changes what this process thinks of the stop, while the store is away.
+    pub(crate) fn stop_alone<T>(&self, act: impl FnOnce(&mut Stop) -> T) -> T {
+        let mut learned = self.learned();
+        learned.vouched = false;
+        act(&mut learned.stop)
     }
 
     /// Time that passed between two instants, without the time that the account was stopped.
     pub(crate) fn elapsed_ms(&self, from: UnixMs, now: UnixMs) -> i64 {
-        let stop = self.stop();
-        let stopped_ms = match (stop.from, stop.failure.is_some()) {
-            (Some(began), is_on) => {
-                let ended = if is_on { now } else { stop.to.unwrap_or(began) };
-                ended.min(now).since(began.max(from)).max(0)
-            }
-            (None, _) => 0,
-        };
-        now.since(from) - stopped_ms
+        now.since(from) - self.learned().stop.stopped_ms(from, now)
     }
 
     /// Elapsed time of the poll after the one at `elapsed_ms`.
     pub(crate) fn next_poll_ms(&self, method: &str, elapsed_ms: i64) -> i64 {
         let terms = self.terms(method);
         let mut learned = self.learned();
-        let times = learned.solve_times.entry(method.to_owned()).or_default();
+        let times = learned.times(method);
         let plan = times.plan.get_or_insert_with(|| plan_for(&times.shared, terms));
         plan.next_after(elapsed_ms)
     }
 
     /// An answer came between two polls.
     pub(crate) fn solved_between(&self, method: &str, from_ms: i64, to_ms: i64) {
-        let mut learned = self.learned();
-        learned.solve_times.entry(method.to_owned()).or_default().fresh.record(from_ms, to_ms);
+        self.learned().times(method).fresh.record(from_ms, to_ms);
     }
 
     /// What this worker has seen since the last call, per method.
@@ -292,13 +312,26 @@ impl Account {
         fresh.map(|(method, times)| (method.clone(), std::mem::take(&mut times.fresh))).collect()
     }
 
+    /// What was taken could not be shared: it is fresh again.
+    pub(crate) fn keep_fresh_times(&self, method: &str, times: &Histogram) {
+        self.learned().times(method).fresh.merge(times);
+    }
+
     /// What all workers have seen of a method.
     pub(crate) fn set_shared_times(&self, method: &str, shared: Histogram) {
         let terms = self.terms(method);
         let mut learned = self.learned();
-        let times = learned.solve_times.entry(method.to_owned()).or_default();
+        let times = learned.times(method);
         times.plan = Some(plan_for(&shared, terms));
         times.shared = shared;
+    }
+}
+
+impl Learned {
+    fn times(&mut self, method: &str) -> &mut SolveTimes {
+        let is_apart = self.solve_times.contains_key(method) || self.solve_times.len() < METHODS;
+        let name = if is_apart { method } else { OTHER_METHODS };
+        self.solve_times.entry(name.to_owned()).or_default()
     }
 }
 

@@ -4,6 +4,9 @@ use crate::{Error, Result, operation::Operation, shared::Shared};
 use deadletter_store::{AuditEntry, Store};
 use sha2::{Digest, Sha256};
 
+/// Tries against the desk of the same engine, which writes under the same name.
+const TRIES: u32 = 16;
+
 /// Writes down where an operation stands.
 pub(crate) async fn write(shared: &Shared, operation: &Operation) -> Result<()> {
     let store = shared.store.as_ref();
@@ -29,15 +32,17 @@ pub(crate) async fn append(
     at: deadletter_core::UnixMs,
     body: String,
 ) -> Result<()> {
-    let last = store.audit_log(Some(writer), 1).await?.pop();
-    let (seq, before) = last.map_or((1, String::new()), |last| (last.seq + 1, last.hash));
-    let mut entry = AuditEntry { writer: writer.to_owned(), seq, at, body, hash: String::new() };
-    entry.hash = chained(&before, &entry);
-    if store.audit(&entry).await? {
-        Ok(())
-    } else {
-        Err(Error::Contended(format!("audit/{writer}")))
+    for _ in 0..TRIES {
+        let last = store.audit_log(Some(writer), 1).await?.pop();
+        let (seq, before) = last.map_or((1, String::new()), |last| (last.seq + 1, last.hash));
+        let (writer, body) = (writer.to_owned(), body.clone());
+        let mut entry = AuditEntry { writer, seq, at, body, hash: String::new() };
+        entry.hash = chained(&before, &entry);
+        if store.audit(&entry).await? {
+            return Ok(());
+        }
     }
+    Err(Error::Contended(format!("audit/{writer}")))
 }
 
 /// SHA-256 over the hash before and everything in the entry, in hex.

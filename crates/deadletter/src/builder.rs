@@ -5,9 +5,9 @@ use crate::{
     account::{Account, AccountConfig},
     committer::Committer,
     crash::CrashPoint,
-    dispatcher, operator, poller,
+    dispatcher, keeper, operator, poller,
     shared::{Parts, Shared},
-    sweeper, watcher,
+    stop, sweeper, watcher,
 };
 use deadletter_store::Store;
 use std::{collections::BTreeMap, sync::Arc};
@@ -88,13 +88,13 @@ impl Builder {
 async fn prepare(shared: &Arc<Shared>) -> Result<()> {
     for account in shared.accounts.values() {
         account.gate.sync(shared.store.as_ref(), shared.now()).await?;
-        sweeper::read_stop(shared, account).await?;
-        sweeper::read_times(shared, account).await?;
+        stop::read(shared, account).await?;
+        keeper::read_times(shared, account).await?;
     }
     sweeper::take_over(shared).await
 }
 
-/// Starts the loops; each ends when `Shared::stopped` does.
+/// Starts the loops; each ends when `Shared::stopped` does, the sweeper after the dispatchers.
 fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
     let mut loops = vec![
         tokio::spawn(poller::run(Arc::clone(shared))),
@@ -103,7 +103,10 @@ fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
         tokio::spawn(watcher::run(Arc::clone(shared), seen)),
     ];
     for account in shared.accounts.values() {
-        loops.push(tokio::spawn(dispatcher::run(Arc::clone(shared), Arc::clone(account))));
+        let dispatching = shared.begin_dispatching();
+        let dispatch = dispatcher::run(Arc::clone(shared), Arc::clone(account), dispatching);
+        loops.push(tokio::spawn(dispatch));
+        loops.push(tokio::spawn(keeper::run(Arc::clone(shared), Arc::clone(account))));
     }
     loops
 }

@@ -7,18 +7,16 @@
 //! It does not decide and does not give up: what an attempt has learned is worth more than this
 //! process's patience, so a store that is away is tried again until the engine is gone.
 
+use crate::patience::{Patience, may_pass};
 use deadletter_core::Change;
 use deadletter_store::{Committed, Error as StoreError, Store};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Changes that wait at most: writers beyond it wait for room.
 const QUEUE: usize = 4_096;
 /// Changes of one commit at most: a flush is shared by all, and a batch stays short.
 const BATCH: usize = 512;
-/// Waits between tries against a store that is away: from the first to the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-
 type Reply = oneshot::Sender<Result<Committed, Arc<StoreError>>>;
 
 /// The sending side.
@@ -44,34 +42,41 @@ impl Committer {
 async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(Change, Reply)>) {
     let mut waiting = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut waiting, BATCH).await > 0 {
+        let is_gone = || receiver.is_closed();
         let (changes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        match commit(store.as_ref(), changes).await {
+        match commit(store.as_ref(), &changes, is_gone).await {
             Ok(outcomes) => {
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // Whoever asked may be gone; the change is durable all the same.
                     reply.send(Ok(outcome)).ok();
                 }
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for reply in replies {
-                    reply.send(Err(Arc::clone(&error))).ok();
+            // One change that the store cannot bear must not take the others with it.
+            Err(_) => {
+                for (change, reply) in changes.into_iter().zip(replies) {
+                    let outcome = commit(store.as_ref(), &[change], is_gone).await;
+                    let outcome =
+                        outcome.and_then(|all| all.first().copied().ok_or(StoreError::Closed));
+                    reply.send(outcome.map_err(Arc::new)).ok();
                 }
             }
         }
     }
 }
 
-/// Commits until the store answers. A batch whose outcome is unknown is simply sent again: rows
-/// that were written answer "stale" then, and facts are no news.
-async fn commit(store: &dyn Store, changes: Vec<Change>) -> Result<Vec<Committed>, StoreError> {
-    let mut wait = RETRY.0;
+/// Commits until the store answers, or nobody is left to ask. A batch whose outcome is unknown is
+/// simply sent again: rows that were written answer "stale" then, and facts are no news.
+async fn commit(
+    store: &dyn Store,
+    changes: &[Change],
+    is_gone: impl Fn() -> bool,
+) -> Result<Vec<Committed>, StoreError> {
+    let mut patience = Patience::new();
     loop {
-        match store.commit(changes.clone()).await {
-            Err(error) if error.is_retryable() || matches!(error, StoreError::InDoubt { .. }) => {
+        match store.commit(changes.to_vec()).await {
+            Err(error) if may_pass(&error) && !is_gone() => {
                 tracing::warn!(%error, "the store did not take a commit; trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY.1);
+                patience.wait().await;
             }
             outcome => return outcome,
         }

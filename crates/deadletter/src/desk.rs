@@ -4,12 +4,14 @@ use crate::{
     Error, Result,
     account::Account,
     gate::Pass,
-    operation::{self, Operation, RedriveOptions},
+    operation::{self, Operation, OperationState, RedriveOptions},
+    redrive,
     shared::Shared,
 };
 use deadletter_core::{
-    Answer, Attempt, Filter, Happened, OperationId, Payload, Policy, StateKind, Task, TaskId,
-    Terms, UnixMs,
+    AccountName, Answer, Attempt, Filter, Happened, OperationId, Payload, Policy, StateKind, Task,
+    TaskId, Terms, UnixMs,
+    breaker::Forced,
     decide::{Eligibility, eligibility, resumable},
 };
 use deadletter_store::{Page, Query, Store};
@@ -179,6 +181,58 @@ impl Desk {
             None => Ok(None),
             Some(operation) => Ok(Some((operation, self.store().tally_items(id).await?))),
         }
+    }
+
+    /// Stops an operation for good; what it has redriven goes on. False where it was over already.
+    pub async fn stop_operation(&self, id: &OperationId) -> Result<bool> {
+        let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
+        if matches!(known.state, OperationState::Done | OperationState::Stopped) {
+            return Ok(false);
+        }
+        redrive::settle(&self.shared, &known, OperationState::Stopped, None).await?;
+        Ok(true)
+    }
+
+    /// Lets an operation go on that paused itself; false where it is not paused.
+    pub async fn resume_operation(&self, id: &OperationId) -> Result<bool> {
+        let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
+        let updated = operation::update(self.store(), &known, |operation| {
+            let is_paused = operation.state == OperationState::Paused;
+            if is_paused {
+                operation.state = OperationState::Running;
+                operation.note = None;
+            }
+            is_paused
+        })
+        .await?;
+        if updated.answer {
+            operation::list(self.store(), id, true).await?;
+            self.shared.operations_written.notify_one();
+        }
+        Ok(updated.answer)
+    }
+
+    /// Forces an account's breaker open or closed, until it is reset: `by` whom, and `why`.
+    pub async fn force_breaker(
+        &self,
+        account: &AccountName,
+        phase: Forced,
+        by: &str,
+        why: &str,
+    ) -> Result<()> {
+        let account = self.shared.account(account)?;
+        let now = self.shared.now();
+        let moved = account.gate.force(self.store(), phase, (by, why), now).await?;
+        self.shared.breaker_moved(account, moved);
+        Ok(())
+    }
+
+    /// Closes an account's breaker, with nothing counted and no standing order.
+    pub async fn reset_breaker(&self, account: &AccountName, by: &str) -> Result<()> {
+        let account = self.shared.account(account)?;
+        let moved = account.gate.reset(self.store(), by, self.shared.now()).await?;
+        self.shared.breaker_moved(account, moved);
+        Ok(())
     }
 
     /// Gives up a dead letter for good; false where it is not one.

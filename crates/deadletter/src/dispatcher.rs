@@ -6,15 +6,15 @@
 
 use crate::{
     Result,
-    account::Account,
+    account::{Account, Due},
     gate::Pass,
     guarded::guarded,
-    poller::Entry,
+    heap::Entry,
     provider::{Sent, Submission, SubmitError},
-    shared::Shared,
+    shared::{Dispatching, Shared},
 };
 use deadletter_core::{Attempt, Happened, Lane, StateKind, Task, Why};
-use deadletter_store::{Claim, Claimed};
+use deadletter_store::{Claim, Claimed, Error as StoreError};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -26,12 +26,16 @@ const SUBMITS: usize = 64;
 /// Longest wait between two looks at the store, on its clock: other processes' tasks are noticed
 /// by the watcher, this is for what nobody announces (a permit that lapses).
 const LOOK_MS: i64 = 1_000;
+/// Longest wait where nothing is queued: the watcher tells of what others insert.
+const IDLE_MS: i64 = 30_000;
+/// Between two probes that found nothing to send: each is a write to the store.
+const VAIN_MS: i64 = 5_000;
 /// How long a stopping engine waits for submits that are on the wire: the request's own time-out
 /// and a little more. After it their outcome is in doubt.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs until the engine stops, then waits for what is on the wire.
-pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>) {
+pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>, dispatching: Dispatching) {
     let mut submits = JoinSet::new();
     let mut alone = false;
     loop {
@@ -55,6 +59,7 @@ pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>) {
     if tokio::time::timeout(GRACE, finish).await.is_err() {
         tracing::warn!(left = submits.len(), "submits were still on the wire; now in doubt");
     }
+    drop(dispatching);
 }
 
 /// One look; answers how long to wait for the next, in store milliseconds.
@@ -67,8 +72,7 @@ async fn round(
     // Until upstream has taken the key, one submit at a time.
     let most = if account.is_vouched() { SUBMITS } else { 1 };
     let room = most.saturating_sub(submits.len());
-    if shared.is_stopping() || shared.is_recovering() || account.is_stopped() || *alone || room == 0
-    {
+    if *alone || room == 0 || must_wait(shared, account) {
         return Ok(LOOK_MS);
     }
     let now = shared.now();
@@ -77,26 +81,30 @@ async fn round(
     };
     if account.may_have_suspects() && submits.is_empty() {
         let suspects = claim(shared, account, Lane::Suspect, 1).await?;
-        account.set_suspects(!suspects.is_empty());
+        account.looked_for_suspects(!suspects.is_empty());
         if !suspects.is_empty() {
             *alone = true;
             send_all(shared, account, submits, suspects, &pass);
             return Ok(LOOK_MS);
         }
     }
-    let seen = account.due_at();
-    if seen > now {
-        return Ok(seen.since(now).min(LOOK_MS));
+    if account.must_look_for_suspects() {
+        return Ok(LOOK_MS);
+    }
+    let seen = account.due();
+    if seen.at > now {
+        return Ok(seen.at.since(now).min(IDLE_MS));
     }
     let room = u32::try_from(room).unwrap_or(u32::MAX).min(account.limit());
     let budget = account.retries_allowed(now);
     let retries = claim(shared, account, Lane::Retry, room.min(budget)).await?;
     let retried = count(&retries);
     account.spend_retries(retried, now);
+    // Sent before the next claim is tried: an error there must not leave these lying.
+    send_all(shared, account, submits, retries, &pass);
     let firsts = claim(shared, account, Lane::First, room - retried).await?;
     let begun = count(&firsts);
     account.earn_retries(begun, now);
-    send_all(shared, account, submits, retries, &pass);
     send_all(shared, account, submits, firsts, &pass);
     if retried + begun > 0 && retried + begun == room {
         return Ok(0);
@@ -104,21 +112,32 @@ async fn round(
     rest(shared, account, seen).await
 }
 
+/// Nothing is claimed now; whatever ends this wakes the dispatcher, or a look later finds it ended.
+fn must_wait(shared: &Shared, account: &Account) -> bool {
+    shared.is_stopping()
+        || shared.is_recovering()
+        || shared.in_hand.is_in_doubt()
+        || account.is_stopped()
+}
+
 /// Nothing more could be claimed: because nothing is due, or because a limit binds.
-async fn rest(shared: &Shared, account: &Account, seen: deadletter_core::UnixMs) -> Result<i64> {
+async fn rest(shared: &Shared, account: &Account, seen: Due) -> Result<i64> {
     let now = shared.now();
     match shared.store.next_due(&account.name).await? {
-        None => {
-            account.nothing_due_before(now.plus(LOOK_MS), seen);
-            Ok(LOOK_MS)
+        Some(due_at) if due_at <= now => {
+            // No permit or no retry is left: a verdict wakes us, or the next token is due.
+            let wait_ms = match account.retries_allowed(now) {
+                0 => account.retry_wait_ms(now).unwrap_or(LOOK_MS),
+                _ => LOOK_MS,
+            };
+            Ok(wait_ms.clamp(1, LOOK_MS))
         }
-        Some(due_at) if due_at > now => {
-            account.nothing_due_before(due_at.min(now.plus(LOOK_MS)), seen);
-            Ok(due_at.since(now).min(LOOK_MS))
+        next => {
+            let idle_until = now.plus(IDLE_MS);
+            let until = next.map_or(idle_until, |due_at| due_at.min(idle_until));
+            account.nothing_due_before(until, seen);
+            Ok(until.since(now))
         }
-        // Due, but no permit or no retry is left: a verdict wakes us, or the next token is due.
-        Some(_) if account.retries_allowed(now) > 0 => Ok(LOOK_MS),
-        Some(_) => Ok(account.retry_wait_ms(now).unwrap_or(LOOK_MS).min(LOOK_MS)),
     }
 }
 
@@ -134,22 +153,29 @@ async fn probe(
     if wait_ms > 0 || shared.poller.has_live(&account.name) {
         return Ok(wait_ms.clamp(1, LOOK_MS));
     }
+    match shared.store.next_due(&account.name).await? {
+        Some(due_at) if due_at <= now => {}
+        next => return Ok(next.map_or(IDLE_MS, |due_at| due_at.since(now).min(IDLE_MS))),
+    }
     let who = shared.worker();
     let granted = account.gate.probe(shared.store.as_ref(), who.as_str(), now).await?;
     let Some((pass, transition)) = granted else { return Ok(LOOK_MS) };
-    if let Some(transition) = transition {
-        let account = account.name.clone();
-        shared.notify(crate::Notice::Breaker { account, transition });
-    }
+    shared.breaker_moved(account, transition);
     for lane in [Lane::Retry, Lane::First] {
-        let claimed = claim(shared, account, lane, 1).await?;
-        if !claimed.is_empty() {
-            send_all(shared, account, submits, claimed, &pass);
-            return Ok(LOOK_MS);
+        match claim(shared, account, lane, 1).await {
+            Ok(claimed) if claimed.is_empty() => {}
+            Ok(claimed) => {
+                send_all(shared, account, submits, claimed, &pass);
+                return Ok(LOOK_MS);
+            }
+            Err(error) => {
+                account.gate.release(shared.store.as_ref(), &pass).await?;
+                return Err(error);
+            }
         }
     }
     account.gate.release(shared.store.as_ref(), &pass).await?;
-    Ok(LOOK_MS)
+    Ok(VAIN_MS)
 }
 
 fn count(claimed: &[Claimed]) -> u32 {
@@ -160,15 +186,31 @@ async fn claim(shared: &Shared, account: &Account, lane: Lane, n: u32) -> Result
     if n == 0 {
         return Ok(Vec::new());
     }
+    let tokens = shared.tokens(n);
     let claim = Claim {
         account: account.name.clone(),
         worker: shared.worker(),
         lane,
-        tokens: shared.tokens(n),
+        tokens: tokens.clone(),
         threads: account.limit(),
         now: shared.now(),
     };
-    Ok(shared.store.claim(claim).await?)
+    shared.in_hand.begin(&tokens);
+    match shared.store.claim(claim).await {
+        Ok(claimed) => {
+            let is_claimed = |token| claimed.iter().any(|c| c.attempt.token == token);
+            shared.in_hand.end(tokens.into_iter().filter(|token| !is_claimed(*token)));
+            Ok(claimed)
+        }
+        Err(error) => {
+            if matches!(error, StoreError::InDoubt { .. }) {
+                shared.in_hand.never_sent(&tokens);
+            } else {
+                shared.in_hand.end(tokens);
+            }
+            Err(error.into())
+        }
+    }
 }
 
 fn send_all(
@@ -183,9 +225,14 @@ fn send_all(
         let (shared, account, pass) = (Arc::clone(shared), Arc::clone(account), pass.clone());
         // The set is emptied by `run` before it ends.
         submits.spawn(async move {
-            let id = claimed.task.id;
-            if let Err(error) = submit(&shared, &account, claimed, &pass).await {
-                tracing::error!(task = %id, %error, "could not write down what came of a submit");
+            let (id, token) = (claimed.task.id, claimed.attempt.token);
+            match guarded(submit(&shared, &account, claimed, &pass)).await {
+                Ok(Ok(())) => shared.in_hand.end([token]),
+                failed => {
+                    tracing::error!(task = %id, ?failed, "could not write down a submit's outcome");
+                    shared.in_hand.end([token]);
+                    shared.in_hand.lost_track();
+                }
             }
             shared.submits_in_flight.fetch_sub(1, Ordering::Relaxed);
         });

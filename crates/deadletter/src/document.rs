@@ -7,7 +7,17 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Tries against others who change the same document; each loss means that somebody else won.
 const TRIES: u32 = 32;
 
-/// The document as a value, with its version; the default at version 0 where there is none.
+/// A document after a change.
+pub(crate) struct Updated<D, T> {
+    /// Its version: what carries a lower one is older.
+    pub(crate) version: u64,
+    /// What it says.
+    pub(crate) value: D,
+    /// What the change answered.
+    pub(crate) answer: T,
+}
+
+/// The document as a value, with its version; none where there is no such document.
 pub(crate) async fn read<D>(store: &dyn Store, key: &str) -> Result<Option<(u64, D)>>
 where
     D: DeserializeOwned,
@@ -20,29 +30,28 @@ where
 
 /// Changes a document by `act`, again on the newest version where somebody was faster.
 ///
-/// Nothing is written where `act` changes nothing. Answers the document as it stands then, and
-/// what `act` answered last.
+/// Nothing is written where `act` changes nothing.
 pub(crate) async fn update<D, T>(
     store: &dyn Store,
     key: &str,
     fresh: &D,
     act: impl Fn(&mut D) -> T + Send + Sync,
-) -> Result<(D, T)>
+) -> Result<Updated<D, T>>
 where
     D: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync,
     T: Send,
 {
     for _ in 0..TRIES {
         let (version, before) = read(store, key).await?.unwrap_or((0, fresh.clone()));
-        let mut after = before.clone();
-        let answer = act(&mut after);
-        if version > 0 && after == before {
-            return Ok((after, answer));
+        let mut value = before.clone();
+        let answer = act(&mut value);
+        if version > 0 && value == before {
+            return Ok(Updated { version, value, answer });
         }
-        let body = serde_json::to_string(&after)
+        let body = serde_json::to_string(&value)
             .map_err(|source| Error::BadDocument { key: key.to_owned(), source })?;
-        if store.put_document(key, version, &body).await?.is_some() {
-            return Ok((after, answer));
+        if let Some(version) = store.put_document(key, version, &body).await? {
+            return Ok(Updated { version, value, answer });
         }
     }
     Err(Error::Contended(key.to_owned()))

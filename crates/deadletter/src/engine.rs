@@ -1,21 +1,28 @@
 //! The engine as its user holds it: submit, wait, watch, stop.
 
 use crate::{
-    Builder, Desk, Error, Job, Notice, Result, account::Account, provider::Explanation,
-    shared::Shared, sweeper,
+    Builder, Desk, Error, Job, Notice, Result, account::Account, keeper, patience::Patience,
+    provider::Explanation, shared::Shared,
 };
 use deadletter_core::{
     AccountName, Answer, Counters, Failure, NewTask, Round, State, StateKind, Task, TaskId, UnixMs,
     Why, breaker::Phase,
 };
 use deadletter_store::Inserted;
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{sync::broadcast, task::JoinHandle};
 
 /// Tasks of one insert: a batch of the store's is one transaction.
 const INSERT_BATCH: usize = 500;
 /// Tries to find ids that nobody else has chosen in the same millisecond.
 const ID_TRIES: u32 = 16;
+
+/// A loop that has not ended so long after the stop is given up: longer than a dispatcher waits for
+/// what is on the wire.
+const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// A running engine. Dropping it stops it without waiting; [`Deadletter::stop`] waits.
 pub struct Deadletter {
@@ -188,14 +195,22 @@ impl Deadletter {
     pub async fn stop(&self) -> Result<()> {
         self.shared.stopping.send_replace(true);
         let loops = std::mem::take(&mut *lock(&self.loops));
-        for task in loops {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a loop of the engine did not end well");
+        for mut running in loops {
+            match tokio::time::timeout(STOP_MAX, &mut running).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a loop of the engine did not end well"),
+                Err(_) => {
+                    running.abort();
+                    tracing::error!("a loop of the engine did not end in time; the store is away?");
+                }
             }
         }
         for account in self.shared.accounts.values() {
-            account.gate.sync(self.shared.store.as_ref(), self.shared.now()).await?;
-            sweeper::share_times(&self.shared, account).await?;
+            let store = self.shared.store.as_ref();
+            let synced = account.gate.sync(store, self.shared.now()).await.map(drop);
+            if let Err(error) = synced.and(keeper::share_times(&self.shared, account).await) {
+                tracing::warn!(account = %account.name, %error, "could not share what it learned");
+            }
         }
         self.shared.store.leave(&self.shared.worker()).await?;
         Ok(())
@@ -216,11 +231,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Handle {
     /// Waits until the task is solved, dead, buried or cancelled, by whichever process.
     pub async fn wait(&self) -> Result<Outcome> {
+        let mut patience = Patience::new();
         loop {
             // Register for the wake-up before looking: what happens in between is not missed.
             let woken = self.shared.waiters.register(self.id);
-            if let Some(outcome) = self.outcome().await? {
-                return Ok(outcome);
+            match self.outcome().await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => patience = Patience::new(),
+                // The task is stored: whoever waits would only lose its trace.
+                Err(Error::Store(error)) if error.is_retryable() && !self.shared.is_stopping() => {
+                    patience.wait().await;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             tokio::select! {
                 _ = woken => {}

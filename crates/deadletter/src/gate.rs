@@ -7,7 +7,7 @@
 use crate::{Result, document};
 use deadletter_core::{
     AccountName, UnixMs,
-    breaker::{Breaker, BreakerRules, Outcome, Phase, Probe, Transition, WindowDelta},
+    breaker::{Breaker, BreakerRules, Forced, Outcome, Phase, Probe, Transition, WindowDelta},
 };
 use deadletter_store::Store;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,18 +33,24 @@ pub(crate) struct Gate {
 
 struct Local {
     breaker: Breaker,
+    /// Version of the document that the copy was taken from.
+    version: u64,
     delta: WindowDelta,
+    /// Deltas that the store did not take.
+    unsent: Vec<WindowDelta>,
+    /// One probe is being asked for: the others need not ask too.
+    is_asking: bool,
 }
+
+/// Deltas kept for a store that is away: one per beat, so for as long as the window is.
+const UNSENT: usize = 30;
 
 impl Gate {
     pub(crate) fn new(account: &AccountName, rules: BreakerRules, now: UnixMs) -> Self {
         let breaker = Breaker::new(now);
         let delta = WindowDelta::new(breaker.generation());
-        Self {
-            key: format!("breaker/{account}"),
-            rules,
-            local: Mutex::new(Local { breaker, delta }),
-        }
+        let local = Local { breaker, version: 0, delta, unsent: Vec::new(), is_asking: false };
+        Self { key: format!("breaker/{account}"), rules, local: Mutex::new(local) }
     }
 
     fn local(&self) -> MutexGuard<'_, Local> {
@@ -65,6 +71,11 @@ impl Gate {
         (local.breaker.phase(now) == Phase::Closed).then(|| Pass::Open(local.breaker.generation()))
     }
 
+    /// True where a person forced it open: not even a probe passes.
+    pub(crate) fn is_shut(&self, now: UnixMs) -> bool {
+        self.local().breaker.retry_after_ms(now).is_none()
+    }
+
     /// The one probe of a half-open breaker, if nobody else has it.
     pub(crate) async fn probe(
         &self,
@@ -72,12 +83,17 @@ impl Gate {
         who: &str,
         now: UnixMs,
     ) -> Result<Option<(Pass, Option<Transition>)>> {
-        if self.phase(now) != Phase::HalfOpen {
-            return Ok(None);
+        {
+            let mut local = self.local();
+            let may_ask = local.breaker.phase(now) == Phase::HalfOpen
+                && local.breaker.retry_after_ms(now) == Some(0);
+            if !may_ask || std::mem::replace(&mut local.is_asking, true) {
+                return Ok(None);
+            }
         }
-        let grant =
-            self.update(store, |breaker| breaker.lease_probe(&self.rules, who, now)).await?;
-        Ok(grant.map(|grant| (Pass::Probe(grant.probe), grant.transition)))
+        let grant = self.update(store, |b| b.lease_probe(&self.rules, who, now)).await;
+        self.local().is_asking = false;
+        Ok(grant?.map(|grant| (Pass::Probe(grant.probe), grant.transition)))
     }
 
     /// Takes in what came of asking; the phase may change.
@@ -114,16 +130,61 @@ impl Gate {
 
     /// Merges what this worker counted into the shared breaker, and reads what others did.
     pub(crate) async fn sync(&self, store: &dyn Store, now: UnixMs) -> Result<Option<Transition>> {
-        let delta = {
+        let deltas = {
             let mut local = self.local();
             let empty = WindowDelta::new(local.delta.generation());
-            std::mem::replace(&mut local.delta, empty)
+            let fresh = std::mem::replace(&mut local.delta, empty);
+            let mut deltas = std::mem::take(&mut local.unsent);
+            if !fresh.is_empty() && deltas.len() < UNSENT {
+                deltas.push(fresh);
+            }
+            deltas
         };
-        self.update(store, |breaker| breaker.merge(&self.rules, &delta, now)).await
+        let merge = |breaker: &mut Breaker| {
+            let merged = deltas.iter().map(|delta| breaker.merge(&self.rules, delta, now));
+            merged.fold(None, |moved, transition| transition.or(moved))
+        };
+        let merged = self.update(store, merge).await;
+        if merged.is_err() {
+            self.local().unsent = deltas;
+        }
+        merged
     }
 
-    /// Forces or resets it by hand.
-    pub(crate) async fn update<T>(
+    /// Reads whether others have opened or closed it; true where they have.
+    pub(crate) async fn refresh(&self, store: &dyn Store) -> Result<bool> {
+        let Some((version, breaker)) = document::read::<Breaker>(store, &self.key).await? else {
+            return Ok(false);
+        };
+        let is_news = breaker.generation() > self.local().breaker.generation();
+        if is_news {
+            self.take(version, breaker);
+        }
+        Ok(is_news)
+    }
+
+    /// Forces it by hand, until it is reset.
+    pub(crate) async fn force(
+        &self,
+        store: &dyn Store,
+        phase: Forced,
+        (by, why): (&str, &str),
+        now: UnixMs,
+    ) -> Result<Option<Transition>> {
+        self.update(store, |breaker| breaker.force(phase, by, why, now)).await
+    }
+
+    /// Closes it by hand, with nothing counted.
+    pub(crate) async fn reset(
+        &self,
+        store: &dyn Store,
+        by: &str,
+        now: UnixMs,
+    ) -> Result<Option<Transition>> {
+        self.update(store, |breaker| breaker.reset(by, now)).await
+    }
+
+    async fn update<T>(
         &self,
         store: &dyn Store,
         act: impl Fn(&mut Breaker) -> T + Send + Sync,
@@ -132,12 +193,21 @@ impl Gate {
         T: Send,
     {
         let fresh = Breaker::new(store.clock().now());
-        let (breaker, result) = document::update(store, &self.key, &fresh, act).await?;
+        let updated = document::update(store, &self.key, &fresh, act).await?;
+        self.take(updated.version, updated.value);
+        Ok(updated.answer)
+    }
+
+    /// Takes in the shared breaker; one that was read before a newer one is not.
+    fn take(&self, version: u64, breaker: Breaker) {
         let mut local = self.local();
+        if version < local.version {
+            return;
+        }
         if local.delta.generation() != breaker.generation() {
             local.delta = WindowDelta::new(breaker.generation());
         }
+        local.version = version;
         local.breaker = breaker;
-        Ok(result)
     }
 }

@@ -49,7 +49,27 @@ pub enum Notice {
 #[derive(Default)]
 pub(crate) struct Waiters {
     /// Guards the list of who waits for what; held for look-ups only.
-    waiting: Mutex<HashMap<TaskId, Vec<oneshot::Sender<StateKind>>>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    senders: HashMap<TaskId, Vec<oneshot::Sender<StateKind>>>,
+    /// Entries left when those who have gone away were last thrown out.
+    kept: usize,
+}
+
+/// Entries below which nobody is thrown out.
+const FEW: usize = 1_024;
+
+impl Waiting {
+    /// Throws out those who have gone away, each time that the list has doubled.
+    fn tidy(&mut self) {
+        if self.senders.len() >= 2 * self.kept.max(FEW) {
+            self.senders.retain(|_, senders| senders.iter().any(|sender| !sender.is_closed()));
+            self.kept = self.senders.len();
+        }
+    }
 }
 
 impl Waiters {
@@ -57,7 +77,8 @@ impl Waiters {
     pub(crate) fn register(&self, task: TaskId) -> oneshot::Receiver<StateKind> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let senders = waiting.entry(task).or_default();
+        waiting.tidy();
+        let senders = waiting.senders.entry(task).or_default();
         senders.retain(|sender| !sender.is_closed());
         senders.push(sender);
         receiver
@@ -65,9 +86,27 @@ impl Waiters {
 
     pub(crate) fn wake(&self, task: TaskId, state: StateKind) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for sender in waiting.remove(&task).into_iter().flatten() {
+        for sender in waiting.senders.remove(&task).into_iter().flatten() {
             // Whoever has gone away does not need to know.
             sender.send(state).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_have_gone_away_are_forgotten() {
+        let waiters = Waiters::default();
+        let id = |n: u64| TaskId::try_from(n + 1).unwrap();
+        let patient = waiters.register(id(0));
+        for n in 1..10_000 {
+            drop(waiters.register(id(n)));
+        }
+        assert!(waiters.waiting.lock().unwrap().senders.len() <= 2 * FEW);
+        waiters.wake(id(0), StateKind::Solved);
+        assert_eq!(patient.blocking_recv(), Ok(StateKind::Solved));
     }
 }

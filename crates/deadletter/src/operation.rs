@@ -1,6 +1,9 @@
 //! A bulk act over a frozen set of tasks, as its document keeps it.
 
-use crate::{Error, Result, document};
+use crate::{
+    Error, Result,
+    document::{self, Updated},
+};
 use deadletter_core::{Filter, OperationId, TaskId, UnixMs, WorkerId};
 use deadletter_store::Store;
 use serde::{Deserialize, Serialize};
@@ -157,11 +160,11 @@ pub(crate) async fn read(store: &dyn Store, id: &OperationId) -> Result<Option<O
     Ok(document::read(store, &key(id)).await?.map(|(_, operation)| operation))
 }
 
-/// Changes an operation; answers it as it stands then, and what `act` answered.
+/// Changes an operation.
 pub(crate) async fn update<T: Send>(
     store: &dyn Store,
     known: &Operation,
     act: impl Fn(&mut Operation) -> T + Send + Sync,
-) -> Result<(Operation, T)> {
+) -> Result<Updated<Operation, T>> {
     document::update(store, &key(&known.id), known, act).await
 }

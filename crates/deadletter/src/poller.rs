@@ -9,19 +9,13 @@ use crate::{
     account::Account,
     gate::Pass,
     guarded::guarded,
+    heap::Entry,
     provider::{PollError, Polled, Reply},
     shared::{Settled, Shared},
 };
-use deadletter_core::{
-    AccountName, Answer, Attempt, Class, Happened, StateKind, Task, UnixMs, breaker::Phase,
-};
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::{sync::Notify, task::JoinSet};
+use deadletter_core::{Answer, Class, Happened, UnixMs, breaker::Phase};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 
 /// Polls on the wire at once, per process.
 const POLLS: usize = 128;
@@ -36,120 +30,6 @@ const IDLE_MS: i64 = 60_000;
 /// How long a stopping engine waits for polls on the wire; an answer that is lost here is asked
 /// for again by the next worker.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// An attempt that is asked for.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    task: Task,
-    attempt: Attempt,
-    /// The last readable "not ready": an answer is younger than it.
-    not_ready_at: Option<UnixMs>,
-    /// Taken over from another worker, and not asked yet.
-    pub(crate) recovered: bool,
-}
-
-/// The heap, and who waits for it.
-#[derive(Default)]
-pub(crate) struct Poller {
-    /// Guards the heap; held for pushes and pops only.
-    heap: Mutex<Heap>,
-    wake: Notify,
-}
-
-#[derive(Default)]
-struct Heap {
-    due: BinaryHeap<Reverse<(UnixMs, u64)>>,
-    entries: HashMap<u64, Box<Entry>>,
-    next: u64,
-    /// Entries per account, those that are being asked for at this moment among them.
-    live: HashMap<AccountName, usize>,
-}
-
-impl Entry {
-    pub(crate) const fn new(task: Task, attempt: Attempt) -> Self {
-        Self { task, attempt, not_ready_at: None, recovered: false }
-    }
-
-    /// An attempt for which its task waits again.
-    pub(crate) const fn resumed(task: Task, mut attempt: Attempt, now: UnixMs) -> Self {
-        attempt.resumed_at = Some(now);
-        attempt.abandoned_at = None;
-        attempt.permit_until = None;
-        Self::new(task, attempt)
-    }
-
-    /// True while the task waits for this attempt.
-    fn is_current(&self) -> bool {
-        self.task.kind() == StateKind::Polling && self.task.attempt == Some(self.attempt.token)
-    }
-
-    /// When upstream took the job.
-    fn accepted_at(&self) -> UnixMs {
-        self.attempt.accepted_at.unwrap_or(self.attempt.intent_at)
-    }
-
-    /// Since when its task has been waiting for it.
-    fn awaited_since(&self) -> UnixMs {
-        self.attempt.resumed_at.unwrap_or_else(|| self.accepted_at())
-    }
-}
-
-impl Poller {
-    fn heap(&self) -> MutexGuard<'_, Heap> {
-        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn add(&self, entry: Entry, due_at: UnixMs) {
-        let mut heap = self.heap();
-        heap.next += 1;
-        let key = heap.next;
-        *heap.live.entry(entry.task.account.clone()).or_default() += 1;
-        heap.due.push(Reverse((due_at, key)));
-        heap.entries.insert(key, Box::new(entry));
-        drop(heap);
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Forgets everything: this worker was declared dead, and another one has it all.
-    pub(crate) fn clear(&self) {
-        *self.heap() = Heap::default();
-    }
-
-    /// True where the account has an id that can be asked for.
-    pub(crate) fn has_live(&self, account: &AccountName) -> bool {
-        self.heap().live.get(account).is_some_and(|n| *n > 0)
-    }
-
-    /// Ids that are being asked for.
-    pub(crate) fn len(&self) -> usize {
-        self.heap().live.values().sum()
-    }
-
-    fn pop_due(&self, now: UnixMs) -> Option<Box<Entry>> {
-        let mut heap = self.heap();
-        let Reverse((due_at, key)) = *heap.due.peek()?;
-        if due_at > now {
-            return None;
-        }
-        heap.due.pop();
-        heap.entries.remove(&key)
-    }
-
-    /// An entry that was popped has been looked at; where there is more to ask it was added again.
-    fn looked_at(&self, account: &AccountName) {
-        if let Some(live) = self.heap().live.get_mut(account) {
-            *live = live.saturating_sub(1);
-        }
-    }
-
-    fn next_due(&self) -> Option<UnixMs> {
-        self.heap().due.peek().map(|Reverse((due_at, _))| *due_at)
-    }
-}
 
 /// Runs until the engine stops; then waits shortly for what is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -177,39 +57,51 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// One look at an entry: asks if it may, and puts it back if there is more to ask.
+///
+/// An id is paid for: where something goes wrong on our side, it is asked again.
 async fn ask(shared: Arc<Shared>, mut entry: Box<Entry>) {
-    let id = entry.task.id;
-    let recovered = std::mem::take(&mut entry.recovered);
+    let (id, token) = (entry.task.id, entry.attempt.token);
     let name = entry.task.account.clone();
-    let account = shared.accounts.get(&name).cloned();
-    if let Some(account) = account
-        && let Err(error) = look(&shared, &account, *entry).await
-    {
-        tracing::error!(task = %id, %error, "could not write down what came of a poll");
+    let recovered = std::mem::take(&mut entry.recovered);
+    if let Some(account) = shared.accounts.get(&name) {
+        let due_at = match guarded(look(&shared, account, &mut entry)).await {
+            Ok(Ok(due_at)) => due_at,
+            failed => {
+                tracing::error!(task = %id, ?failed, "could not write down what came of a poll");
+                Some(shared.now().plus(UNREAD_GAP_MS))
+            }
+        };
+        if let Some(due_at) = due_at {
+            shared.poller.put_back(entry, due_at);
+        }
     }
-    shared.poller.looked_at(&name);
+    shared.poller.looked_at(&name, token);
     if recovered {
         shared.recovered_one();
     }
 }
 
-async fn look(shared: &Arc<Shared>, account: &Arc<Account>, mut entry: Entry) -> Result<()> {
+/// Answers when to look again; none where nothing more is to be learned.
+async fn look(
+    shared: &Arc<Shared>,
+    account: &Arc<Account>,
+    entry: &mut Entry,
+) -> Result<Option<UnixMs>> {
     let now = shared.now();
     if !entry.is_current() && entry.attempt.permit_until.is_none_or(|until| until <= now) {
-        return Ok(());
+        return Ok(None);
     }
     if entry.is_current() && entry.task.deadline_at.is_some_and(|deadline| deadline <= now) {
         let happened = Happened::DeadlinePassed;
-        let settled = tell(shared, account, &entry, &happened, &Pass::Bystander).await?;
-        if !take_over_row(shared, account, &mut entry, settled) {
-            return Ok(());
+        let settled = tell(shared, account, entry, &happened, &Pass::Bystander).await?;
+        if !take_over_row(shared, account, entry, settled) {
+            return Ok(None);
         }
     }
+    let Some(upstream_id) = entry.attempt.upstream_id.clone() else { return Ok(None) };
     let Some(pass) = pass(shared, account, now).await? else {
-        shared.poller.add(entry, now.plus(BARRED_GAP_MS));
-        return Ok(());
+        return Ok(Some(now.plus(BARRED_GAP_MS)));
     };
-    let Some(upstream_id) = entry.attempt.upstream_id.clone() else { return Ok(()) };
     let asked_at = shared.now();
     let happened = match guarded(account.provider.poll(&upstream_id)).await {
         Err(message) => Happened::Panicked(message),
@@ -219,23 +111,20 @@ async fn look(shared: &Arc<Shared>, account: &Arc<Account>, mut entry: Entry) ->
             Happened::NotReady { elapsed_ms }
         }
         Ok(Ok(Polled::Answer(reply))) => {
-            Happened::Answered(Box::new(answer(shared, account, &entry, reply)))
+            Happened::Answered(Box::new(answer(shared, account, entry, reply)))
         }
         Ok(Err(PollError::Failed(failed))) => Happened::Failed(failed.0),
         Ok(Err(PollError::CouldNotAsk(error))) => Happened::Unread(error.failure),
     };
     shared.crash.pass("after_answer");
-    let settled = tell(shared, account, &entry, &happened, &pass).await?;
-    if take_over_row(shared, account, &mut entry, settled) && !is_verdict(&happened) {
-        let due_at = due_after(shared, account, &entry, &happened);
-        shared.poller.add(entry, due_at);
-    }
-    Ok(())
+    let settled = tell(shared, account, entry, &happened, &pass).await?;
+    let is_wanted = take_over_row(shared, account, entry, settled) && !is_verdict(&happened);
+    Ok(is_wanted.then(|| due_after(shared, account, entry, &happened)))
 }
 
 /// Leave to ask: the gate's, or, while it is closed, one poll per probe gap.
 async fn pass(shared: &Shared, account: &Account, now: UnixMs) -> Result<Option<Pass>> {
-    if account.is_stopped() {
+    if account.is_stopped() || account.gate.is_shut(now) {
         return Ok(None);
     }
     if let Some(pass) = account.gate.pass(now) {
@@ -245,10 +134,7 @@ async fn pass(shared: &Shared, account: &Account, now: UnixMs) -> Result<Option<
         let who = shared.worker();
         let granted = account.gate.probe(shared.store.as_ref(), who.as_str(), now).await?;
         return Ok(granted.map(|(pass, transition)| {
-            if let Some(transition) = transition {
-                let account = account.name.clone();
-                shared.notify(crate::Notice::Breaker { account, transition });
-            }
+            shared.breaker_moved(account, transition);
             pass
         }));
     }

@@ -2,17 +2,20 @@
 
 use crate::{
     Error, Result,
-    account::{Account, Stop},
+    account::Account,
     committer::Committer,
     crash::CrashPoint,
-    document,
     gate::Pass,
+    heap::Poller,
+    inhand::InHand,
     notice::{Notice, Waiters},
-    poller::Poller,
+    patience::patiently,
+    stop,
 };
 use deadletter_core::{
-    AccountName, AccountSignal, Attempt, AttemptToken, Context, Failure, Happened, Task, UnixMs,
-    WorkerId, breaker::Outcome, decide,
+    AccountName, AccountSignal, Attempt, AttemptToken, Context, Happened, Task, UnixMs, WorkerId,
+    breaker::{Outcome, Transition},
+    decide,
 };
 use deadletter_store::{Clock, Committed, Store};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -45,6 +48,9 @@ pub(crate) struct Shared {
     pub(crate) operations_written: Notify,
     /// True from the moment that the engine stops.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Dispatchers that may still have a submit on the wire.
+    dispatching: watch::Sender<usize>,
+    pub(crate) in_hand: InHand,
     /// Recovered ids that have not been asked yet: nothing new is submitted before.
     pub(crate) recovering: AtomicUsize,
     pub(crate) crash: CrashPoint,
@@ -93,6 +99,8 @@ impl Shared {
             events_written: Notify::new(),
             operations_written: Notify::new(),
             stopping: watch::channel(false).0,
+            dispatching: watch::channel(0).0,
+            in_hand: InHand::default(),
             recovering: AtomicUsize::new(0),
             crash: parts.crash,
             submits_in_flight: AtomicUsize::new(0),
@@ -120,6 +128,20 @@ impl Shared {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
         stopping.wait_for(|stopping| *stopping).await.map(drop).unwrap_or_default();
+    }
+
+    /// From now on a dispatcher may have something on the wire, until the answer is dropped.
+    pub(crate) fn begin_dispatching(self: &Arc<Self>) -> Dispatching {
+        self.dispatching.send_modify(|n| *n += 1);
+        Dispatching(Arc::clone(self))
+    }
+
+    /// Returns when the engine stops and nothing is on the wire any more: until then its worker
+    /// must not seem dead, or others would submit what it is submitting.
+    pub(crate) async fn at_rest(&self) {
+        self.stopped().await;
+        let mut dispatching = self.dispatching.subscribe();
+        dispatching.wait_for(|n| *n == 0).await.map(drop).unwrap_or_default();
     }
 
     pub(crate) fn worker(&self) -> WorkerId {
@@ -162,6 +184,15 @@ impl Shared {
         }
     }
 
+    /// Tells everybody that a breaker changed its phase.
+    pub(crate) fn breaker_moved(&self, account: &Account, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            self.notify(Notice::Breaker { account: account.name.clone(), transition });
+            account.wake.notify_one();
+            self.poller.wake.notify_one();
+        }
+    }
+
     pub(crate) fn notify(&self, notice: Notice) {
         // Nobody listening is no failure.
         self.notices.send(notice).ok();
@@ -188,8 +219,11 @@ impl Shared {
                 random: self.random(),
             };
             let decision = decide(&task, happened, context);
-            if round == 0 {
-                self.take_signal(account, &decision.account, pass).await?;
+            // What the account learns is worth less than what the task learns: it must not fail.
+            if round == 0
+                && let Err(error) = self.take_signal(account, &decision.account, pass).await
+            {
+                tracing::warn!(account = %account.name, %error, "could not share what it learned");
             }
             if decision.change.is_empty() {
                 return Ok(Settled { task: Some(task), moved: false });
@@ -220,7 +254,7 @@ impl Shared {
     }
 
     async fn reload(&self, task: &Task) -> Result<Option<Task>> {
-        Ok(self.store.get(&[task.id]).await?.pop().flatten())
+        Ok(patiently(|| self.store.get(std::slice::from_ref(&task.id))).await?.pop().flatten())
     }
 
     /// What others want to know of a row that is durable now.
@@ -260,55 +294,25 @@ impl Shared {
                 Outcome::Ok
             }
             AccountSignal::Stop(failure) => {
-                self.stop_account(account, failure).await?;
+                if let Err(error) = stop::begin(self, account, failure).await {
+                    tracing::warn!(account = %account.name, %error, "stopped in this process only");
+                }
                 Outcome::Ok
             }
         };
         let transition = account.gate.learn(self.store.as_ref(), pass, outcome, now).await?;
-        if let Some(transition) = transition {
-            self.notify(Notice::Breaker { account: account.name.clone(), transition });
-            account.wake.notify_one();
-            self.poller.wake();
-        }
-        Ok(())
-    }
-
-    /// Stops all traffic of an account; one probe per five minutes asks whether it may go on.
-    pub(crate) async fn stop_account(
-        &self,
-        account: &Arc<Account>,
-        failure: &Failure,
-    ) -> Result<()> {
-        let now = self.now();
-        let wait_ms = failure.retry_after_ms.unwrap_or(0).max(crate::account::STOP_PROBE_MS);
-        let key = stop_key(&account.name);
-        let (stop, is_new) =
-            document::update(self.store.as_ref(), &key, &Stop::default(), |stop: &mut Stop| {
-                let is_new = stop.failure.is_none();
-                if is_new {
-                    *stop = Stop {
-                        failure: Some(failure.clone()),
-                        from: Some(now),
-                        to: None,
-                        probe_at: Some(now.plus(wait_ms)),
-                    };
-                }
-                is_new
-            })
-            .await?;
-        account.set_stop(stop);
-        if is_new {
-            tracing::error!(account = %account.name, cause = %failure.cause, "account stopped");
-            let failure = failure.clone();
-            self.notify(Notice::AccountStopped { account: account.name.clone(), failure });
-        }
+        self.breaker_moved(account, transition);
         Ok(())
     }
 }
 
-/// The document that says whether an account is stopped.
-pub(crate) fn stop_key(account: &AccountName) -> String {
-    format!("account/{account}")
+/// That a dispatcher may have something on the wire.
+pub(crate) struct Dispatching(Arc<Shared>);
+
+impl Drop for Dispatching {
+    fn drop(&mut self) {
+        self.0.dispatching.send_modify(|n| *n = n.saturating_sub(1));
+    }
 }
 
 /// An error that many callers share, as one of theirs.

@@ -1,6 +1,6 @@
 //! Notices what is new in the store, whoever wrote it: wakes waiters, listeners, dispatchers.
 
-use crate::{Result, notice::Notice, shared::Shared};
+use crate::{Result, notice::Notice, shared::Shared, stop};
 use std::{sync::Arc, time::Duration};
 
 /// Other processes' work is noticed within this time; real time, because people wait for it.
@@ -30,10 +30,14 @@ pub(crate) async fn run(shared: Arc<Shared>, mut seen: u64) {
 pub(crate) async fn look(shared: &Shared, seen: &mut u64, pulse: &mut Option<u64>) -> Result<()> {
     let beat = shared.store.pulse().await?;
     if *pulse != Some(beat) {
-        *pulse = Some(beat);
         for account in shared.accounts.values() {
+            stop::read(shared, account).await?;
+            if account.gate.refresh(shared.store.as_ref()).await? {
+                shared.poller.wake.notify_one();
+            }
             account.hint_due(shared.now());
         }
+        *pulse = Some(beat);
         shared.operations_written.notify_one();
     }
     loop {

@@ -1,0 +1,165 @@
+//! The upstream ids that are asked for, in one heap of due times.
+//!
+//! One entry per attempt: what is added twice replaces the older entry, and an entry that was
+//! taken out to be asked is put back only where no newer one has come.
+
+use deadletter_core::{AccountName, Attempt, AttemptToken, StateKind, Task, UnixMs};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// An attempt that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) task: Task,
+    pub(crate) attempt: Attempt,
+    /// The last readable "not ready": an answer is younger than it.
+    pub(crate) not_ready_at: Option<UnixMs>,
+    /// Taken over from another worker, and not asked yet.
+    pub(crate) recovered: bool,
+}
+
+impl Entry {
+    pub(crate) const fn new(task: Task, attempt: Attempt) -> Self {
+        Self { task, attempt, not_ready_at: None, recovered: false }
+    }
+
+    /// An attempt for which its task waits again.
+    pub(crate) const fn resumed(task: Task, mut attempt: Attempt, now: UnixMs) -> Self {
+        attempt.resumed_at = Some(now);
+        attempt.abandoned_at = None;
+        attempt.permit_until = None;
+        Self::new(task, attempt)
+    }
+
+    /// True while the task waits for this attempt.
+    pub(crate) fn is_current(&self) -> bool {
+        self.task.kind() == StateKind::Polling && self.task.attempt == Some(self.attempt.token)
+    }
+
+    /// When upstream took the job.
+    pub(crate) fn accepted_at(&self) -> UnixMs {
+        self.attempt.accepted_at.unwrap_or(self.attempt.intent_at)
+    }
+
+    /// Since when its task has been waiting for it.
+    pub(crate) fn awaited_since(&self) -> UnixMs {
+        self.attempt.resumed_at.unwrap_or_else(|| self.accepted_at())
+    }
+}
+
+/// The heap, and who waits for it.
+#[derive(Default)]
+pub(crate) struct Poller {
+    /// Guards the heap; held for pushes and pops only.
+    heap: Mutex<Heap>,
+    pub(crate) wake: Notify,
+}
+
+#[derive(Default)]
+struct Heap {
+    /// May name what has been replaced: only what `entries` names with the same time is due.
+    due: BinaryHeap<Reverse<(UnixMs, AttemptToken)>>,
+    entries: HashMap<AttemptToken, (UnixMs, Box<Entry>)>,
+    /// How often each is being asked for at this moment.
+    asked: HashMap<AttemptToken, u32>,
+    /// Attempts per account, those that are being asked for among them.
+    live: HashMap<AccountName, usize>,
+}
+
+impl Heap {
+    fn is_known(&self, token: AttemptToken) -> bool {
+        self.entries.contains_key(&token) || self.asked.contains_key(&token)
+    }
+
+    fn put(&mut self, entry: Box<Entry>, due_at: UnixMs) {
+        let token = entry.attempt.token;
+        self.due.push(Reverse((due_at, token)));
+        self.entries.insert(token, (due_at, entry));
+    }
+}
+
+impl Poller {
+    fn heap(&self) -> MutexGuard<'_, Heap> {
+        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, entry: Entry, due_at: UnixMs) {
+        let mut heap = self.heap();
+        if !heap.is_known(entry.attempt.token) {
+            *heap.live.entry(entry.task.account.clone()).or_default() += 1;
+        }
+        heap.put(Box::new(entry), due_at);
+        drop(heap);
+        self.wake.notify_one();
+    }
+
+    /// Puts back what was taken out; not where a newer entry has come, or all was forgotten.
+    pub(crate) fn put_back(&self, entry: Box<Entry>, due_at: UnixMs) {
+        let token = entry.attempt.token;
+        let mut heap = self.heap();
+        if heap.asked.contains_key(&token) && !heap.entries.contains_key(&token) {
+            heap.put(entry, due_at);
+            drop(heap);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Forgets everything: this worker was declared dead, and another one has it all.
+    pub(crate) fn clear(&self) {
+        *self.heap() = Heap::default();
+    }
+
+    /// True where the account has an id that can be asked for.
+    pub(crate) fn has_live(&self, account: &AccountName) -> bool {
+        self.heap().live.get(account).is_some_and(|n| *n > 0)
+    }
+
+    /// True where the attempt is asked for.
+    pub(crate) fn has(&self, token: AttemptToken) -> bool {
+        self.heap().is_known(token)
+    }
+
+    /// Ids that are asked for.
+    pub(crate) fn len(&self) -> usize {
+        self.heap().live.values().sum()
+    }
+
+    /// Takes out an entry that is due; `looked_at` must follow.
+    pub(crate) fn pop_due(&self, now: UnixMs) -> Option<Box<Entry>> {
+        let mut heap = self.heap();
+        loop {
+            let Reverse((due_at, token)) = *heap.due.peek()?;
+            if due_at > now {
+                return None;
+            }
+            heap.due.pop();
+            if heap.entries.get(&token).is_some_and(|(at, _)| *at == due_at) {
+                *heap.asked.entry(token).or_default() += 1;
+                return heap.entries.remove(&token).map(|(_, entry)| entry);
+            }
+        }
+    }
+
+    /// An entry that was taken out has been looked at; where there is more to ask it was put back.
+    pub(crate) fn looked_at(&self, account: &AccountName, token: AttemptToken) {
+        let mut heap = self.heap();
+        let Some(asked) = heap.asked.get_mut(&token) else { return };
+        *asked -= 1;
+        if *asked == 0 {
+            heap.asked.remove(&token);
+        }
+        if !heap.is_known(token)
+            && let Some(live) = heap.live.get_mut(account)
+        {
+            *live = live.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn next_due(&self) -> Option<UnixMs> {
+        self.heap().due.peek().map(|Reverse((due_at, _))| *due_at)
+    }
+}

@@ -1,0 +1,78 @@
+//! Finds tasks that stand under this worker's lease and that this process has lost track of.
+//!
+//! Only after a doubt: a claim or take-over whose outcome the store could not tell, or a submit
+//! whose outcome could not be written down. As long as the worker lives nobody else would take
+//! such a task.
+
+use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared};
+use deadletter_core::{Class, Failure, Filter, Happened, StateKind, Task, TaskId, Why};
+use deadletter_store::Query;
+use std::sync::Arc;
+
+/// Tasks under way looked at per page.
+const PAGE: u32 = 500;
+/// Rows looked at per page.
+const SCAN: u32 = 5_000;
+
+/// Settles the doubt, if there is one.
+pub(crate) async fn settle(shared: &Arc<Shared>) -> Result<()> {
+    let Some(doubt) = shared.in_hand.doubt() else { return Ok(()) };
+    let filter = Filter::states(&[StateKind::Submitting, StateKind::Polling]);
+    let mut after = None;
+    loop {
+        let query = Query {
+            filter: filter.clone(),
+            now: shared.now(),
+            newest_first: false,
+            after,
+            limit: PAGE,
+            scan_limit: SCAN,
+        };
+        let page = shared.store.page(&query).await?;
+        let lost: Vec<_> = page.tasks.iter().filter(|task| is_lost(shared, task)).collect();
+        let ids: Vec<TaskId> = lost.iter().map(|task| task.id).collect();
+        let now = shared.store.get(&ids).await?;
+        // What has moved since the page was read was in somebody's hand after all.
+        for (task, now) in lost.into_iter().zip(now) {
+            if now.as_ref() == Some(task) {
+                find(shared, &doubt, task.clone()).await?;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    shared.in_hand.settled(&doubt);
+    for account in shared.accounts.values() {
+        account.hint_due(shared.now());
+    }
+    Ok(())
+}
+
+fn is_lost(shared: &Shared, task: &Task) -> bool {
+    task.worker.as_ref() == Some(&shared.worker())
+        && task.attempt.is_some_and(|token| !shared.in_hand.has(token) && !shared.poller.has(token))
+}
+
+async fn find(shared: &Arc<Shared>, doubt: &Doubt, task: Task) -> Result<()> {
+    let Some(account) = shared.accounts.get(&task.account) else { return Ok(()) };
+    let history = shared.store.history(task.id).await?;
+    let Some(attempt) = history.into_iter().find(|a| Some(a.token) == task.attempt) else {
+        return Ok(());
+    };
+    tracing::warn!(task = %task.id, state = task.kind().label(), "found again under our lease");
+    let now = shared.now();
+    let happened = if task.kind() == StateKind::Polling {
+        shared.poller.add(Entry::new(task, attempt), now);
+        return Ok(());
+    } else if doubt.never_sent.contains(&attempt.token) {
+        Happened::Withheld { why: Why::Released, due_at: now }
+    } else {
+        let failure = Failure::new("UNWRITTEN", Class::Transient)
+            .with_detail("what came of the submit could not be written down");
+        Happened::InDoubt(failure)
+    };
+    shared.report(account, task, Some(&attempt), &happened, &Pass::Bystander).await?;
+    Ok(())
+}

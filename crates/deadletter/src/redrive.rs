@@ -1,0 +1,180 @@
+//! Redrives the frozen tasks of an operation, one step at a time.
+//!
+//! An item is settled in the transaction that moves its task, so nothing is redriven twice,
+//! whoever dies in the middle and whoever goes on.
+
+use crate::{
+    Result,
+    account::Account,
+    audit,
+    desk::resume_of,
+    heap::Entry,
+    notice::Notice,
+    operation::{self, Operation, OperationState},
+    patience::patiently,
+    ramp::{Runs, TOO_MANY_DEAD, VERDICTS},
+    shared::{Shared, shared_error},
+};
+use deadletter_core::{Context, Happened, StateKind, Task, TaskId, breaker::Phase, decide};
+use deadletter_store::{Committed, Item};
+use std::sync::Arc;
+
+/// Tasks redriven per step.
+const STEP: u32 = 200;
+
+/// What became of one item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Redriven,
+    Skipped,
+    /// Its account lets nothing through: left for later.
+    Waits,
+}
+
+/// Redrives as many as may go now; ends or pauses the operation where it is time to.
+pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Runs) -> Result<()> {
+    let store = shared.store.as_ref();
+    let run = runs.run(&known.id);
+    let goes_wrong = run.goes_wrong();
+    let allowed = run.allowed(known.options.rate, shared.now(), STEP);
+    let items = store.pending(&known.id, allowed.max(1)).await?;
+    if items.is_empty() {
+        runs.forget(&known.id);
+        return settle(shared, known, OperationState::Done, None).await;
+    }
+    if goes_wrong {
+        let note = format!("{TOO_MANY_DEAD} of the last {VERDICTS} redriven tasks died again");
+        runs.forget(&known.id);
+        return settle(shared, known, OperationState::Paused, Some(note)).await;
+    }
+    if allowed == 0 {
+        return Ok(());
+    }
+    let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
+    let tasks = store.get(&ids).await?;
+    let mut has_moved = false;
+    for (item, task) in items.into_iter().zip(tasks) {
+        if shared.is_stopping() {
+            return Ok(());
+        }
+        let act = one(shared, known, item, task).await?;
+        has_moved |= act != Act::Waits;
+        if act == Act::Redriven {
+            runs.redriven(&known.id, item.task);
+            shared.crash.pass("in_redrive");
+        }
+    }
+    if !has_moved {
+        runs.run(&known.id).begin_anew();
+    }
+    Ok(())
+}
+
+/// Redrives one task as it was frozen.
+async fn one(
+    shared: &Arc<Shared>,
+    known: &Operation,
+    item: Item,
+    task: Option<Task>,
+) -> Result<Act> {
+    let task = task.filter(|task| task.version == item.version);
+    let known_task = task.and_then(|task| {
+        let account = shared.accounts.get(&task.account)?;
+        Some((task, Arc::clone(account)))
+    });
+    let Some((task, account)) = known_task else { return skip(shared, known, item).await };
+    if !may_go(shared, &account).await? {
+        return Ok(Act::Waits);
+    }
+    let now = shared.now();
+    let terms = account.terms(&task.dimensions.method);
+    let resume = resume_of(shared.store.as_ref(), &task, &account.policy, &terms, now).await?;
+    let happened = Happened::Redriven {
+        resume: resume.clone().map(Box::new),
+        due_at: now,
+        keep_deadline: known.options.keep_deadline,
+        force: known.options.force,
+    };
+    let random = shared.random();
+    let context = Context { policy: &account.policy, terms: &terms, attempt: None, now, random };
+    let mut change = decide(&task, &happened, context).change;
+    let Some(row) = change.row.as_mut() else { return skip(shared, known, item).await };
+    row.settles = Some(known.id.clone());
+    if row.after.kind() == StateKind::Polling {
+        row.after.worker = Some(shared.worker());
+    }
+    let after = row.after.clone();
+    let committed = shared.committer.commit(change).await.map_err(shared_error)?;
+    if committed == Committed::Stale && !stands(shared, &after).await? {
+        return skip(shared, known, item).await;
+    }
+    match resume {
+        Some(attempt) if after.kind() == StateKind::Polling => {
+            shared.poller.add(Entry::resumed(after, attempt, now), now);
+        }
+        _ => account.hint_due(now),
+    }
+    Ok(Act::Redriven)
+}
+
+/// A redrive into an outage would only make the same dead letters again. But where the breaker
+/// waits for a probe and there is nothing else to send, one task is redriven to be it.
+async fn may_go(shared: &Shared, account: &Account) -> Result<bool> {
+    let now = shared.now();
+    if account.is_stopped() {
+        return Ok(false);
+    }
+    match account.gate.phase(now) {
+        Phase::Closed => Ok(true),
+        Phase::Open => Ok(false),
+        Phase::HalfOpen => Ok(account.gate.retry_after_ms(now) == Some(0)
+            && !shared.poller.has_live(&account.name)
+            && shared.store.next_due(&account.name).await?.is_none()),
+    }
+}
+
+/// True where the row is ours after all: it was written, and the answer got lost.
+async fn stands(shared: &Shared, after: &Task) -> Result<bool> {
+    let found = patiently(|| shared.store.get(std::slice::from_ref(&after.id))).await?;
+    Ok(found.into_iter().flatten().next().as_ref() == Some(after))
+}
+
+async fn skip(shared: &Shared, known: &Operation, item: Item) -> Result<Act> {
+    shared.store.skip(&known.id, &[item.task]).await?;
+    Ok(Act::Skipped)
+}
+
+/// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.
+pub(crate) async fn settle(
+    shared: &Shared,
+    known: &Operation,
+    state: OperationState,
+    note: Option<String>,
+) -> Result<()> {
+    let now = shared.now();
+    let store = shared.store.as_ref();
+    let settled = Operation {
+        state,
+        finished_at: (state != OperationState::Paused).then_some(now),
+        note,
+        lease: None,
+        ..known.clone()
+    };
+    audit::write(shared, &settled).await?;
+    operation::update(store, known, |operation| {
+        // What was stopped by hand stays so.
+        if operation.state == OperationState::Stopped {
+            return;
+        }
+        operation.state = state;
+        operation.finished_at = settled.finished_at;
+        operation.note.clone_from(&settled.note);
+        operation.lease = None;
+    })
+    .await?;
+    if state != OperationState::Paused {
+        operation::list(store, &known.id, false).await?;
+    }
+    shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
+    Ok(())
+}
