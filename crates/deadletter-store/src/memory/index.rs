@@ -6,8 +6,8 @@
 
 use super::{row::Row, sets::Sets};
 use deadletter_core::{
-    AccountName, AttemptToken, Cause, Lane, StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
-    filter::Range,
+    AccountName, Attempt, AttemptToken, Cause, Lane, StateKind, Task, TaskId, UnixMs, UpstreamId,
+    WorkerId, filter::Range,
 };
 use std::collections::BTreeSet;
 
@@ -78,22 +78,28 @@ impl Index {
         }
         for attempt in row.abandoned() {
             let entry = (attempt.intent_at, (task.id, attempt.token));
-            self.abandoned.put((attempt.worker.clone(), account()), entry, is_in);
+            self.abandoned.put((attempt.worker.clone(), attempt.account.clone()), entry, is_in);
         }
         for attempt in &row.attempts {
-            let key = (task.id, attempt.token);
-            if attempt.permit {
-                self.permits.put(account(), key, is_in);
-            }
-            if let Some(at) = attempt.lapses_at() {
-                self.lapsing.put(account(), (at, key), is_in);
-            }
-            if let Some(id) = &attempt.upstream_id {
-                self.upstream_ids.put((account(), id.clone()), key, is_in);
-            }
+            self.file_attempt(attempt, is_in);
         }
         for facet in facets(task) {
             self.facets.put(facet, task.id, is_in);
+        }
+    }
+
+    /// An attempt counts against its own account, wherever its task has gone.
+    fn file_attempt(&mut self, attempt: &Attempt, is_in: bool) {
+        let key = (attempt.task, attempt.token);
+        let account = || attempt.account.clone();
+        if attempt.permit {
+            self.permits.put(account(), key, is_in);
+        }
+        if let Some(at) = attempt.lapses_at() {
+            self.lapsing.put(account(), (at, key), is_in);
+        }
+        if let Some(id) = &attempt.upstream_id {
+            self.upstream_ids.put((account(), id.clone()), key, is_in);
         }
     }
 
