@@ -155,8 +155,8 @@ impl RowChange {
         let row = Self::by(task, &Step::Claim, now, |after| {
             after.worker = Some(worker.clone());
             after.attempt = Some(token);
-            after.counters.attempts += 1;
-            after.counters.submits += 1;
+            after.counters.attempts = after.counters.attempts.saturating_add(1);
+            after.counters.submits = after.counters.submits.saturating_add(1);
         })?;
         let n = row.after.counters.attempts;
         let account = task.account.clone();

@@ -1,6 +1,6 @@
 //! What people and operations want: redrive, bury, exhume, cancel.
 
-use super::{Decision, Rules};
+use super::{Decision, Rules, count};
 use crate::{
     Attempt, Class, DeadReason, Fact, Failure, Learned, Policy, Round, StateKind, Step, Task,
     Terms, UnixMs, Verdict, label::labels,
@@ -85,7 +85,7 @@ impl Rules<'_> {
         // A redrive that grants nothing could never be claimed.
         let grants = self.context.policy.redrive_submits.max(1);
         let grant = |after: &mut Task| {
-            after.counters.redrives = after.counters.redrives.saturating_add(1);
+            count(&mut after.counters.redrives);
             let allowance = after.counters.submits.saturating_add(grants);
             after.round = Round { allowance: allowance.min(after.max_submits), ..Round::default() };
             if !keep_deadline {

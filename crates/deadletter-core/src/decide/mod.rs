@@ -7,6 +7,8 @@
 mod desk;
 mod poll;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 pub use desk::{Eligibility, eligibility, resumable};
 
@@ -259,10 +261,15 @@ impl Rules<'_> {
     }
 }
 
+/// Counts one more.
+const fn count(n: &mut u32) {
+    *n = n.saturating_add(1);
+}
+
 /// Counts one failure.
 const fn fail(task: &mut Task) {
-    task.counters.failures = task.counters.failures.saturating_add(1);
-    task.round.failures = task.round.failures.saturating_add(1);
+    count(&mut task.counters.failures);
+    count(&mut task.round.failures);
 }
 
 /// Writes down what went wrong last.

@@ -1,6 +1,6 @@
 //! What follows from asking: answered, not ready, failed; and from a panic or a passed deadline.
 
-use super::{AccountSignal, Decision, Rules, fail, polled_id};
+use super::{AccountSignal, Decision, Rules, count, fail, polled_id};
 use crate::{
     Answer, Cause, Change, Class, DeadReason, Fact, Failure, Learned, RowChange, StateKind, Step,
     Task, Verdict,
@@ -97,9 +97,9 @@ impl Rules<'_> {
     fn lost(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
-            after.round.lost += 1;
+            count(&mut after.round.lost);
         };
-        if self.task.round.lost + 1 >= self.context.policy.max_lost {
+        if self.task.round.lost.saturating_add(1) >= self.context.policy.max_lost {
             self.end(facts, DeadReason::UpstreamLost, failure, spent)
         } else {
             self.retry_or_end(facts, failure, self.context.now, spent)
@@ -112,9 +112,8 @@ impl Rules<'_> {
             return Decision::default();
         }
         let failure = Failure::new(Cause::PANIC, Class::Transient).with_detail(message);
-        let spent =
-            |after: &mut Task| after.counters.panics = after.counters.panics.saturating_add(1);
-        let is_last = self.task.counters.panics + 1 >= self.context.policy.max_panics;
+        let spent = |after: &mut Task| count(&mut after.counters.panics);
+        let is_last = self.task.counters.panics.saturating_add(1) >= self.context.policy.max_panics;
         match self.task.kind() {
             StateKind::Submitting if is_last => {
                 let facts = self.abandoned(Verdict::InDoubt, &failure);

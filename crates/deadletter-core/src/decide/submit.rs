@@ -1,6 +1,6 @@
 //! What follows from sending: accepted, refused, unsent, in doubt, withheld, died on the way.
 
-use super::{AccountSignal, Decision, Rules, fail};
+use super::{AccountSignal, Decision, Rules, count, fail};
 use crate::{
     Cause, Class, DeadReason, Fact, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs,
     UpstreamId, Verdict, Why,
@@ -123,8 +123,7 @@ impl Rules<'_> {
             return Decision::default();
         }
         let facts = self.abandoned(Verdict::InDoubt, &failure);
-        let died =
-            |after: &mut Task| after.counters.deaths = after.counters.deaths.saturating_add(1);
+        let died = |after: &mut Task| count(&mut after.counters.deaths);
         if self.task.counters.deaths >= SUSPECT_DEATHS {
             self.end(facts, DeadReason::Panicked, &failure, died)
         } else {
@@ -135,9 +134,9 @@ impl Rules<'_> {
     pub(super) fn unsolvable(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
-            after.round.unsolvable += 1;
+            count(&mut after.round.unsolvable);
         };
-        if self.task.round.unsolvable + 1 >= self.context.policy.max_unsolvable {
+        if self.task.round.unsolvable.saturating_add(1) >= self.context.policy.max_unsolvable {
             self.end(facts, DeadReason::AttemptsExhausted, failure, spent)
         } else {
             self.retry_or_end(facts, failure, self.context.now, spent)
@@ -147,9 +146,9 @@ impl Rules<'_> {
     pub(super) fn proxy_failed(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);
-            after.round.proxies_failed += 1;
+            count(&mut after.round.proxies_failed);
         };
-        if self.task.round.proxies_failed + 1 < self.task.proxies {
+        if self.task.round.proxies_failed.saturating_add(1) < self.task.proxies {
             self.retry_or_end(facts, failure, self.context.now, spent)
         } else {
             self.end(facts, DeadReason::Proxy, failure, spent)
@@ -158,7 +157,7 @@ impl Rules<'_> {
 
     fn snooze_for_capacity(&self, facts: Vec<crate::Fact>, failure: &Failure) -> Decision {
         let wait_ms = self.context.policy.capacity.wait_ms(
-            self.task.round.refusals + 1,
+            self.task.round.refusals.saturating_add(1),
             0,
             failure.retry_after_ms,
             self.context.random,
@@ -166,8 +165,8 @@ impl Rules<'_> {
         let due_at = self.context.now.plus(wait_ms);
         self.step(facts, &Step::Snooze { due_at, why: Why::Capacity }, |after| {
             give_back(after);
-            after.counters.refusals += 1;
-            after.round.refusals += 1;
+            count(&mut after.counters.refusals);
+            count(&mut after.round.refusals);
         })
     }
 }
