@@ -6,6 +6,7 @@ use crate::{
         SPEED, account, clock, engine, job, memory, notice, redrive_all, scenario, solved, soon,
         sqlite, tasks, unsolved, upstream,
     },
+    shell::deadletter,
     tap::Tap,
 };
 use deadletter::{
@@ -14,7 +15,7 @@ use deadletter::{
     store::{Clock, Error, FastClock, MemoryStore, SqliteStore, Store},
 };
 use deadletter_sim::{DEFAULT_KEY, Fault, Phase, Rule};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// The port's sleeps are so many times shorter.
 const PACE: f64 = 10_000.0;
@@ -186,8 +187,10 @@ async fn a05_a_late_answer_of_a_job_that_was_given_up_is_picked_up() {
 async fn a07_a_torn_file_is_refused_and_left_as_it_is() {
     let directory = tempfile::tempdir().expect("a directory");
     the_article_takes_a_torn_file_for_an_empty_one(&directory.path().join("captcha-dlq.json"));
+    our_import_refuses_it(directory.path());
 
-    let file = directory.path().join("tasks.db");
+    // So does our own store, whatever happened to its file.
+    let file = directory.path().join("whole.db");
     let store = sqlite(&file, clock()).await;
     let sim = upstream(scenario(3_000).rule(Rule::new(Fault::Unsolvable))).await;
     let engine = engine(&store, account(&sim.base_url())).await;
@@ -211,13 +214,33 @@ async fn a07_a_torn_file_is_refused_and_left_as_it_is() {
     }
 }
 
-fn the_article_takes_a_torn_file_for_an_empty_one(path: &std::path::Path) {
-    let entry = |n| Entry {
+fn entry(n: u32) -> Entry {
+    Entry {
         sitekey: "6LeARTICLE".to_owned(),
         page_url: format!("https://a.example/{n}"),
         error: "ERROR_CAPTCHA_UNSOLVABLE".to_owned(),
         attempts: 4,
-    };
+    }
+}
+
+fn our_import_refuses_it(directory: &Path) {
+    let mut queue = JsFile::load(&directory.join("whole.json"));
+    (0..10).for_each(|n| queue.push(entry(n)));
+    let whole = std::fs::read(directory.join("whole.json")).expect("it is there");
+    for len in [whole.len() - 30, whole.len() - 2, whole.len() / 2, 1, 0] {
+        std::fs::write(directory.join("torn.json"), &whole[..len]).expect("written");
+        let ran = deadletter(directory, &["import", "torn.json"]);
+        assert_eq!(ran.code, Some(1), "{len} bytes: {ran:?}");
+        let left = std::fs::read(directory.join("torn.json")).expect("it is there");
+        assert_eq!(left, whole[..len], "{len} bytes");
+    }
+    // Nothing of it was taken in, so the whole file is news.
+    assert!(deadletter(directory, &["list", "*"]).documents().is_empty());
+    let ran = deadletter(directory, &["import", "whole.json"]);
+    assert_eq!(ran.documents()[0]["imported"], 10, "{ran:?}");
+}
+
+fn the_article_takes_a_torn_file_for_an_empty_one(path: &Path) {
     let mut queue = JsFile::load(path);
     (0..10).for_each(|n| queue.push(entry(n)));
     assert_eq!(JsFile::load(path).len(), 10);
@@ -226,4 +249,45 @@ fn the_article_takes_a_torn_file_for_an_empty_one(path: &std::path::Path) {
     let mut queue = JsFile::load(path);
     queue.push(entry(10));
     assert_eq!(JsFile::load(path).len(), 1, "ten entries are gone");
+}
+
+#[tokio::test]
+async fn a11_both_spellings_and_both_units_of_time_are_imported_and_redriven() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sim = upstream(scenario(0).rule(Rule::new(Fault::Unsolvable).times(8))).await;
+    let mut python = PythonDeque::default();
+    let script = Script::python(&sim.base_url(), DEFAULT_KEY, PACE);
+    solve(&script, &mut python, "6LeARTICLE", "https://python.example/", 3).await;
+    std::fs::write(directory.path().join("python.json"), python.export_json()).expect("written");
+    let mut js = JsFile::load(&directory.path().join("captcha-dlq.json"));
+    let script = Script::javascript(&sim.base_url(), DEFAULT_KEY, PACE);
+    solve(&script, &mut js, "6LeARTICLE", "https://javascript.example/", 3).await;
+    assert_eq!((sim.stats().paid, python.len(), js.len()), (8, 1, 1));
+
+    for name in ["python.json", "captcha-dlq.json"] {
+        let ran = deadletter(directory.path(), &["import", name]);
+        assert_eq!((ran.code, &ran.documents()[0]["imported"]), (Some(0), &1.into()), "{ran:?}");
+        let again = deadletter(directory.path(), &["import", name]);
+        assert_eq!(again.documents()[0]["duplicates"], 1, "{again:?}");
+    }
+    let store = sqlite(&directory.path().join("tasks.db"), clock()).await;
+    let engine = engine(&store, account(&sim.base_url())).await;
+    let imported = tasks(&engine, "state:dead cause:ERROR_CAPTCHA_UNSOLVABLE").await;
+    let mut hosts: Vec<_> =
+        imported.iter().filter_map(|task| task.dimensions.host.as_deref()).collect();
+    hosts.sort_unstable();
+    assert_eq!(hosts, ["javascript.example", "python.example"]);
+    for task in &imported {
+        // Seconds in one file and milliseconds in the other: the same instant.
+        assert_eq!(task.updated_at.0, 1_750_000_000_250);
+        assert_eq!(task.counters.submits, 4);
+    }
+
+    redrive_all(&engine).await;
+    for task in &imported {
+        assert!(solved(&engine, task.id).await.starts_with("SIM-"));
+    }
+    assert_eq!(sim.log().paid_for("https://python.example/").len(), 5);
+    assert_eq!(sim.log().paid_for("https://javascript.example/").len(), 5);
+    soon(engine.stop()).await.expect("it stops");
 }

@@ -17,6 +17,7 @@ mod keeping;
 mod port;
 mod redriving;
 mod rig;
+mod shell;
 mod spending;
 mod tap;
 mod telling;
