@@ -24,7 +24,15 @@ pub(crate) struct App {
 impl App {
     /// The settings: flags, environment, file, defaults.
     pub(crate) fn settings(&self) -> Result<Settings> {
-        let layers = config::load(&self.environment, &self.flags(&[]))?;
+        self.settings_with(&[])
+    }
+
+    /// The settings, with values that the command's own flags set.
+    pub(crate) fn settings_with(
+        &self,
+        own: &[(&'static str, &'static str, String)],
+    ) -> Result<Settings> {
+        let layers = config::load(&self.environment, &self.flags(own))?;
         for remark in &layers.remarks {
             self.out.say(remark);
         }

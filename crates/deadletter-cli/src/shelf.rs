@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Tasks of one page.
 const PAGE: u32 = 500;
+/// A fast clock that is given no anchor begins at midnight, so that the processes of one day agree.
+const DAY_MS: i64 = 86_400_000;
 /// Rows that a store looks at for one page, so that a rare filter does not make it hang.
 const SCAN: u32 = 20_000;
 
@@ -80,10 +82,12 @@ impl Shelf {
 }
 
 /// The clock of the settings: the machine's, or in tests one that runs fast.
-fn clock(settings: &Settings) -> Arc<dyn Clock> {
+pub(crate) fn clock(settings: &Settings) -> Arc<dyn Clock> {
     match settings.time_scale {
         Some((speed, anchor)) => {
-            Arc::new(FastClock::new(anchor.unwrap_or_else(|| SystemClock.now()), speed))
+            let now = SystemClock.now().0;
+            let midnight = UnixMs(now - now.rem_euclid(DAY_MS));
+            Arc::new(FastClock::new(anchor.unwrap_or(midnight), speed))
         }
         None => Arc::new(SystemClock),
     }

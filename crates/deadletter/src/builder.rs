@@ -52,10 +52,25 @@ impl Builder {
         self
     }
 
+    /// An engine that works on nothing: for a look at the desk beside a running one. What its desk
+    /// begins is done by a process that works.
+    pub async fn desk_only(self) -> Result<Deadletter> {
+        let (shared, _, committing) = self.assemble().await?;
+        Ok(Deadletter::new(shared, Vec::new(), committing))
+    }
+
     /// Registers a worker, takes over what dead ones left, and begins to work.
     ///
     /// Upstream ids that are taken over are asked before anything new is submitted.
     pub async fn start(self) -> Result<Deadletter> {
+        let (shared, seen, committing) = self.assemble().await?;
+        shared.store.register(&shared.worker(), &label()).await?;
+        prepare(&shared).await?;
+        let loops = spawn(&shared, seen);
+        Ok(Deadletter::new(shared, loops, committing))
+    }
+
+    async fn assemble(self) -> Result<(Arc<Shared>, u64, JoinHandle<()>)> {
         let store = self.store.ok_or(Error::NoStore)?;
         let first_account = self.accounts.first().ok_or(Error::NoAccount)?.name.clone();
         let now = store.clock().now();
@@ -64,8 +79,6 @@ impl Builder {
             .into_iter()
             .map(|config| (config.name.clone(), Arc::new(Account::new(config, now))))
             .collect();
-        let worker = sweeper::new_worker(rand::random());
-        store.register(&worker, &label()).await?;
         let seen = store.last_event().await?;
         let (committer, committing) = Committer::start(Arc::clone(&store));
         let parts = Parts {
@@ -73,14 +86,11 @@ impl Builder {
             accounts,
             first_account,
             committer,
-            worker,
+            worker: sweeper::new_worker(rand::random()),
             seed: self.seed,
             crash: self.crash,
         };
-        let shared = Arc::new(Shared::new(parts));
-        prepare(&shared).await?;
-        let workers = spawn(&shared, seen);
-        Ok(Deadletter::new(shared, workers, committing))
+        Ok((Arc::new(Shared::new(parts)), seen, committing))
     }
 }
 

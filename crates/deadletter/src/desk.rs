@@ -50,6 +50,8 @@ pub struct RedrivePlan {
     pub count: u64,
     /// Tasks that would be redriven: resumed or submitted.
     pub eligible: u64,
+    /// Their ids.
+    pub eligible_ids: Vec<TaskId>,
     /// Matching tasks by cause.
     pub by_cause: BTreeMap<String, u64>,
     /// Matching tasks by what a redrive would do with them.
@@ -139,11 +141,15 @@ impl Desk {
         let attempts = self.store().history(task.id).await?;
         let verdict = eligibility(&task, &attempts, &account.policy, &terms, self.shared.now());
         plan.count += 1;
-        plan.eligible += u64::from(match verdict {
+        let is_eligible = match verdict {
             Eligibility::Resume | Eligibility::Submit => true,
             Eligibility::Hopeless => options.force,
             Eligibility::Spent | Eligibility::NotDead => false,
-        });
+        };
+        if is_eligible {
+            plan.eligible += 1;
+            plan.eligible_ids.push(task.id);
+        }
         *plan.by_eligibility.entry(verdict).or_default() += 1;
         let cause = task.cause.as_ref().map_or("unknown", |cause| cause.as_str());
         *plan.by_cause.entry(cause.to_owned()).or_default() += 1;

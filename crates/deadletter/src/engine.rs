@@ -8,7 +8,7 @@ use deadletter_core::{
     AccountName, Answer, Counters, Failure, NewTask, Round, State, StateKind, Task, TaskId, UnixMs,
     Why, breaker::Phase,
 };
-use deadletter_store::Inserted;
+use deadletter_store::{Inserted, Store};
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
@@ -161,6 +161,12 @@ impl Deadletter {
         Handle { id, is_new: false, shared: Arc::clone(&self.shared) }
     }
 
+    /// The store, for whatever the desk does not offer.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        self.shared.store.as_ref()
+    }
+
     /// The dead-letter desk: look, explain, redrive.
     #[must_use]
     pub fn desk(&self) -> Desk {
@@ -195,6 +201,10 @@ impl Deadletter {
     pub async fn stop(&self) -> Result<()> {
         self.shared.stopping.send_replace(true);
         let loops = std::mem::take(&mut *lock(&self.loops));
+        if loops.is_empty() {
+            // It never worked, or has been stopped before.
+            return Ok(());
+        }
         for mut running in loops {
             match tokio::time::timeout(STOP_MAX, &mut running).await {
                 Ok(Ok(())) => {}

@@ -52,7 +52,10 @@ pub(crate) const OPEN_TABLES: &[&str] = &["timeouts", "codes"];
 
 /// Variables of ours that set no setting.
 pub(crate) const OTHER_VARIABLES: &[&str] =
-    &["DEADLETTER_CONFIG", "DEADLETTER_LOG", TIME_SCALE_VARIABLE];
+    &["DEADLETTER_CONFIG", "DEADLETTER_LOG", TIME_SCALE_VARIABLE, CRASH_VARIABLE];
+
+/// For tests only: makes a debug build die at a named point.
+pub(crate) const CRASH_VARIABLE: &str = "DEADLETTER_CRASH_AT";
 
 /// For tests only: the store's clock, and with it every wait, runs so many times faster.
 pub(crate) const TIME_SCALE_VARIABLE: &str = "DEADLETTER_TIME_SCALE";

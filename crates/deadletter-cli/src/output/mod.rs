@@ -4,7 +4,10 @@
 //! cleaned of control characters, since it may quote upstream or a file, and is written above the
 //! progress bar where one is drawn.
 
+mod bar;
 mod log;
+
+pub(crate) use bar::Bar;
 
 use crate::{
     cli::Global,
@@ -97,6 +100,12 @@ impl Output {
     /// Hands out what data has been kept back.
     pub(crate) fn flush(&self) -> Result<()> {
         io::stdout().flush().map_err(Fault::of_output)
+    }
+
+    /// A bar of `total` steps on standard error; hidden where nobody sees it.
+    pub(crate) fn bar(&self, total: usize) -> Bar {
+        let visible = !self.quiet && io::stderr().is_terminal();
+        Bar::new(visible.then_some(&self.bars), total)
     }
 
     /// A line of talk.

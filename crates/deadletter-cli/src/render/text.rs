@@ -90,6 +90,15 @@ pub(crate) fn duration(ms: i64) -> String {
     }
 }
 
+/// Milliseconds of a time that a person wrote: `90s`, `5m`, `2h 30m`.
+pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
+    let ms = text.parse::<jiff::SignedDuration>().map(|time| time.as_millis());
+    match ms.map(i64::try_from) {
+        Ok(Ok(ms)) if ms > 0 => Ok(ms),
+        _ => Err("it is a time such as 90s, 5m or 2h".to_owned()),
+    }
+}
+
 /// How long ago `at` was, in its largest unit: `now`, `5 m ago`, `in 3 h`.
 pub(crate) fn ago(at: UnixMs, now: UnixMs) -> String {
     let ms = now.since(at);

@@ -1,0 +1,270 @@
+//! `deadletter redrive`: dead letters back under control.
+
+use super::run::Progress;
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    render,
+    shelf::{dead_unless, filter_of},
+    signals::Signals,
+    work,
+};
+use deadletter::{
+    Deadletter, Notice, OperationState, RedriveOptions, RedrivePlan,
+    core::{Filter, OperationId, TaskId, decide::Eligibility},
+};
+use serde_json::json;
+use std::{
+    collections::HashSet,
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+use tokio::sync::broadcast::error::RecvError;
+
+/// The operation is looked at, and the bar drawn, this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Tasks looked at in one go.
+const PAGE: usize = 500;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes",
+    after_help = "A redrive asks first for what is paid for already; what it submits again counts: attempts\naccumulate, and a task is buried when its last submit has failed. It begins with a few tasks,\nspeeds up to --rate, waits while the breaker is open, and pauses when tasks die again."
+)]
+pub(crate) struct Args {
+    /// Ids of tasks
+    #[arg(value_name = "ID", required_unless_present = "filter")]
+    ids: Vec<TaskId>,
+    /// Which dead letters
+    #[arg(long = "where", value_name = "FILTER", conflicts_with = "ids")]
+    filter: Option<String>,
+    /// Show what it would do, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Tasks per second at most
+    #[arg(long, value_name = "N", default_value_t = 50.0)]
+    rate: f64,
+    /// Tasks at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Also tasks whose reason says that the same request fails again
+    #[arg(long)]
+    force: bool,
+    /// Keep old deadlines; without this a redriven task has none
+    #[arg(long)]
+    keep_deadline: bool,
+    /// Leave the work to a running process
+    #[arg(long)]
+    detach: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    if !(args.rate.is_finite() && args.rate > 0.0) {
+        return Err(Fault::usage("--rate is not a number above 0").fix("for example: --rate 5"));
+    }
+    let filter = chosen(&args)?;
+    let settings = app.settings()?;
+    let options = RedriveOptions {
+        rate: args.rate,
+        limit: args.limit,
+        force: args.force,
+        keep_deadline: args.keep_deadline,
+        by: "command line".to_owned(),
+    };
+    let desk_only = args.dry_run || args.detach;
+    let engine = if desk_only {
+        work::desk(&settings).await?
+    } else {
+        work::engine(app, &settings).await?
+    };
+    let end = redrive(app, &engine, &filter, options, &args).await;
+    engine.stop().await.map_err(work::of_engine)?;
+    end
+}
+
+async fn redrive(
+    app: &App,
+    engine: &Deadletter,
+    filter: &Filter,
+    options: RedriveOptions,
+    args: &Args,
+) -> Result<Exit> {
+    let plan = engine.desk().plan_redrive(filter, &options).await.map_err(work::of_engine)?;
+    show(app, filter, &plan)?;
+    if args.dry_run || plan.eligible == 0 {
+        return Ok(Exit::Good);
+    }
+    if !args.yes && !confirmed(app, plan.eligible)? {
+        app.out.say("nothing was changed");
+        return Ok(Exit::Good);
+    }
+    let mut notices = engine.notices();
+    let id = engine.desk().redrive(filter, options).await.map_err(work::of_engine)?;
+    app.out.say(&format!("operation {id} has begun"));
+    if args.detach {
+        app.out.say("a running process does the work: deadletter run, or deadletter redrive");
+        return Ok(Exit::Good);
+    }
+    let mut signals = Signals::listen()?;
+    let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids);
+    let end = loop {
+        tokio::select! {
+            notice = notices.recv() => match notice {
+                Ok(notice) => follow.hear(&notice).await?,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break Ok(Exit::Failed),
+            },
+            () = tokio::time::sleep(TICK) => {
+                if let Some(exit) = follow.look().await? {
+                    break Ok(exit);
+                }
+            }
+            () = signals.next() => {
+                app.out.say(&format!("interrupted; operation {id} goes on with the next process"));
+                break Ok(Exit::Interrupted);
+            }
+        }
+    };
+    follow.progress.end(app, engine);
+    end
+}
+
+/// Follows an operation until the tasks that it redrove are settled.
+struct Follow<'a> {
+    app: &'a App,
+    engine: &'a Deadletter,
+    id: &'a OperationId,
+    /// Tasks that the plan chose and that have had no verdict since.
+    open: HashSet<TaskId>,
+    progress: Progress,
+}
+
+impl<'a> Follow<'a> {
+    fn begin(app: &'a App, engine: &'a Deadletter, id: &'a OperationId, ids: &[TaskId]) -> Self {
+        let open: HashSet<_> = ids.iter().copied().collect();
+        let progress = Progress::begin(app, open.len());
+        Self { app, engine, id, open, progress }
+    }
+
+    async fn hear(&mut self, notice: &Notice) -> Result<()> {
+        match notice {
+            // A task that is dead already enters no terminal state but by a new verdict.
+            Notice::Event(event) if self.open.contains(&event.task) => {
+                self.settle(&[event.task]).await?;
+            }
+            Notice::Waiting(task) if self.open.contains(&task.id) => self.progress.waits(task),
+            Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
+                return Err(super::solve::stopped(failure));
+            }
+            notice => super::solve::say(self.app, notice),
+        }
+        Ok(())
+    }
+
+    /// The exit code, once everything is settled.
+    async fn look(&mut self) -> Result<Option<Exit>> {
+        let found = self.engine.desk().operation(self.id).await.map_err(work::of_engine)?;
+        let Some((operation, _)) = found else {
+            return Err(Fault::failed(format!("operation {} is gone", self.id)));
+        };
+        self.progress.draw(self.engine, self.app);
+        if operation.state.is_active() {
+            return Ok(None);
+        }
+        let open: Vec<_> = self.open.iter().copied().collect();
+        self.settle(&open).await?;
+        if operation.state == OperationState::Paused {
+            let note = operation.note.unwrap_or_default();
+            self.app.out.warn(&format!("the operation paused itself: {note}"));
+            return Ok(Some(Exit::DeadTasks));
+        }
+        let exit = if self.progress.dead > 0 { Exit::DeadTasks } else { Exit::Good };
+        Ok(self.open.is_empty().then_some(exit))
+    }
+
+    async fn settle(&mut self, ids: &[TaskId]) -> Result<()> {
+        for ids in ids.chunks(PAGE) {
+            let tasks = self.engine.store().get(ids).await.map_err(crate::shelf::fault)?;
+            for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
+                self.open.remove(&task.id);
+                self.progress.settled(&task);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn chosen(args: &Args) -> Result<Filter> {
+    match &args.filter {
+        Some(text) => dead_unless(filter_of(std::slice::from_ref(text))?, "state:dead"),
+        None => Filter::ids(args.ids.iter().copied())
+            .map_err(|error| Fault::usage("too many ids").because(error).fix("use --where")),
+    }
+}
+
+fn show(app: &App, filter: &Filter, plan: &RedrivePlan) -> Result<()> {
+    let eligibility: serde_json::Map<_, _> = plan
+        .by_eligibility
+        .iter()
+        .map(|(verdict, n)| (verdict.label().to_owned(), (*n).into()))
+        .collect();
+    if !app.out.is_table() {
+        let samples: Vec<_> = plan.samples.iter().map(|task| task.id).collect();
+        return app.out.json(&json!({
+            "filter": filter.to_string(),
+            "count": plan.count,
+            "eligible": plan.eligible,
+            "by_cause": plan.by_cause,
+            "by_eligibility": eligibility,
+            "needs_ms": plan.needs_ms,
+            "samples": samples,
+        }));
+    }
+    let mut table = render::Table::new(&["what a redrive does", "#tasks"]);
+    for (verdict, n) in &plan.by_eligibility {
+        table.row([meaning(*verdict).to_owned(), n.to_string()]);
+    }
+    let mut causes: Vec<_> = plan
+        .by_cause
+        .iter()
+        .map(|(cause, n)| (cause.clone(), i64::try_from(*n).unwrap_or(i64::MAX)))
+        .collect();
+    causes.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let (count, eligible) = (plan.count, plan.eligible);
+    app.out.picture(&format!("{count} dead letters match {filter}; {eligible} can be redriven"))?;
+    if count > 0 {
+        app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
+        app.out.picture(&render::bars("by cause", &causes, app.out.width, app.out.glyphs))?;
+        app.out.picture(&format!("needs about {}", render::duration(plan.needs_ms)))?;
+    }
+    Ok(())
+}
+
+const fn meaning(verdict: Eligibility) -> &'static str {
+    match verdict {
+        Eligibility::Resume => "asks for the paid id again: costs nothing",
+        Eligibility::Submit => "submits again",
+        Eligibility::Hopeless => "skips: the same request fails again (--force)",
+        Eligibility::Spent => "skips: all submits are spent (exhume first)",
+        Eligibility::NotDead => "skips: not a dead letter any more",
+    }
+}
+
+/// Asks on a terminal; elsewhere nobody can answer.
+fn confirmed(app: &App, n: u64) -> Result<bool> {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !(stdin.is_terminal() && stderr.is_terminal()) {
+        return Ok(true);
+    }
+    app.out.say(&format!("redrive {n} tasks? [y/N]"));
+    let failed = |error| Fault::failed("cannot ask").because(error).fix("use --yes");
+    stderr.flush().map_err(failed)?;
+    let mut line = String::new();
+    stdin.read_line(&mut line).map_err(failed)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}

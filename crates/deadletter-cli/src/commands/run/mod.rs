@@ -1,0 +1,221 @@
+//! `deadletter run`: a file of tasks, from the first row to the last verdict.
+
+mod answers;
+mod batch;
+mod on_dead;
+mod progress;
+
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    input::{Overrides, Source, override_of},
+    render,
+    shelf::Shelf,
+    signals::Signals,
+    work,
+};
+use answers::Answers;
+use batch::Batch;
+use deadletter::{
+    Deadletter, Notice,
+    core::{StateKind, Task, TaskId},
+};
+use on_dead::OnDead;
+pub(super) use progress::Progress;
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+use tokio::sync::broadcast::error::RecvError;
+
+/// The bar is drawn, and every task that was missed is looked at, this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Tasks looked at in one go.
+const LOOK: usize = 500;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume",
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. Ctrl-C keeps everything: run the same command with --resume to go on."
+)]
+pub(crate) struct Args {
+    /// CSV, JSON lines or a JSON list; - for standard input
+    #[arg(value_name = "FILE")]
+    file: Source,
+    /// Column to parameter, where the guess is wrong; COLUMN=- leaves it out
+    #[arg(long = "map", value_name = "COLUMN=PARAMETER", value_parser = override_of)]
+    maps: Vec<(String, Option<String>)>,
+    /// Method of rows that name none
+    #[arg(long)]
+    method: Option<String>,
+    /// Name of the batch [default: the file's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Go on with a batch: rows that were accepted before are not submitted again
+    #[arg(long)]
+    resume: bool,
+    /// Threads to use at most [default: the account's]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// How long a row may take; after it nothing new is submitted for it
+    #[arg(long, value_name = "TIME", value_parser = render::duration_ms)]
+    deadline: Option<i64>,
+    /// Where answers go: a file that is appended to, .csv or JSON lines [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write answers as CSV
+    #[arg(long)]
+    csv: bool,
+    /// Where bad rows go [default: FILE.rejected.csv or .jsonl]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// A program that gets each dead task as JSON on its standard input; no shell is involved
+    #[arg(long, value_name = "CMD")]
+    on_dead: Option<String>,
+    /// Read and check the rows, and submit nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let flag = args.concurrency.map(|n| ("account.threads", "--concurrency", n.to_string()));
+    let settings = app.settings_with(&flag.into_iter().collect::<Vec<_>>())?;
+    let overrides: Overrides = args.maps.iter().cloned().collect();
+    let on_dead = args.on_dead.as_deref().map(OnDead::parse).transpose()?;
+    let mut batch = Batch::read(app, &args, overrides)?;
+    if args.dry_run {
+        app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
+        return Ok(batch.exit(Exit::Good));
+    }
+    let mut signals = Signals::listen()?;
+    let store = Shelf::open(&settings).await?.store;
+    batch.refuse_twice(store.as_ref(), args.resume).await?;
+    let mut answers = Answers::open(args.out.clone(), args.csv)?;
+    let engine = work::start(app, store, work::account(&settings)?).await?;
+    let mut follow = Follow {
+        app,
+        engine: &engine,
+        answers: &mut answers,
+        on_dead,
+        open: HashMap::new(),
+        progress: Progress::begin(app, batch.len()),
+    };
+    let end = follow.through(&mut batch, &args, &mut signals).await;
+    follow.progress.end(app, &engine);
+    if matches!(end, Ok(Exit::Interrupted)) {
+        app.out.say("stopping: what is on the wire is awaited; ctrl-C again ends at once");
+        tokio::select! {
+            stopped = engine.stop() => stopped.map_err(work::of_engine)?,
+            () = signals.next() => {}
+        }
+        app.out.say("everything is kept; go on with: deadletter run ... --resume");
+    } else {
+        engine.stop().await.map_err(work::of_engine)?;
+    }
+    Ok(batch.exit(end?))
+}
+
+/// Follows the tasks of a batch to their verdicts.
+struct Follow<'a> {
+    app: &'a App,
+    engine: &'a Deadletter,
+    answers: &'a mut Answers,
+    on_dead: Option<OnDead>,
+    /// Tasks without a verdict yet, with the line of their row.
+    open: HashMap<TaskId, u64>,
+    progress: Progress,
+}
+
+impl Follow<'_> {
+    async fn through(
+        &mut self,
+        batch: &mut Batch,
+        args: &Args,
+        signals: &mut Signals,
+    ) -> Result<Exit> {
+        let mut notices = self.engine.notices();
+        tokio::select! {
+            taken = batch.submit(self.engine, args.deadline, &mut self.open) => taken?,
+            () = signals.next() => return Ok(Exit::Interrupted),
+        }
+        self.progress.submitted(self.app, self.open.len(), batch.known);
+        // What was settled before this run began is not announced again.
+        self.look_at_all().await?;
+        while !self.open.is_empty() {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Ok(notice) => self.hear(&notice).await?,
+                    Err(RecvError::Lagged(_)) => self.look_at_all().await?,
+                    Err(RecvError::Closed) => break,
+                },
+                () = tokio::time::sleep(TICK) => self.progress.draw(self.engine, self.app),
+                () = signals.next() => return Ok(Exit::Interrupted),
+            }
+        }
+        Ok(if self.progress.dead > 0 { Exit::DeadTasks } else { Exit::Good })
+    }
+
+    async fn hear(&mut self, notice: &Notice) -> Result<()> {
+        match notice {
+            Notice::Event(event) if self.open.contains_key(&event.task) => {
+                let store = self.engine.store();
+                let task = store.get(&[event.task]).await.map_err(|e| work::of_engine(e.into()))?;
+                for task in task.into_iter().flatten() {
+                    self.settle(task).await?;
+                }
+            }
+            Notice::Waiting(task) if self.open.contains_key(&task.id) => {
+                self.progress.waits(task);
+            }
+            Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
+                return Err(super::solve::stopped(failure)
+                    .fix("set the right key, then run the same command with --resume"));
+            }
+            notice => super::solve::say(self.app, notice),
+        }
+        self.progress.draw(self.engine, self.app);
+        Ok(())
+    }
+
+    async fn look_at_all(&mut self) -> Result<()> {
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        for ids in ids.chunks(LOOK) {
+            let tasks =
+                self.engine.store().get(ids).await.map_err(|e| work::of_engine(e.into()))?;
+            for task in tasks.into_iter().flatten() {
+                if task.kind().is_terminal() {
+                    self.settle(task).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, task: Task) -> Result<()> {
+        if !task.kind().is_terminal() {
+            return Ok(());
+        }
+        let Some(line) = self.open.remove(&task.id) else { return Ok(()) };
+        self.progress.settled(&task);
+        let answer = match task.kind() {
+            StateKind::Solved => {
+                let found = self.engine.store().answer(task.id).await;
+                found.map_err(|e| work::of_engine(e.into()))?
+            }
+            _ => None,
+        };
+        self.answers.write(self.app, line, &task, answer.as_ref())?;
+        if let (Some(on_dead), StateKind::Dead | StateKind::Buried) = (&self.on_dead, task.kind())
+            && let Err(error) = on_dead.tell(&task).await
+        {
+            self.app.out.warn(&format!("--on-dead: {error}"));
+        }
+        Ok(())
+    }
+}
+
+/// For batches that were begun before.
+pub(super) fn exists(name: &str, tasks: &str) -> Fault {
+    Fault::usage(format!("there is a batch {name} already ({tasks} tasks)"))
+        .why("running the file again would pay for its rows a second time")
+        .fix("--resume goes on with it; --name begins another one")
+}

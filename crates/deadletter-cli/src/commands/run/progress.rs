@@ -1,0 +1,129 @@
+//! How far a run has come: a bar on a terminal, now and then a line elsewhere.
+
+use crate::{app::App, output::Bar, render};
+use deadletter::{
+    Deadletter,
+    core::{StateKind, Task, TaskId},
+};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+/// Without a terminal, a line this often.
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// Counts of a run.
+pub(crate) struct Progress {
+    bar: Bar,
+    began: Instant,
+    said: Instant,
+    total: usize,
+    /// Tasks solved.
+    pub(crate) solved: usize,
+    /// Tasks dead or buried.
+    pub(crate) dead: usize,
+    cancelled: usize,
+    retrying: HashSet<TaskId>,
+}
+
+impl Progress {
+    /// Begins with nothing done of `total`.
+    pub(crate) fn begin(app: &App, total: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            bar: app.out.bar(total),
+            began: now,
+            said: now,
+            total,
+            solved: 0,
+            dead: 0,
+            cancelled: 0,
+            retrying: HashSet::new(),
+        }
+    }
+
+    /// All rows are tasks now; `known` of them were so before.
+    pub(crate) fn submitted(&mut self, app: &App, total: usize, known: usize) {
+        self.total = total;
+        self.bar.set_total(total);
+        let before = if known > 0 { format!("; {known} of them were so before") } else { String::new() };
+        app.out.say(&format!("{total} tasks are stored{before}"));
+    }
+
+    /// A task waits for its next attempt.
+    pub(crate) fn waits(&mut self, task: &Task) {
+        if task.cause.is_some() {
+            self.retrying.insert(task.id);
+        }
+    }
+
+    /// A task has its verdict.
+    pub(crate) fn settled(&mut self, task: &Task) {
+        self.retrying.remove(&task.id);
+        match task.kind() {
+            StateKind::Solved => self.solved += 1,
+            StateKind::Dead | StateKind::Buried => self.dead += 1,
+            _ => self.cancelled += 1,
+        }
+    }
+
+    const fn done(&self) -> usize {
+        self.solved + self.dead + self.cancelled
+    }
+
+    /// Shows how far it has come.
+    pub(crate) fn draw(&mut self, engine: &Deadletter, app: &App) {
+        let now = Instant::now();
+        let line = self.line(engine, now);
+        self.bar.draw(self.done(), line.clone());
+        if self.bar.is_hidden() && now - self.said >= LINE_EVERY {
+            self.said = now;
+            app.out.say(&format!("{} of {}: {line}", self.done(), self.total));
+        }
+    }
+
+    fn line(&self, engine: &Deadletter, now: Instant) -> String {
+        let status = engine.status();
+        let in_flight = status.submitting + status.polling;
+        let threads: u32 = status.accounts.iter().map(|account| account.threads).sum();
+        let seconds = (now - self.began).as_secs_f64().max(0.001);
+        let rate = self.done() as f64 / seconds;
+        let left = self.total.saturating_sub(self.done());
+        let (solved, dead, retrying) = (self.solved, self.dead, self.retrying.len());
+        let mut line = format!(
+            "{solved} solved, {dead} dead, {retrying} retrying, {in_flight} in flight of {threads}, {rate:.1}/s"
+        );
+        if self.done() > 0 && left > 0 {
+            let ms = (left as f64 / rate * 1_000.0) as i64;
+            line.push_str(&format!(", {} left", render::duration(ms)));
+        }
+        for account in &status.accounts {
+            if account.phase != deadletter::core::breaker::Phase::Closed {
+                line.push_str(&format!(", breaker {}", account.phase));
+            }
+        }
+        line
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.clear();
+    }
+
+    /// Takes the bar away, and says how it ended.
+    pub(crate) fn end(&self, app: &App, engine: &Deadletter) {
+        self.bar.clear();
+        let status = engine.status();
+        let (solved, dead, total) = (self.solved, self.dead, self.total);
+        app.out.say(&format!("{solved} of {total} solved, {dead} dead"));
+        if dead > 0 {
+            app.out.say("why they died: deadletter stats; again: deadletter redrive --dry-run");
+        }
+        for account in status.accounts {
+            if let Some(failure) = account.stopped {
+                app.out.say(&format!("account {} is stopped: {}", account.name, failure.cause));
+            }
+        }
+    }
+}

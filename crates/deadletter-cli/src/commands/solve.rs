@@ -1,0 +1,164 @@
+//! `deadletter solve`: one task, waited for.
+
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    render, signals::Signals, work,
+};
+use deadletter::{
+    Deadletter, Job, Notice, Outcome,
+    core::{Failure, Payload, Task},
+};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter solve --sitekey 6Le-wvkSAAAAAPBMRTvw --pageurl https://example.com/login\n  deadletter solve --method turnstile --sitekey 0x4AAA --pageurl https://example.com --param action=login",
+    after_help = "The answer is the only line on standard output; with --json, an object with its age.\nWhat cannot be solved stays in the dead-letter queue: `deadletter list`."
+)]
+pub(crate) struct Args {
+    /// Kind of job, in the provider's words
+    #[arg(long, default_value = "userrecaptcha")]
+    method: String,
+    /// Site key (sent as googlekey for userrecaptcha)
+    #[arg(long)]
+    sitekey: Option<String>,
+    /// Address of the page
+    #[arg(long, value_name = "URL")]
+    pageurl: Option<String>,
+    /// Any other parameter, as often as needed; `NAME=@FILE` reads it from a file
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, String)>,
+    /// How long to wait: after it nothing new is submitted
+    #[arg(long, value_name = "TIME", value_parser = render::duration_ms, default_value = "10m")]
+    deadline: i64,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let settings = app.settings()?;
+    let job = job(&args)?;
+    let mut signals = Signals::listen()?;
+    let engine = work::engine(app, &settings).await?;
+    let exit = solve(app, &engine, job, &mut signals).await;
+    engine.stop().await.map_err(work::of_engine)?;
+    exit
+}
+
+async fn solve(
+    app: &App,
+    engine: &Deadletter,
+    job: Job,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    let mut notices = engine.notices();
+    let handle = engine.submit(job).await.map_err(work::of_engine)?;
+    app.out.say(&format!("task {} is stored", handle.id));
+    let mut waiting = std::pin::pin!(handle.wait());
+    loop {
+        tokio::select! {
+            outcome = &mut waiting => return shown(app, outcome.map_err(work::of_engine)?),
+            () = signals.next() => {
+                app.out.say(&format!("interrupted; task {} is kept: deadletter show {0}", handle.id));
+                return Ok(Exit::Interrupted);
+            }
+            notice = notices.recv() => match notice {
+                Ok(Notice::AccountStopped { failure, .. }) if failure.retry_after_ms.is_none() => {
+                    return Err(stopped(&failure));
+                }
+                Ok(notice) => say(app, &notice),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// The account is stopped, and waiting does not help.
+pub(super) fn stopped(failure: &Failure) -> Fault {
+    Fault::new(Exit::Key, "upstream does not accept the account")
+        .why(format!("{}: {}", failure.cause, failure.detail))
+        .fix("check the key and the plan; the tasks are kept, nothing more was sent")
+}
+
+/// What somebody who waits for tasks wants to hear.
+pub(super) fn say(app: &App, notice: &Notice) {
+    match notice {
+        Notice::Breaker { account, transition } => {
+            let (to, reason) = (transition.to, &transition.reason);
+            app.out.say(&format!("breaker of {account}: {to} ({reason})"));
+        }
+        Notice::AccountStopped { account, failure } => {
+            app.out.warn(&format!("account {account} is stopped: {}", failure.cause));
+        }
+        Notice::AccountResumed { account } => app.out.say(&format!("account {account} goes on")),
+        _ => {}
+    }
+}
+
+fn shown(app: &App, outcome: Outcome) -> Result<Exit> {
+    match outcome {
+        Outcome::Solved(answer) if app.global.json => {
+            app.out.json(&json!({
+                "task": answer.task,
+                "state": "solved",
+                "answer": answer.expose(),
+                "user_agent": answer.user_agent,
+                "solved_at": render::instant(answer.solved_at),
+                "expires_at": answer.expires_at.map(render::instant),
+            }))?;
+            Ok(Exit::Good)
+        }
+        Outcome::Solved(answer) => {
+            app.out.data(answer.text.expose_secret())?;
+            Ok(Exit::Good)
+        }
+        Outcome::Unsolved(task) => {
+            if app.global.json {
+                app.out.json(&*task)?;
+            }
+            app.out.warn(&why_dead(&task));
+            Ok(Exit::DeadTasks)
+        }
+    }
+}
+
+/// One line about a task that ended without an answer.
+fn why_dead(task: &Task) -> String {
+    let cause = task.cause.as_ref().map_or("no cause", |cause| cause.as_str());
+    let state = task.kind();
+    let submits = task.counters.submits;
+    format!("task {} is {state} after {submits} submits: {cause}; deadletter show {0}", task.id)
+}
+
+fn job(args: &Args) -> Result<Job> {
+    let mut fields = Map::new();
+    fields.insert("method".to_owned(), args.method.clone().into());
+    let sitekey_name = if args.method == "userrecaptcha" { "googlekey" } else { "sitekey" };
+    let named = [(sitekey_name, &args.sitekey), ("pageurl", &args.pageurl)];
+    for (name, value) in named {
+        fields.extend(value.clone().map(|value| (name.to_owned(), Value::from(value))));
+    }
+    for (name, value) in &args.params {
+        fields.insert(name.clone(), value_of(name, value)?.into());
+    }
+    Ok(Job::from_payload(Payload::new(fields)).priority(0).deadline_ms(args.deadline))
+}
+
+fn value_of(name: &str, value: &str) -> Result<String> {
+    let Some(path) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
+    std::fs::read_to_string(path)
+        .map(|text| text.trim_end().to_owned())
+        .map_err(|error| Fault::usage(format!("cannot read {path} for {name}")).because(error))
+}
+
+fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("key" | "clientKey", _)) => {
+            Err("the key never travels by argument: set CAPTCHAAI_API_KEY".to_owned())
+        }
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it has the form NAME=VALUE".to_owned()),
+    }
+}

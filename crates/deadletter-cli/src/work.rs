@@ -1,0 +1,65 @@
+//! From the settings to a store, an account and a running engine.
+
+use crate::{
+    app::App,
+    config::{CRASH_VARIABLE, Settings},
+    fault::{Fault, Result},
+    shelf::{self, Shelf},
+    upstream,
+};
+use deadletter::{
+    AccountConfig, CrashPoint, Deadletter, Error,
+    core::Terms,
+    provider::{Provider, captchaai::CaptchaAi},
+    store::Store,
+};
+use std::sync::Arc;
+
+/// Starts an engine on the store of the settings.
+pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter> {
+    let account = account(settings)?;
+    let shelf = Shelf::open(settings).await?;
+    start(app, shelf.store, account).await
+}
+
+/// The desk of the settings' store, without an engine that works: needs no key.
+pub(crate) async fn desk(settings: &Settings) -> Result<Deadletter> {
+    let shelf = Shelf::open(settings).await?;
+    let provider = Arc::new(upstream::provider_or_nobody(settings)?);
+    let account = account_at(settings, provider);
+    let builder = Deadletter::builder().store(shelf.store).account(account);
+    builder.desk_only().await.map_err(of_engine)
+}
+
+/// Starts an engine.
+pub(crate) async fn start(
+    app: &App,
+    store: Arc<dyn Store>,
+    account: AccountConfig,
+) -> Result<Deadletter> {
+    let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
+    let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
+    builder.start().await.map_err(of_engine)
+}
+
+/// The account of the settings.
+pub(crate) fn account(settings: &Settings) -> Result<AccountConfig> {
+    Ok(account_at(settings, Arc::new(upstream::provider(settings)?)))
+}
+
+fn account_at(settings: &Settings, provider: Arc<CaptchaAi>) -> AccountConfig {
+    let terms = settings.timeouts_ms.iter().map(|(method, timeout_ms)| {
+        (method.clone(), Terms { timeout_ms: *timeout_ms, ..provider.terms(method) })
+    });
+    let terms = terms.collect();
+    let account = AccountConfig::new(settings.account.clone(), provider).threads(settings.threads);
+    AccountConfig { policy: settings.policy.clone(), terms, ..account }
+}
+
+/// A fault of the engine.
+pub(crate) fn of_engine(error: Error) -> Fault {
+    match error {
+        Error::Store(error) => shelf::fault(error),
+        error => Fault::failed("the engine could not go on").because(error),
+    }
+}
