@@ -14,6 +14,7 @@ mod render;
 mod shelf;
 mod signals;
 mod upstream;
+mod work;
 
 use std::process::ExitCode;
 

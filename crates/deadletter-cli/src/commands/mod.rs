@@ -1,11 +1,15 @@
 //! The table of commands; each has a file of its own.
 
 mod config;
+mod demo;
 mod export;
 mod import;
 mod list;
+mod redrive;
+mod run;
 mod show;
 mod simulate;
+mod solve;
 mod stats;
 
 use crate::{app::App, exit::Exit, fault::Result};
@@ -20,6 +24,14 @@ Filters: terms joined by AND, values of one term parted by commas.
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// See it all in half a minute: an outage, dead letters, a redrive; no key, no network
+    Demo(demo::Args),
+    /// Submit a file of tasks and follow each to its verdict
+    Run(run::Args),
+    /// Submit one task and wait for its answer
+    Solve(solve::Args),
+    /// Bring dead letters back: plan, confirm, run
+    Redrive(redrive::Args),
     /// List tasks by filter: the dead letters, unless told otherwise
     List(list::Args),
     /// Show one task with its request and the time line of its attempts
@@ -40,6 +52,10 @@ impl Command {
     /// Does it.
     pub(crate) async fn run(self, app: &App) -> Result<Exit> {
         match self {
+            Self::Demo(args) => demo::run(app, args).await,
+            Self::Run(args) => run::run(app, args).await,
+            Self::Solve(args) => solve::run(app, args).await,
+            Self::Redrive(args) => redrive::run(app, args).await,
             Self::List(args) => list::run(app, args).await,
             Self::Show(args) => show::run(app, args).await,
             Self::Stats(args) => stats::run(app, args).await,

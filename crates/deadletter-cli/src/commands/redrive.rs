@@ -77,11 +77,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         by: "command line".to_owned(),
     };
     let desk_only = args.dry_run || args.detach;
-    let engine = if desk_only {
-        work::desk(&settings).await?
-    } else {
-        work::engine(app, &settings).await?
-    };
+    let engine =
+        if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };
     let end = redrive(app, &engine, &filter, options, &args).await;
     engine.stop().await.map_err(work::of_engine)?;
     end

@@ -4,7 +4,9 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    render, signals::Signals, work,
+    render,
+    signals::Signals,
+    work,
 };
 use deadletter::{
     Deadletter, Job, Notice, Outcome,
@@ -47,12 +49,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     exit
 }
 
-async fn solve(
-    app: &App,
-    engine: &Deadletter,
-    job: Job,
-    signals: &mut Signals,
-) -> Result<Exit> {
+async fn solve(app: &App, engine: &Deadletter, job: Job, signals: &mut Signals) -> Result<Exit> {
     let mut notices = engine.notices();
     let handle = engine.submit(job).await.map_err(work::of_engine)?;
     app.out.say(&format!("task {} is stored", handle.id));

@@ -82,10 +82,16 @@ pub(super) fn show(app: &App, facts: &Facts) -> Result<()> {
     ];
     let lines = [
         format!("accepted       {}", totals.accepted),
-        format!("solved         {}, {} of them brought back by a redrive", totals.solved, facts.again),
+        format!(
+            "solved         {}, {} of them brought back by a redrive",
+            totals.solved, facts.again
+        ),
         format!("dead           {} (a wrong site key: no retry can help)", totals.dead),
         "lost           0".to_owned(),
-        format!("submits        {} paid for, {} intents written before them", facts.paid, facts.intents),
+        format!(
+            "submits        {} paid for, {} intents written before them",
+            facts.paid, facts.intents
+        ),
         format!("threads        {} used at most, of {}", facts.peak_threads, facts.threads),
         format!("breaker        {} changes of phase", facts.breaker.len()),
     ];

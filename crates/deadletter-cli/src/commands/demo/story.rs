@@ -14,7 +14,9 @@ use deadletter::{
     provider::captchaai::{CaptchaAi, Settings},
     store::{Clock, FastClock, SqliteStore, Store, SystemClock},
 };
-use deadletter_sim::{DEFAULT_KEY, Fault as SimFault, Outage, Phase, Rule, Scenario, Simulator};
+use deadletter_sim::{
+    DEFAULT_KEY, Fault as SimFault, OutageMode, Phase, Rule, Scenario, Simulator,
+};
 use secrecy::SecretString;
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
@@ -28,7 +30,7 @@ const THREADS: u32 = 60;
 /// The outage begins when this many tasks are solved.
 const OUTAGE_AFTER: usize = 30;
 /// How long upstream is away, in story time.
-const OUTAGE_MS: i64 = 90_000;
+const OUTAGE_MS: u64 = 90_000;
 /// The bar moves this often.
 const TICK: Duration = Duration::from_millis(100);
 /// Nothing in the story takes longer; something is broken then.
@@ -72,13 +74,17 @@ impl Story {
                 Fault::failed("cannot make a temporary directory").because(error)
             })?),
         };
-        let place = keep.or(directory.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
+        let place =
+            keep.or(directory.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
         let path = place.join("demo.db");
         let store = SqliteStore::open(&path, Arc::clone(&clock)).await.map_err(fault)?;
         let store: Arc<dyn Store> = Arc::new(store);
         let account = account(&simulator.base_url())?;
         let engine = work::start(app, store, account).await?;
-        app.out.say(&format!("upstream: simulated, {}/in.php, {THREADS} threads", simulator.base_url()));
+        app.out.say(&format!(
+            "upstream: simulated, {}/in.php, {THREADS} threads",
+            simulator.base_url()
+        ));
         app.out.say(&format!("store:    sqlite:{}", path.display()));
         Ok(Self { simulator, engine, clock, _directory: directory })
     }
@@ -96,11 +102,11 @@ impl Story {
         let (jobs, _) = jobs();
         let submitted = self.engine.submit_all(jobs).await.map_err(work::of_engine)?;
         let ids: Vec<TaskId> = submitted.iter().map(|one| one.id).collect();
-        app.out.say(&format!("\n1. {TASKS} tasks are stored; the engine works"));
+        app.out.say(&format!("1. {TASKS} tasks are stored; the engine works"));
         let mut cast = Cast { breaker: Vec::new(), began_at };
         self.settle(app, &ids, &mut cast, true).await?;
 
-        app.out.say("\n2. what died, and why");
+        app.out.say("2. what died, and why");
         let store = self.engine.store();
         let died = store.census(&[StateKind::Dead], Dim::All, 20).await.map_err(fault)?;
         for (row, n) in &died {
@@ -110,9 +116,11 @@ impl Story {
         }
         let failures = store.tallies(Dim::All, began_at, 10_000).await.map_err(fault)?;
 
-        app.out.say("\n3. upstream is repaired; redrive state:dead");
+        app.out.say("3. upstream is repaired; redrive state:dead");
         self.simulator.clear_rules();
-        self.simulator.add_rule(wrong_key());
+        self.simulator
+            .add_rule(wrong_key())
+            .map_err(|error| Fault::failed("a rule of the demo is broken").because(error))?;
         let again = self.redrive(app, &mut cast).await?;
         let totals = store.totals().await.map_err(fault)?;
         let intents = self.intents(&ids).await?;
@@ -163,10 +171,10 @@ impl Story {
             if is_healthy && progress.solved >= OUTAGE_AFTER {
                 is_healthy = false;
                 app.out.say(&format!(
-                    "   upstream goes away for {} s: every connection is reset",
+                    "   upstream goes away for {} s: every connection is refused",
                     OUTAGE_MS / 1_000
                 ));
-                self.simulator.outage_for(Outage::Reset, OUTAGE_MS);
+                self.simulator.outage_for(OutageMode::Refuse, OUTAGE_MS);
             }
             progress.draw(&self.engine, app);
         }
@@ -192,7 +200,9 @@ impl Story {
         let mut notices = self.engine.notices();
         loop {
             let found = desk.operation(&id).await.map_err(work::of_engine)?;
-            if found.is_none_or(|(operation, _)| operation.state != OperationState::Freezing && !operation.state.is_active()) {
+            if found.is_none_or(|(operation, _)| {
+                operation.state != OperationState::Freezing && !operation.state.is_active()
+            }) {
                 break;
             }
             tokio::select! {
@@ -268,10 +278,10 @@ fn scenario(seed: u64) -> Scenario {
     CAST.iter().fold(scenario, |scenario, (sitekey, _, _, trouble)| match trouble {
         None => scenario,
         Some(Trouble::Unsolvable) => {
-            scenario.rule(Rule::new(SimFault::Unsolvable).on(Phase::Poll).sitekey(sitekey))
+            scenario.rule(Rule::new(SimFault::Unsolvable).on(Phase::Poll).sitekey(*sitekey))
         }
         Some(Trouble::NeverReady) => {
-            scenario.rule(Rule::new(SimFault::NotReady).on(Phase::Poll).sitekey(sitekey))
+            scenario.rule(Rule::new(SimFault::NotReady).on(Phase::Poll).sitekey(*sitekey))
         }
         Some(Trouble::WrongKey) => scenario.rule(wrong_key()),
     })

@@ -66,10 +66,9 @@ impl Answers {
     fn put(&mut self, app: &App, text: &str) -> Result<()> {
         match &mut self.file {
             None => app.out.data(text),
-            Some((path, file)) => {
-                file.write_all(format!("{text}\n").as_bytes())
-                    .map_err(|error| unwritable(path, error))
-            }
+            Some((path, file)) => file
+                .write_all(format!("{text}\n").as_bytes())
+                .map_err(|error| unwritable(path, error)),
         }
     }
 }

@@ -56,7 +56,9 @@ impl Batch {
                         .batch(batch.name.clone())
                         .idempotency_key(key, None);
                     job = row.tags.into_iter().fold(job, Job::tag);
-                    batch.rows.push((record.line, row.priority.into_iter().fold(job, Job::priority)));
+                    batch
+                        .rows
+                        .push((record.line, row.priority.into_iter().fold(job, Job::priority)));
                 }
                 Err(reason) => {
                     let fields = record.fields.ok();

@@ -5,10 +5,8 @@ use deadletter::{
     Deadletter,
     core::{StateKind, Task, TaskId},
 };
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
+use tokio::time::Instant;
 
 /// Without a terminal, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(15);
@@ -47,7 +45,8 @@ impl Progress {
     pub(crate) fn submitted(&mut self, app: &App, total: usize, known: usize) {
         self.total = total;
         self.bar.set_total(total);
-        let before = if known > 0 { format!("; {known} of them were so before") } else { String::new() };
+        let before =
+            if known > 0 { format!("; {known} of them were so before") } else { String::new() };
         app.out.say(&format!("{total} tasks are stored{before}"));
     }
 
