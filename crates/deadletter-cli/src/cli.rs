@@ -9,7 +9,7 @@ use std::{fmt::Write as _, path::PathBuf};
 #[command(
     name = "deadletter",
     version,
-    before_help = "Examples:\n  deadletter simulate --scenario outage --speed 20x\n  deadletter config show",
+    before_help = "Examples:\n  deadletter demo\n  deadletter run tasks.csv",
     after_help = after_help(),
     disable_help_subcommand = true,
     arg_required_else_help = true,
@@ -79,7 +79,7 @@ mod tests {
                 opening.lines().map(str::trim).filter(|l| l.starts_with("deadletter ")).collect();
             assert!(examples.len() >= 2, "{name} has {} examples", examples.len());
             for example in examples {
-                let words = example.split_whitespace().map(|word| word.trim_matches('\''));
+                let words = shlex::split(example).expect("quotes are closed");
                 assert!(Cli::try_parse_from(words).is_ok(), "{name}: {example:?} does not parse");
             }
         }
