@@ -265,3 +265,63 @@ impl Attempt {
         self.detail = (!failure.detail.is_empty()).then(|| failure.detail.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{THEN, task};
+
+    fn attempt() -> Attempt {
+        let token = AttemptToken::from_random(2);
+        let worker = WorkerId::new("w").expect("valid");
+        Attempt::intended(token, task().id, 1, task().account, worker, THEN)
+    }
+
+    fn fact(learned: Learned) -> Fact {
+        Fact { task: task().id, token: AttemptToken::from_random(2), at: THEN, learned }
+    }
+
+    fn abandoned(verdict: Verdict) -> Learned {
+        let failure = Failure::new("X", Class::Transient);
+        Learned::Abandoned { permit_until: THEN.plus(5), verdict, failure }
+    }
+
+    #[test]
+    fn only_an_attempt_that_may_still_answer_is_resumed() {
+        let mut nameless = attempt();
+        assert!(nameless.learn(&fact(abandoned(Verdict::InDoubt))));
+        assert!(!nameless.learn(&fact(Learned::Resumed)), "there is no id to ask for");
+        let mut failed = attempt();
+        assert!(failed.learn(&fact(Learned::Accepted(UpstreamId::new("u").expect("valid")))));
+        assert!(failed.learn(&fact(Learned::Closed { verdict: Verdict::Failed, failure: None })));
+        assert!(!failed.learn(&fact(Learned::Resumed)), "upstream has said its last word");
+        let mut silent = attempt();
+        assert!(silent.learn(&fact(Learned::Accepted(UpstreamId::new("u").expect("valid")))));
+        assert!(silent.learn(&fact(abandoned(Verdict::TimedOut))));
+        assert!(silent.learn(&fact(Learned::Resumed)));
+        assert_eq!(
+            (silent.abandoned_at, silent.permit, silent.resumed_at),
+            (None, true, Some(THEN))
+        );
+    }
+
+    #[test]
+    fn an_abandoned_attempt_lapses_once_when_its_time_has_come() {
+        let mut attempt = attempt();
+        assert!(!attempt.lapse(THEN.plus(9)), "an awaited attempt does not lapse");
+        assert!(attempt.learn(&fact(abandoned(Verdict::InDoubt))));
+        assert!(!attempt.lapse(THEN.plus(4)) && attempt.holds_permit(THEN.plus(4)));
+        assert!(!attempt.holds_permit(THEN.plus(5)), "the time alone frees it");
+        assert!(attempt.lapse(THEN.plus(5)) && !attempt.permit && !attempt.is_open());
+        assert!(!attempt.lapse(THEN.plus(9)));
+    }
+
+    #[test]
+    fn a_fact_under_another_token_is_no_news() {
+        let mut attempt = attempt();
+        let stray =
+            Fact { token: AttemptToken::from_random(8), ..fact(abandoned(Verdict::InDoubt)) };
+        assert!(!attempt.learn(&stray));
+        assert_eq!(attempt, super::tests::attempt());
+    }
+}

@@ -183,3 +183,39 @@ impl RowChange {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Learned, Round, State, UpstreamId,
+        samples::{THEN, task},
+    };
+
+    #[test]
+    fn a_claim_never_exceeds_the_round_or_k() {
+        let worker = WorkerId::new("w").expect("valid");
+        let claim =
+            |task: &Task| RowChange::claim(task, &worker, AttemptToken::from_random(2), THEN);
+        assert!(claim(&task()).is_some());
+        assert!(claim(&Task { round: Round::default(), ..task() }).is_none());
+        assert!(claim(&Task { max_submits: 0, ..task() }).is_none());
+        let polling = State::Polling { upstream_id: UpstreamId::new("u").expect("valid") };
+        assert!(claim(&Task { state: polling, ..task() }).is_none());
+    }
+
+    #[test]
+    fn only_a_resumption_falls_with_its_row() {
+        let fact = |learned| Fact {
+            task: task().id,
+            token: AttemptToken::from_random(2),
+            at: THEN,
+            learned,
+        };
+        let accepted = Learned::Accepted(UpstreamId::new("u").expect("valid"));
+        let change = Change::of_facts(vec![fact(accepted), fact(Learned::Resumed)]);
+        assert_eq!(change.facts_taken(true).count(), 2);
+        let left: Vec<_> = change.facts_taken(false).map(|fact| &fact.learned).collect();
+        assert!(matches!(left.as_slice(), [Learned::Accepted(_)]));
+    }
+}

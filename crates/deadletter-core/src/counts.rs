@@ -212,3 +212,35 @@ fn dimensions(task: &Task, detailed: bool) -> impl Iterator<Item = (Dim, String)
     std::iter::once((Dim::All, String::new()))
         .chain(details.into_iter().filter_map(|(dim, value)| Some((dim, value?))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DeadReason, State,
+        samples::{THEN, task},
+    };
+
+    #[test]
+    fn a_dead_letter_with_a_new_cause_stands_under_it() {
+        let state = State::Dead { reason: DeadReason::Unknown };
+        let dead = Task { state, cause: Some(Cause::new("A")), ..task() };
+        let after = Task { cause: Some(Cause::new("B")), ..dead.clone() };
+        let deltas = Deltas::of_row(&RowChange::to(&dead, after, THEN));
+        let of = |cause: &str| {
+            let rows = deltas.standing.iter().filter(|(row, _)| row.dim == Dim::All);
+            rows.filter(|(row, _)| row.cause == Some(Cause::new(cause)))
+                .map(|(_, n)| n)
+                .sum::<i64>()
+        };
+        assert_eq!((of("A"), of("B"), deltas.tallies.len()), (-1, 1, 0));
+    }
+
+    #[test]
+    fn a_tally_belongs_to_the_minute_of_its_change() {
+        let solved = Task { state: State::Solved, ..task() };
+        let deltas = Deltas::of_row(&RowChange::to(&task(), solved, THEN.plus(TALLY_MS + 59_999)));
+        let minutes: Vec<UnixMs> = deltas.tallies.iter().map(|(row, _)| row.minute).collect();
+        assert!(!minutes.is_empty() && minutes.iter().all(|minute| *minute == THEN.plus(TALLY_MS)));
+    }
+}
