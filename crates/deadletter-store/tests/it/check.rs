@@ -46,6 +46,7 @@ impl Harness {
     /// Checks one task, and answers its attempts.
     async fn check_task(&self, task: &Task) -> Vec<Attempt> {
         let history = self.store.history(task.id).await.unwrap();
+        assert_eq!(deadletter_core::invariants::check(task, &history), []);
         let numbers: Vec<u32> = history.iter().map(|attempt| attempt.n).collect();
         assert_eq!(numbers, (1..=task.counters.attempts).collect::<Vec<_>>(), "{task:?}");
         assert!(task.counters.submits <= task.counters.attempts, "{task:?}");

@@ -140,6 +140,9 @@ impl Bench {
 
     fn sound(&self) {
         assert_eq!(invariants::check(&self.task, &self.attempts), [], "{:?}", self.task);
+        // No write was stale here, so a task never waits for an attempt that is done with.
+        let mut current = self.attempts.iter().filter(|a| Some(a.token) == self.task.attempt);
+        assert!(current.all(|a| a.is_open() && a.abandoned_at.is_none()), "{:?}", self.task);
     }
 
     /// The state, and how many submits, failures and refusals are spent.
