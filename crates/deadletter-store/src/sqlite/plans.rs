@@ -2,7 +2,7 @@
 //! that knows only what it looks for, and 100,000 dead letters change nothing about the steps that
 //! SQLite takes.
 
-use super::{adopt, attempt_row, claim, desk, insert, page, schema, task_row};
+use super::{adopt, attempt_row, claim, connect, desk, insert, page, schema, task_row};
 use crate::Query;
 use deadletter_core::{Cause, Filter, StateKind, TaskId, UnixMs, filter::Range};
 use rusqlite::{Connection, StatementStatus, params_from_iter, types::Value};
@@ -10,6 +10,7 @@ use std::path::Path;
 
 fn database() -> Connection {
     let conn = Connection::open_in_memory().expect("a database");
+    connect::settle_plans(&conn).expect("settled plans");
     schema::migrate(&conn, Path::new("x.db"), schema::MIGRATIONS).expect("our tables");
     conn
 }
@@ -120,6 +121,22 @@ fn a_page_walks_the_narrowest_index_in_the_order_of_ids() {
             let walk = page::Walk::of(&range, &query(newest_first)).expect("a walk");
             assert_direct(&conn, &walk.sql, &index);
         }
+    }
+}
+
+#[test]
+fn a_statement_is_not_compiled_again_for_another_value() {
+    let conn = database();
+    for sql in [&**claim::READY, claim::PROMOTE, claim::LAPSED, claim::HELD] {
+        let mut statement = conn.prepare(sql).expect(sql);
+        for value in 1..4_i64 {
+            for n in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(n, value).expect(sql);
+            }
+            let mut rows = statement.raw_query();
+            while rows.next().expect(sql).is_some() {}
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
     }
 }
 
