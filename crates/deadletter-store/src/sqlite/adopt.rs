@@ -131,8 +131,8 @@ fn current(conn: &Connection, task: &Task) -> Outcome<Attempt> {
     })?)
 }
 
-fn adopt(session: &Session<'_>, mut attempt: Attempt, worker: &WorkerId) -> Outcome<Attempt> {
+fn adopt(session: &mut Session<'_>, mut attempt: Attempt, worker: &WorkerId) -> Outcome<Attempt> {
     attempt.worker = Some(worker.clone());
-    attempt_row::update(session.conn, &attempt)?;
+    session.permits.update(session.conn, attempt.permit, &attempt)?;
     Ok(attempt)
 }

@@ -38,9 +38,6 @@ pub(super) const LAPSED: &str = "SELECT task, token FROM attempts INDEXED BY att
      WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL) \
      AND account = ? AND permit_until <= ?";
 
-pub(super) const HELD: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
-     WHERE permit = 1 AND account = ?";
-
 pub(super) const NEXT_WAITING: &str = "SELECT min(due_at) FROM tasks INDEXED BY tasks_waiting \
      WHERE ready = 0 AND account = ?";
 
@@ -52,18 +49,13 @@ const EARLIEST_READY: &str = "SELECT min(due_at) FROM \
 pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Leased>> {
     registry::must_be_alive(session.conn, &claim.worker)?;
     lapse(session, &claim.account, claim.now)?;
-    let held: u32 =
-        session.conn.prepare_cached(HELD)?.query_row([claim.account.as_str()], |row| row.get(0))?;
+    let held = session.permits.in_use(session.conn, &claim.account)?;
     let free = usize::try_from(claim.threads.saturating_sub(held)).unwrap_or(usize::MAX);
     let tokens = claim.tokens.get(..free.min(claim.tokens.len())).unwrap_or_default();
     if tokens.is_empty() {
         return Ok(Vec::new());
     }
-    session.conn.prepare_cached(PROMOTE)?.execute((
-        claim.account.as_str(),
-        claim.now.0,
-        PROMOTE_LIMIT,
-    ))?;
+    promote(session, &claim.account, claim.now)?;
     let due = due(session, claim, tokens.len())?;
     let mut leased = Vec::with_capacity(due.len());
     for (task, token) in due.iter().zip(tokens) {
@@ -71,7 +63,7 @@ pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Lea
             continue;
         };
         if commit::write_row(session, &row)? {
-            attempt_row::insert(session.conn, &attempt)?;
+            session.permits.begin(session.conn, &attempt)?;
             let body = insert::body(session.conn, task.id)?.ok_or_else(|| Error::Damaged {
                 what: format!("task {} has no request", task.id),
                 source: None,
@@ -80,6 +72,22 @@ pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Lea
         }
     }
     Ok(leased)
+}
+
+/// Makes waiting tasks ready that are due.
+fn promote(session: &Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
+    // Mostly nobody is due, and to look costs a tenth of the update.
+    if next_waiting(session.conn, account)?.is_some_and(|due_at| due_at <= now) {
+        let params = (account.as_str(), now.0, PROMOTE_LIMIT);
+        session.conn.prepare_cached(PROMOTE)?.execute(params)?;
+    }
+    Ok(())
+}
+
+fn next_waiting(conn: &Connection, account: &AccountName) -> Outcome<Option<UnixMs>> {
+    let next: Option<i64> =
+        conn.prepare_cached(NEXT_WAITING)?.query_row([account.as_str()], |row| row.get(0))?;
+    Ok(next.map(UnixMs))
 }
 
 fn due(session: &Session<'_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>> {
@@ -101,28 +109,27 @@ fn due(session: &Session<'_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>>
 ///
 /// Where more than [`LOOK_LIMIT`] are due already, the answer is the due time of one of them.
 pub(super) fn next_due(conn: &Connection, account: &AccountName) -> Outcome<Option<UnixMs>> {
-    let mut next: Option<i64> =
-        conn.prepare_cached(NEXT_WAITING)?.query_row([account.as_str()], |row| row.get(0))?;
+    let mut next = next_waiting(conn, account)?;
     let mut statement = conn.prepare_cached(EARLIEST_READY)?;
     for lane in Lane::ALL {
         let ready: Option<i64> =
             statement.query_row((account.as_str(), lane.label(), LOOK_LIMIT), |row| row.get(0))?;
-        next = next.into_iter().chain(ready).min();
+        next = next.into_iter().chain(ready.map(UnixMs)).min();
     }
-    Ok(next.map(UnixMs))
+    Ok(next)
 }
 
 /// Closes the account's abandoned attempts whose time has come, and frees their permits.
-pub(super) fn lapse(session: &Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
+pub(super) fn lapse(session: &mut Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
     let mut statement = session.conn.prepare_cached(LAPSED)?;
     let lapsed: Vec<(i64, i64)> = statement
         .query_map((account.as_str(), now.0), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (task, token) in lapsed {
-        if let Some(mut attempt) = attempt_row::get_raw(session.conn, task, token)?
-            && attempt.lapse(now)
-        {
-            attempt_row::update(session.conn, &attempt)?;
+        let Some(mut attempt) = attempt_row::get_raw(session.conn, task, token)? else { continue };
+        let had = attempt.permit;
+        if attempt.lapse(now) {
+            session.permits.update(session.conn, had, &attempt)?;
         }
     }
     Ok(())

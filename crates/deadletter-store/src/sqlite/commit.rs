@@ -24,14 +24,15 @@ fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> 
 }
 
 /// Takes a fact in, if the attempt exists and the core calls it news.
-fn learn(session: &Session<'_>, fact: &Fact) -> Outcome<()> {
+fn learn(session: &mut Session<'_>, fact: &Fact) -> Outcome<()> {
     let Some(mut attempt) = attempt_row::get(session.conn, fact.task, fact.token)? else {
         return Ok(());
     };
+    let had = attempt.permit;
     if !attempt.learn(fact) {
         return Ok(());
     }
-    attempt_row::update(session.conn, &attempt)?;
+    session.permits.update(session.conn, had, &attempt)?;
     if let Learned::Answered(answer) = &fact.learned {
         attempt_row::insert_answer(session.conn, answer)?;
     }

@@ -1,6 +1,6 @@
 //! New tasks.
 
-use super::{attempt_row, columns::Binder, failure::Outcome, task_row, writer::Session};
+use super::{columns::Binder, failure::Outcome, task_row, writer::Session};
 use crate::Inserted;
 use deadletter_core::{Attempt, Task, TaskId};
 use rusqlite::{Connection, OptionalExtension};
@@ -33,7 +33,7 @@ fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
         .prepare_cached("INSERT INTO requests (task, body) VALUES (?, ?)")?
         .execute((task.id.as_i64(), body))?;
     for attempt in attempts {
-        attempt_row::insert(session.conn, attempt)?;
+        session.permits.begin(session.conn, attempt)?;
     }
     keep_key(session, task)?;
     session.counts.inserted(task);

@@ -30,6 +30,7 @@ mod insert;
 mod job;
 mod locks;
 mod page;
+mod permits;
 #[cfg(test)]
 mod plans;
 mod readers;

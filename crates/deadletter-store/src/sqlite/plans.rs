@@ -2,7 +2,7 @@
 //! that knows only what it looks for, and 100,000 dead letters change nothing about the steps that
 //! SQLite takes.
 
-use super::{adopt, attempt_row, claim, connect, desk, insert, page, schema, task_row};
+use super::{adopt, attempt_row, claim, connect, desk, insert, page, permits, schema, task_row};
 use crate::Query;
 use deadletter_core::{Cause, Filter, StateKind, TaskId, UnixMs, filter::Range};
 use rusqlite::{Connection, StatementStatus, params_from_iter, types::Value};
@@ -35,7 +35,7 @@ fn claim_knows_only_what_may_be_claimed() {
     let conn = database();
     assert_direct(&conn, &claim::READY, "tasks_ready (account=? AND lane=?");
     assert_direct(&conn, claim::PROMOTE, "tasks_waiting (account=? AND due_at<?)");
-    assert_direct(&conn, claim::HELD, "attempts_permit (account=?)");
+    assert_direct(&conn, permits::IN_USE, "attempts_permit (account=?)");
     assert_direct(
         &conn,
         claim::LAPSED,
@@ -127,7 +127,7 @@ fn a_page_walks_the_narrowest_index_in_the_order_of_ids() {
 #[test]
 fn a_statement_is_not_compiled_again_for_another_value() {
     let conn = database();
-    for sql in [&**claim::READY, claim::PROMOTE, claim::LAPSED, claim::HELD] {
+    for sql in [&**claim::READY, claim::PROMOTE, claim::LAPSED, permits::IN_USE] {
         let mut statement = conn.prepare(sql).expect(sql);
         for value in 1..4_i64 {
             for n in 1..=statement.parameter_count() {
@@ -179,7 +179,7 @@ fn a_hundred_thousand_dead_letters_do_not_add_a_step() {
         [
             steps(conn, &claim::READY, ready),
             steps(conn, claim::PROMOTE, vec![main(), 9.into(), 1_000.into()]),
-            steps(conn, claim::HELD, vec![main()]),
+            steps(conn, permits::IN_USE, vec![main()]),
             steps(conn, &page::OVERDUE, vec![9.into(), 100.into()]),
             page(conn),
         ]

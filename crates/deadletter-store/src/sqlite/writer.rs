@@ -15,6 +15,7 @@ use super::{
     counts::Counts,
     failure::{CommitFailure, Failure, Outcome, poisons},
     job::{Call, Job, Ran},
+    permits::Permits,
 };
 use crate::{Clock, Error, Result};
 use deadletter_core::UnixMs;
@@ -43,6 +44,7 @@ pub(super) struct Session<'c> {
     /// Store time at the beginning of the transaction.
     pub(super) now: UnixMs,
     pub(super) counts: Counts,
+    pub(super) permits: Permits,
 }
 
 /// How much was written in how many transactions.
@@ -209,7 +211,7 @@ fn begin_and_commit(
     run: fn(&mut Batch, &mut Session<'_>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     execute(conn, "BEGIN IMMEDIATE").map_err(|e| Stop::undone(&e))?;
-    let mut session = Session { conn, now, counts: Counts::default() };
+    let mut session = Session { conn, now, counts: Counts::default(), permits: Permits::default() };
     run(batch, &mut session)?;
     session.counts.write(conn).map_err(|e| Stop::undone(&e))?;
     execute(conn, "COMMIT")
@@ -233,7 +235,10 @@ fn apart(batch: &mut Batch, session: &mut Session<'_>) -> Result<(), Stop> {
         let mut counts = mem::take(&mut session.counts);
         match job.run(session) {
             Ran::Whole => counts.merge(mem::take(&mut session.counts)),
-            Ran::Part => execute(session.conn, "ROLLBACK TO request").map_err(undone)?,
+            Ran::Part => {
+                execute(session.conn, "ROLLBACK TO request").map_err(undone)?;
+                session.permits = Permits::default();
+            }
             Ran::Poisoned => {
                 let failure = CommitFailure::unavailable("another request met an I/O error");
                 return Err(Stop::Failed { failure, poisoned: true });

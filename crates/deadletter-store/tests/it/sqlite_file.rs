@@ -7,7 +7,7 @@ use crate::{
 };
 use deadletter_core::{Change, NewTask, RowChange, TaskId, WorkerId};
 use deadletter_store::{
-    Committed, Desk, Error, Inserted, ManualClock, Registry, SqliteStore, Store, Tasks, open,
+    Claim, Committed, Desk, Error, Inserted, ManualClock, Registry, SqliteStore, Store, Tasks, open,
 };
 use rusqlite::Connection;
 use std::{
@@ -99,6 +99,35 @@ async fn a_request_that_fails_undoes_nobody_elses_work_in_its_transaction() {
         assert!(store.written().transactions <= 2);
         // The check that ends the case wants whole tasks.
         other.execute("INSERT INTO requests VALUES (?, '{}')", [broken.id.as_i64()]).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn permits_are_exact_among_claims_that_share_a_transaction() {
+    run(sqlite(), async |h: &mut Harness| {
+        let worker = h.worker("w").await;
+        h.insert_many(9, |_, _| ()).await;
+        let store = Arc::new(open_at(h, &path_of(h)).await.unwrap());
+        let busy = lock_of_another(&path_of(h));
+        let first = insert(&store, h.new_task());
+        let_them_wait().await;
+        let claims: Vec<_> = (0..3)
+            .map(|_| {
+                let claim = Claim { threads: 4, ..h.claim_of(&worker, 3) };
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.claim(claim).await.unwrap().len() })
+            })
+            .collect();
+        let_them_wait().await;
+        busy.execute_batch("COMMIT").unwrap();
+        first.await.unwrap();
+        let mut leased = Vec::new();
+        for claim in claims {
+            leased.push(claim.await.unwrap());
+        }
+        assert_eq!(leased, [3, 1, 0]);
+        assert!(store.written().transactions <= 2);
     })
     .await;
 }
