@@ -161,7 +161,8 @@ async fn probe(
     let granted = account.gate.probe(shared.store.as_ref(), who.as_str(), now).await?;
     let Some((pass, transition)) = granted else { return Ok(LOOK_MS) };
     shared.breaker_moved(account, transition);
-    for lane in [Lane::Retry, Lane::First] {
+    // A probe may well fail: a task that has all its submits yet can spare one.
+    for lane in [Lane::First, Lane::Retry] {
         match claim(shared, account, lane, 1).await {
             Ok(claimed) if claimed.is_empty() => {}
             Ok(claimed) => {

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 /// An engine in a runtime of its own, so that it can vanish in the middle of everything.
-struct Victim {
+pub(crate) struct Victim {
     runtime: Option<Runtime>,
-    engine: Arc<Deadletter>,
+    pub(crate) engine: Arc<Deadletter>,
 }
 
 impl Victim {
-    fn start(store: &Arc<dyn Store>, provider: &Arc<ScriptedProvider>) -> Self {
+    pub(crate) fn start(store: &Arc<dyn Store>, provider: &Arc<ScriptedProvider>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -30,13 +30,16 @@ impl Victim {
         Self { runtime: Some(runtime), engine: Arc::new(engine) }
     }
 
-    fn run<T: Send + 'static>(&self, act: impl Future<Output = T> + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        act: impl Future<Output = T> + Send + 'static,
+    ) -> T {
         let runtime = self.runtime.as_ref().expect("alive");
         runtime.block_on(soon(act))
     }
 
     /// As `kill -9`: nothing runs any more, nothing is said.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -44,7 +47,7 @@ impl Victim {
 }
 
 /// Declares every worker dead that has not beaten in the last real second.
-async fn bury_workers(store: &Arc<dyn Store>) {
+pub(crate) async fn bury_workers(store: &Arc<dyn Store>) {
     soon(async {
         while store.declare_dead(SPEED as i64 * 1_000).await.expect("the store works").is_empty() {
             tokio::task::yield_now().await;
@@ -63,7 +66,7 @@ fn patient(provider: ScriptedProvider) -> Arc<ScriptedProvider> {
     Arc::new(provider.with_terms(terms))
 }
 
-fn block_on<T>(act: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(act: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(act)
 }

@@ -1,8 +1,8 @@
 //! The engine end to end, on the memory store with a scripted upstream.
 
-use crate::rig::{account, engine, job, memory, notice, soon};
+use crate::rig::{account, engine, job, memory, notice, solved, soon, unsolved};
 use deadletter::{
-    Notice, OperationState, Outcome, RedriveOptions,
+    Notice, OperationState, RedriveOptions,
     core::{Class, DeadReason, Filter, StateKind, Verdict},
     provider::{
         Polled, Sent,
@@ -13,20 +13,6 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-
-fn solved(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Solved(answer) => answer.expose(),
-        Outcome::Unsolved(task) => panic!("not solved: {task:?}"),
-    }
-}
-
-fn unsolved(outcome: Outcome) -> deadletter::core::Task {
-    match outcome {
-        Outcome::Unsolved(task) => *task,
-        Outcome::Solved(answer) => panic!("solved: {answer:?}"),
-    }
-}
 
 #[tokio::test]
 async fn a_job_is_submitted_polled_and_answered() {

@@ -8,7 +8,15 @@
     reason = "clippy lets these pass in test functions, but not in the functions that tests share"
 )]
 
+mod breaker;
 mod crash;
 mod engine;
+mod faults;
+mod fleet;
+mod limits;
+mod operations;
 mod provider;
+mod quiet;
 mod rig;
+mod sim;
+mod stopping;

@@ -1,0 +1,113 @@
+//! Stopping in the middle of work: what is on the wire is awaited, nothing new is sent, nothing
+//! is paid for twice.
+
+use crate::rig::{account, all_solved, engine, jobs, memory, soon, sound, submit};
+use deadletter::{
+    core::StateKind,
+    provider::{
+        Polled,
+        scripted::{ScriptedProvider, id},
+    },
+    store::{Call, Faulty, Store, faulty::Moment},
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Submits that hang until they are let go, after the first one.
+fn held(release: &watch::Sender<bool>) -> Arc<ScriptedProvider> {
+    let held = release.subscribe();
+    Arc::new(
+        ScriptedProvider::default()
+            .on_submit(move |call| {
+                let mut held = held.clone();
+                async move {
+                    if call.n > 1 {
+                        held.wait_for(|go| *go).await.expect("the test is there");
+                    }
+                    Ok(id(call.n))
+                }
+            })
+            .on_poll(|_| async { Ok(Polled::NotReady) }),
+    )
+}
+
+#[tokio::test]
+async fn what_is_on_the_wire_is_awaited_and_polled_by_the_next_engine() {
+    let store = memory();
+    let release = watch::Sender::new(false);
+    let first = held(&release);
+    let dl = Arc::new(engine(&store, account(Arc::clone(&first))).await);
+    let ids = submit(&dl, jobs(40)).await;
+    soon(first.submits().wait_for(|n| *n == 10)).await.expect("counted");
+    let stopping = tokio::spawn({
+        let dl = Arc::clone(&dl);
+        async move { dl.stop().await }
+    });
+    // Stopping has begun once intake has ended.
+    soon(async {
+        while dl.submit_all(Vec::new()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!stopping.is_finished(), "submits are on the wire");
+    release.send_replace(true);
+    soon(stopping).await.expect("no panic").expect("it stops");
+    assert_eq!(*first.submits().borrow(), 10, "nothing was submitted while it stopped");
+    let polling = sound(store.as_ref(), &ids).await;
+    assert_eq!(polling.iter().filter(|task| task.kind() == StateKind::Polling).count(), 10);
+    let second = Arc::new(
+        ScriptedProvider::default().on_submit(|call| async move { Ok(id(call.n + 1_000)) }),
+    );
+    let next = engine(&store, account(Arc::clone(&second))).await;
+    all_solved(&next, &ids).await;
+    assert_eq!(*first.submits().borrow(), 10);
+    assert_eq!(*second.submits().borrow(), 30, "ids that were stored are not paid for again");
+}
+
+#[tokio::test]
+async fn a_stopping_engine_seems_alive_while_a_submit_is_on_the_wire() {
+    let beats = watch::Sender::new(0_u32);
+    let beaten = beats.subscribe();
+    let hook = move |call: Call, moment: Moment| {
+        if call == Call::Beat && moment == Moment::After {
+            beats.send_modify(|n| *n += 1);
+        }
+        Box::pin(std::future::ready(())) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    };
+    let store: Arc<dyn Store> = Arc::new(Faulty::new(memory()).with_hook(Arc::new(hook)));
+    let release = watch::Sender::new(false);
+    let first = held(&release);
+    let dl = Arc::new(engine(&store, account(Arc::clone(&first))).await);
+    submit(&dl, jobs(2)).await;
+    soon(first.submits().wait_for(|n| *n == 2)).await.expect("counted");
+    let mut beaten = beaten;
+    let stopping = tokio::spawn({
+        let dl = Arc::clone(&dl);
+        async move { dl.stop().await }
+    });
+    // Three beats missed are a death: others would take the submit over, and pay again.
+    let before = *beaten.borrow_and_update();
+    soon(beaten.wait_for(|n| *n >= before + 2)).await.expect("it beats on");
+    assert!(!stopping.is_finished());
+    release.send_replace(true);
+    soon(stopping).await.expect("no panic").expect("it stops");
+    let worker = store.workers(1).await.expect("listed").remove(0);
+    assert!(worker.left_at.is_some() && worker.dead_at.is_none(), "{worker:?}");
+}
+
+#[tokio::test]
+async fn it_stops_while_the_store_is_away() {
+    let faulty = Arc::new(Faulty::new(memory()));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+    let release = watch::Sender::new(false);
+    let first = held(&release);
+    let dl = engine(&store, account(Arc::clone(&first))).await;
+    submit(&dl, jobs(5)).await;
+    soon(first.submits().wait_for(|n| *n == 5)).await.expect("counted");
+    faulty.at_random(1, 1_000);
+    release.send_replace(true);
+    // It cannot say good-bye, and says so; it ends all the same.
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(55), dl.stop());
+    assert!(stopped.await.expect("it ends").is_err());
+}
