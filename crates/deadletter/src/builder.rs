@@ -98,7 +98,7 @@ impl Builder {
 async fn prepare(shared: &Arc<Shared>) -> Result<()> {
     for account in shared.accounts.values() {
         account.gate.sync(shared.store.as_ref(), shared.now()).await?;
-        stop::read(shared, account).await?;
+        stop::read_first(shared, account).await?;
         keeper::read_times(shared, account).await?;
     }
     sweeper::take_over(shared).await

@@ -24,6 +24,8 @@ const PAST: usize = 16;
 pub(crate) struct Stop {
     /// The failure that stopped it, while it is stopped.
     pub failure: Option<Failure>,
+    /// Mark of the key that was stopped.
+    pub credential: Option<String>,
     /// When the present stop began.
     pub from: Option<UnixMs>,
     /// When it is probed next.
@@ -33,12 +35,13 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    fn begin(&mut self, failure: &Failure, now: UnixMs) -> bool {
+    fn begin(&mut self, failure: &Failure, credential: Option<&str>, now: UnixMs) -> bool {
         if self.failure.is_some() {
             return false;
         }
         let wait_ms = failure.retry_after_ms.unwrap_or(0).max(PROBE_MS);
         self.failure = Some(failure.clone());
+        self.credential = credential.map(str::to_owned);
         self.from = Some(now);
         self.probe_at = Some(now.plus(wait_ms));
         true
@@ -85,11 +88,13 @@ fn key(account: &AccountName) -> String {
 /// Where the store does not answer, this process stops all the same.
 pub(crate) async fn begin(shared: &Shared, account: &Account, failure: &Failure) -> Result<()> {
     let now = shared.now();
+    let credential = account.provider.credential();
+    let credential = credential.as_deref();
     let begun = document::update(
         shared.store.as_ref(),
         &key(&account.name),
         &Stop::default(),
-        |stop: &mut Stop| stop.begin(failure, now),
+        |stop: &mut Stop| stop.begin(failure, credential, now),
     )
     .await;
     let is_new = match &begun {
@@ -97,7 +102,7 @@ pub(crate) async fn begin(shared: &Shared, account: &Account, failure: &Failure)
             account.set_stop(updated.version, updated.value.clone());
             updated.answer
         }
-        Err(_) => account.stop_alone(|stop| stop.begin(failure, now)),
+        Err(_) => account.stop_alone(|stop| stop.begin(failure, credential, now)),
     };
     if is_new {
         tracing::error!(account = %account.name, cause = %failure.cause, "account stopped");
@@ -117,6 +122,27 @@ pub(crate) async fn read(shared: &Shared, account: &Account) -> Result<()> {
     if was_stopped && !account.is_stopped() {
         resumed(shared, account);
     }
+    Ok(())
+}
+
+/// Takes in what the document says when a worker begins: a stop that was for another key is over.
+pub(crate) async fn read_first(shared: &Shared, account: &Account) -> Result<()> {
+    read(shared, account).await?;
+    let stop = account.stop();
+    let Some(mark) = account.provider.credential() else { return Ok(()) };
+    // A ban of the address, which has a time, does not end with the key.
+    let is_banned = stop.failure.is_some_and(|failure| failure.retry_after_ms.is_some());
+    if !account.is_stopped() || is_banned || stop.credential.as_ref() == Some(&mark) {
+        return Ok(());
+    }
+    let (now, store) = (shared.now(), shared.store.as_ref());
+    let ended =
+        document::update(store, &key(&account.name), &Stop::default(), |stop: &mut Stop| {
+            stop.credential.as_ref() != Some(&mark) && stop.end(now)
+        })
+        .await?;
+    account.set_stop(ended.version, ended.value);
+    resumed(shared, account);
     Ok(())
 }
 
@@ -176,9 +202,11 @@ mod tests {
     fn the_time_of_every_stop_counts_once() {
         let failure = Failure::new("ERROR_KEY_DOES_NOT_EXIST", Class::Account);
         let mut stop = Stop::default();
-        assert!(stop.begin(&failure, UnixMs(100)) && !stop.begin(&failure, UnixMs(150)));
+        assert!(
+            stop.begin(&failure, None, UnixMs(100)) && !stop.begin(&failure, None, UnixMs(150))
+        );
         assert!(stop.end(UnixMs(200)) && !stop.end(UnixMs(250)));
-        assert!(stop.begin(&failure, UnixMs(300)));
+        assert!(stop.begin(&failure, None, UnixMs(300)));
         assert_eq!(stop.stopped_ms(UnixMs(0), UnixMs(350)), 150);
         assert_eq!(stop.stopped_ms(UnixMs(150), UnixMs(350)), 100);
         assert!(stop.end(UnixMs(400)));
@@ -190,7 +218,7 @@ mod tests {
     fn a_probe_is_taken_once_per_gap_and_only_of_a_stopped_account() {
         let mut stop = Stop::default();
         assert!(!stop.take_probe(UnixMs(1)));
-        stop.begin(&Failure::new("IP_BANNED", Class::Account), UnixMs(0));
+        stop.begin(&Failure::new("IP_BANNED", Class::Account), None, UnixMs(0));
         assert!(!stop.take_probe(UnixMs(PROBE_MS - 1)));
         assert!(stop.take_probe(UnixMs(PROBE_MS)));
         assert!(!stop.take_probe(UnixMs(PROBE_MS + 1)));
@@ -202,7 +230,7 @@ mod tests {
         let failure = Failure::new("IP_BANNED", Class::Account);
         let mut stop = Stop::default();
         for n in 0..100 {
-            stop.begin(&failure, UnixMs(n * 10));
+            stop.begin(&failure, None, UnixMs(n * 10));
             stop.end(UnixMs(n * 10 + 5));
         }
         assert_eq!(stop.past.len(), PAST);

@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    config::TIME_SCALE_VARIABLE,
     exit::Exit,
     fault::{Fault, Result},
     render,
@@ -87,7 +88,12 @@ fn announce(app: &App, args: &Args, (seed, speed): (u64, f64), base: &str) -> Re
     app.out.say("in another terminal, to point a program at it (the key is worth nothing):");
     app.out.data(&format!("export CAPTCHAAI_SUBMIT_ENDPOINT={base}/in.php"))?;
     app.out.data(&format!("export CAPTCHAAI_RESULT_ENDPOINT={base}/res.php"))?;
-    app.out.data(&format!("export CAPTCHAAI_API_KEY={DEFAULT_KEY}"))
+    app.out.data(&format!("export CAPTCHAAI_API_KEY={DEFAULT_KEY}"))?;
+    if speed > 1.0 {
+        app.out.say("deadletter's own waits can run as fast as the simulator's:");
+        app.out.data(&format!("export {TIME_SCALE_VARIABLE}={speed}"))?;
+    }
+    Ok(())
 }
 
 fn list(app: &App) -> Result<Exit> {

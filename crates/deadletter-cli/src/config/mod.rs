@@ -12,4 +12,4 @@ pub(crate) use file::{candidates, find};
 pub(crate) use key::masked;
 pub(crate) use layers::{Flags, Layers, Origin, Sourced, load};
 pub(crate) use settings::{Settings, shown};
-pub(crate) use table::{CRASH_VARIABLE, nearest};
+pub(crate) use table::{CRASH_VARIABLE, TIME_SCALE_VARIABLE, nearest};

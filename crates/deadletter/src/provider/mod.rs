@@ -22,6 +22,12 @@ pub trait Provider: Send + Sync + 'static {
     /// The provider's name, for people and logs.
     fn name(&self) -> &str;
 
+    /// A mark that changes with the key, and from which the key cannot be told; none where the
+    /// provider has no key. A stop for the sake of one key ends when another one is configured.
+    fn credential(&self) -> Option<String> {
+        None
+    }
+
     /// What a payload is counted and filtered by; never secret (`batch` and `tags` stay empty).
     fn dimensions(&self, payload: &Payload) -> Dimensions;
 

@@ -46,6 +46,7 @@ pub struct ScriptedProvider {
     on_poll: OnPoll,
     on_account: OnAccount,
     terms: Terms,
+    credential: Option<String>,
     submits: watch::Sender<u64>,
     polls: watch::Sender<u64>,
     accounts: watch::Sender<u64>,
@@ -60,6 +61,7 @@ impl Default for ScriptedProvider {
             }),
             on_account: Box::new(|_| Box::pin(async { Ok(AccountState::default()) })),
             terms: Terms::default(),
+            credential: None,
             submits: watch::Sender::new(0),
             polls: watch::Sender::new(0),
             accounts: watch::Sender::new(0),
@@ -105,6 +107,13 @@ impl ScriptedProvider {
         self
     }
 
+    /// The mark of its key.
+    #[must_use]
+    pub fn with_credential(mut self, mark: &str) -> Self {
+        self.credential = Some(mark.to_owned());
+        self
+    }
+
     /// Submits so far; a receiver can also wait: `wait_for(|n| *n >= 3)`.
     #[must_use]
     pub fn submits(&self) -> watch::Receiver<u64> {
@@ -138,6 +147,10 @@ fn count(calls: &watch::Sender<u64>) -> u64 {
 impl Provider for ScriptedProvider {
     fn name(&self) -> &str {
         "scripted"
+    }
+
+    fn credential(&self) -> Option<String> {
+        self.credential.clone()
     }
 
     fn dimensions(&self, payload: &Payload) -> Dimensions {

@@ -165,6 +165,26 @@ async fn an_account_error_stops_the_account_and_keeps_its_tasks() {
 }
 
 #[tokio::test]
+async fn another_key_ends_the_stop_of_the_one_before() {
+    let store = memory();
+    let bad = ScriptedProvider::default()
+        .with_credential("bad")
+        .on_submit(|_| async { Err(failed("ERROR_KEY_DOES_NOT_EXIST", Class::Account)) })
+        .on_account(|_| async { Err(failed("ERROR_KEY_DOES_NOT_EXIST", Class::Account)) });
+    let dl = engine(&store, account(Arc::new(bad))).await;
+    let mut notices = dl.notices();
+    let handle = dl.submit(job("a")).await.expect("stored");
+    notice(&mut notices, |n| matches!(n, Notice::AccountStopped { .. }).then_some(())).await;
+    soon(dl.stop()).await.expect("it stops");
+    let good = Arc::new(ScriptedProvider::default().with_credential("good"));
+    let asked = good.accounts();
+    let next = engine(&store, account(good)).await;
+    let outcome = soon(next.task(handle.id).wait()).await.expect("the store works");
+    assert!(solved(&outcome).starts_with("answer-"));
+    assert_eq!(*asked.borrow(), 0, "no probe was needed");
+}
+
+#[tokio::test]
 async fn a_panic_in_one_task_leaves_the_others_alone() {
     let store = memory();
     let provider = Arc::new(ScriptedProvider::default().on_submit(|call| async move {
