@@ -19,7 +19,7 @@ labels! {
 }
 
 /// One unit of writing: facts of attempts, fenced by token, and at most one new row for a task,
-/// fenced by version. Facts are taken even where the row is stale, but for the one that is no news
+/// fenced by version. Facts are taken even where the row is stale, but for those that are no news
 /// from upstream ([`Change::facts_taken`]).
 #[derive(Clone, Debug, Default)]
 pub struct Change {
@@ -95,12 +95,12 @@ impl Change {
     /// The facts to take in, in order, given whether the row was written (or there was none).
     ///
     /// What was learned from upstream is true whatever became of the row. That a task waits for an
-    /// attempt again is true only with its row: otherwise the attempt would be opened for nobody,
-    /// and its thread would be lost for good.
+    /// attempt again, or waits no longer, is true only with its row: otherwise the attempt would be
+    /// opened for nobody and its thread lost for good, or lapse under the one who polls it.
     pub fn facts_taken(&self, row_written: bool) -> impl Iterator<Item = &Fact> {
-        self.facts
-            .iter()
-            .filter(move |fact| row_written || !matches!(fact.learned, Learned::Resumed))
+        let is_of_the_row =
+            |fact: &Fact| matches!(fact.learned, Learned::Resumed | Learned::Abandoned { .. });
+        self.facts.iter().filter(move |fact| row_written || !is_of_the_row(fact))
     }
 
     /// True where there is nothing to write.

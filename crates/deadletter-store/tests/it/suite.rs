@@ -76,7 +76,6 @@ macro_rules! every_case {
                 a_claim_lets_attempts_of_its_own_account_lapse_only
                 a_resumed_attempt_without_permit_still_lapses_when_abandoned_again
                 a_released_intent_frees_its_permit
-                an_attempt_counts_against_its_own_account_wherever_its_task_goes
             }
             commit {
                 a_row_is_written_at_the_version_that_was_read
@@ -193,7 +192,7 @@ macro_rules! every_case {
                 a_number_that_stands_is_not_written_again
             }
             handles {
-                the_pulse_changes_when_another_handle_writes
+                the_pulse_changes_with_each_write_of_another_handle
                 another_handle_sees_what_was_written
                 a_store_names_itself_and_measures_by_its_clock
                 every_call_after_a_close_answers_closed

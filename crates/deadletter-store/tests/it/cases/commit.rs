@@ -1,7 +1,7 @@
 //! Commits: rows fenced by version, in order, each with an answer of its own.
 
 use crate::harness::{Harness, answered, upstream_id};
-use deadletter_core::{Change, Class, Failure, Happened, RowChange, StateKind, TaskId};
+use deadletter_core::{Change, Class, Happened, RowChange, StateKind, TaskId};
 use deadletter_store::Committed;
 
 pub(crate) async fn a_row_is_written_at_the_version_that_was_read(h: &mut Harness) {
@@ -16,14 +16,11 @@ pub(crate) async fn a_row_is_written_at_the_version_that_was_read(h: &mut Harnes
 }
 
 pub(crate) async fn a_stale_row_is_not_written(h: &mut Harness) {
-    let worker = h.worker("w").await;
-    let (task, attempt) = h.submitting(&worker, |_| ()).await;
-    let accepted = h.decide(&task, Some(&attempt), &Happened::Accepted(upstream_id("u-1")));
-    let refused = Happened::Refused(Failure::new("ERROR_BAD", Class::Permanent));
-    let refused = h.decide(&task, Some(&attempt), &refused);
-    assert_eq!(h.commit(accepted).await, Committed::Applied);
+    let task = h.insert(|_| ()).await;
+    let cancelled = h.decide(&task, None, &Happened::Cancelled);
+    h.edit(task.id, |task| task.priority = 3).await;
     let stands = h.task(task.id).await;
-    assert_eq!(h.commit(refused).await, Committed::Stale);
+    assert_eq!(h.commit(cancelled).await, Committed::Stale);
     assert_eq!(h.task(task.id).await, stands);
 }
 

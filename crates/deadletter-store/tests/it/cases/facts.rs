@@ -145,11 +145,17 @@ pub(crate) async fn a_fact_under_a_foreign_token_is_no_news(h: &mut Harness) {
     let (two, attempt_of_two) = h.submitting(&worker, |_| ()).await;
     let unknown = AttemptToken::from_random(u64::MAX);
     let ghost = h.new_task().task.id;
-    let learned = || Learned::Accepted(upstream_id("u-1"));
-    let fact = |task, token| Fact { task, token, at: h.now(), learned: learned() };
-    let facts =
-        vec![fact(one.id, attempt_of_two.token), fact(one.id, unknown), fact(ghost, unknown)];
+    let fact = |task, token, learned| Fact { task, token, at: h.now(), learned };
+    let accepted = || Learned::Accepted(upstream_id("u-1"));
+    let Happened::Answered(answer) = answered(&attempt_of_two, "token") else { unreachable!() };
+    let facts = vec![
+        fact(one.id, attempt_of_two.token, accepted()),
+        fact(one.id, attempt_of_two.token, Learned::Answered(answer)),
+        fact(one.id, unknown, accepted()),
+        fact(ghost, unknown, accepted()),
+    ];
     assert_eq!(h.commit(Change::of_facts(facts)).await, Committed::Applied);
+    assert!(h.store.answer(one.id).await.unwrap().is_none());
     assert_eq!(h.attempt(one.id, 1).await, attempt_of_one);
     assert_eq!(h.attempt(two.id, 1).await, attempt_of_two);
 }

@@ -1,21 +1,38 @@
 //! Handles: what others write is noticed, and what is closed stays closed.
 
 use crate::harness::{Harness, account, operation};
-use deadletter_core::{UnixMs, WorkerId, counts::Dim};
+use deadletter_core::{Happened, UnixMs, WorkerId, counts::Dim};
 use deadletter_store::{AuditEntry, Error, Freeze};
 
-pub(crate) async fn the_pulse_changes_when_another_handle_writes(h: &mut Harness) {
+pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut Harness) {
     let other = h.another_handle().await;
-    h.insert(|_| ()).await;
-    let before = h.store.pulse().await.unwrap();
-    assert_eq!(h.store.pulse().await.unwrap(), before, "nobody wrote");
+    let worker = h.worker("w").await;
+    let task = h.insert(|_| ()).await;
+    let mut seen = h.store.pulse().await.unwrap();
+    assert_eq!(h.store.pulse().await.unwrap(), seen, "nobody wrote");
     h.store.totals().await.unwrap();
-    assert_eq!(h.store.pulse().await.unwrap(), before, "reading is not writing");
+    assert_eq!(h.store.pulse().await.unwrap(), seen, "reading is not writing");
+    let mut has_changed = async |what: &str| {
+        let pulse = h.store.pulse().await.unwrap();
+        assert_ne!(pulse, seen, "{what}");
+        seen = pulse;
+    };
     other.insert(vec![h.new_task()]).await.unwrap();
-    let after_insert = h.store.pulse().await.unwrap();
-    assert_ne!(after_insert, before);
+    has_changed("insert").await;
     other.put_document("hold/night", 0, "{}").await.unwrap();
-    assert_ne!(h.store.pulse().await.unwrap(), after_insert);
+    has_changed("put_document").await;
+    other.commit(vec![h.decide(&task, None, &Happened::Cancelled)]).await.unwrap();
+    has_changed("commit").await;
+    other.claim(h.claim_of(&worker, 1)).await.unwrap();
+    has_changed("claim").await;
+    other.leave(&worker).await.unwrap();
+    has_changed("leave").await;
+    let heir = h.worker("heir").await;
+    has_changed("register").await;
+    other.take_over(h.take_of(&heir)).await.unwrap();
+    has_changed("take_over").await;
+    other.purge(&[(task.id, task.version + 1)]).await.unwrap();
+    has_changed("purge").await;
 }
 
 pub(crate) async fn another_handle_sees_what_was_written(h: &mut Harness) {
