@@ -6,9 +6,6 @@ use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts:
 
 impl Contents {
     pub(super) fn page(&self, query: &Query) -> Page {
-        if query.limit == 0 {
-            return Page::default();
-        }
         // A page that may look at nothing would never come to its end.
         let scan_limit = query.scan_limit.max(1) as usize;
         let range = query.filter.range();

@@ -87,7 +87,6 @@ impl Rows {
             first(self.rows.range(bounds).map(|(id, _)| *id), newest_first, n).collect()
         };
         ids.sort_unstable();
-        ids.dedup();
         if newest_first {
             ids.reverse();
         }

@@ -76,6 +76,7 @@ macro_rules! every_case {
                 a_claim_lets_attempts_of_its_own_account_lapse_only
                 a_resumed_attempt_without_permit_still_lapses_when_abandoned_again
                 a_released_intent_frees_its_permit
+                an_attempt_counts_against_its_own_account_wherever_its_task_goes
             }
             commit {
                 a_row_is_written_at_the_version_that_was_read

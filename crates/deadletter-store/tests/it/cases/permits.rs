@@ -132,3 +132,24 @@ pub(crate) async fn a_released_intent_frees_its_permit(h: &mut Harness) {
     assert_eq!(h.task(task.id).await.counters.submits, 0);
     assert_eq!(h.attempt(task.id, 1).await.verdict, Some(Verdict::Withheld));
 }
+
+pub(crate) async fn an_attempt_counts_against_its_own_account_wherever_its_task_goes(
+    h: &mut Harness,
+) {
+    let (old, new) = (h.worker("old").await, h.worker("new").await);
+    let (main, other) = (account("main"), account("other"));
+    let (task, _) = h.timed_out(&old).await;
+    h.redrive(task.id, None).await;
+    h.edit(task.id, |task| task.account = account("other")).await;
+    assert_eq!((lent(h, &main).await, lent(h, &other).await), (1, 0));
+    let upstream_id = h.attempt(task.id, 1).await.upstream_id.unwrap();
+    assert_eq!(h.store.bearers(&main, &upstream_id).await.unwrap(), 1);
+    h.declare_dead(&old).await;
+    assert_eq!(h.take_over(&new).await.abandoned[0].task, task.id);
+    let claim = Claim { account: other.clone(), threads: 1, ..h.claim_of(&new, 9) };
+    assert_eq!(h.store.claim(claim).await.unwrap()[0].attempt.account, other);
+    assert_eq!((lent(h, &main).await, lent(h, &other).await), (1, 1));
+    h.clock.advance(deadletter_core::Terms::default().hold_ms);
+    h.claim(&new, 1).await;
+    assert!(!h.attempt(task.id, 1).await.is_open());
+}
