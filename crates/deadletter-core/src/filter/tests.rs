@@ -103,6 +103,11 @@ fn every_key_chooses_by_what_it_names() {
         assert!(chooses(text, &dead), "{text} must choose the dead letter");
     }
     assert!(chooses(&format!("id:{id}"), &dead));
+}
+
+#[test]
+fn every_key_leaves_out_what_it_does_not_name() {
+    let dead = dead_letter();
     let left_out = [
         "state:buried",
         "reason:proxy",

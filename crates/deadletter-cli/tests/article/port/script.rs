@@ -58,6 +58,7 @@ impl Script {
     }
 
     async fn sleep(&self, seconds: f64) {
+        // tidy: allow sleep, because the ported script sleeps: it is what the test looks at.
         tokio::time::sleep(Duration::from_secs_f64(seconds / self.pace)).await;
     }
 

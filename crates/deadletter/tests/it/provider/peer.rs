@@ -102,6 +102,7 @@ async fn play(mut stream: TcpStream, script: Vec<Act>, requests: &Mutex<Vec<Stri
             }
             Act::Drip(byte) => {
                 while stream.write_all(&[byte]).await.is_ok() {
+                    // tidy: allow sleep, because this peer is the slow one.
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
             }
