@@ -117,7 +117,7 @@ impl Progress {
         let (solved, dead, total) = (self.solved, self.dead, self.total);
         app.out.say(&format!("{solved} of {total} solved, {dead} dead"));
         if dead > 0 {
-            app.out.say("why they died: deadletter stats; again: deadletter redrive --dry-run");
+            app.out.say("why they died: deadletter stats; again: deadletter redrive --where state:dead --dry-run");
         }
         for account in status.accounts {
             if let Some(failure) = account.stopped {
