@@ -137,7 +137,12 @@ impl Output {
     }
 
     fn talk(&self, style: Style, heading: &str, text: &str) {
-        let line = format!("{style}{heading}{style:#}{}", plain(text));
+        // A blank line before a new part; anything else that is no text is shown as what it is.
+        let (gap, text) = match text.strip_prefix('\n') {
+            Some(rest) => ("\n", rest),
+            None => ("", text),
+        };
+        let line = format!("{gap}{style}{heading}{style:#}{}", plain(text));
         // Standard error may be closed; then there is nobody to tell.
         self.bars.suspend(|| writeln!(anstream::stderr(), "{line}").unwrap_or_default());
     }

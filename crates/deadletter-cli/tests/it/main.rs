@@ -3,5 +3,9 @@
 
 mod bench;
 mod config;
+mod demo;
 mod letters;
+mod redrive;
+mod run;
 mod simulate;
+mod upstream;

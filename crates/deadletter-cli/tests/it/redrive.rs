@@ -1,0 +1,134 @@
+//! `redrive` and `solve`: dead letters back, and one task alone.
+
+use crate::upstream::{GOOD, Scene, lines};
+use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
+
+/// A scene with four dead letters: three unsolvable ones, one with a wrong site key.
+fn with_dead_letters() -> Scene {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll).sitekey("6Le-dead");
+    let code = "ERROR_GOOGLEKEY".to_owned();
+    let wrong = Rule::new(Fault::Error { code }).on(Phase::Submit).sitekey("6Le-wrong");
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable).rule(wrong));
+    let row = |sitekey: &str, n: u32| format!("{sitekey},https://a.example/{n}\n");
+    let dead: String = (0..3).map(|n| row("6Le-dead", n)).collect();
+    scene.bench.write("tasks.csv", &format!("sitekey,url\n{dead}{}", row("6Le-wrong", 9)));
+    let ran = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    scene
+}
+
+#[test]
+fn a_dry_run_counts_by_cause_and_by_what_would_be_done_and_changes_nothing() {
+    let scene = with_dead_letters();
+    let before = scene.simulator.stats().requests;
+    let ran = scene.run(&["redrive", "--where", "state:dead", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let plan = &lines(&ran)[0];
+    assert_eq!((&plan["count"], &plan["eligible"]), (&4.into(), &3.into()));
+    assert_eq!(plan["by_cause"]["ERROR_CAPTCHA_UNSOLVABLE"], 3);
+    assert_eq!(plan["by_eligibility"]["hopeless"], 1);
+    assert!(plan["needs_ms"].as_i64().is_some_and(|ms| ms > 0));
+    assert_eq!(scene.simulator.stats().requests, before);
+    assert_eq!(lines(&scene.run(&["list"])).len(), 4);
+}
+
+#[test]
+fn a_redrive_brings_back_what_can_be_and_attempts_accumulate() {
+    let scene = with_dead_letters();
+    scene.simulator.clear_rules();
+    let ran = scene.run(&["redrive", "--where", "cause:ERROR_CAPTCHA_UNSOLVABLE", "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let solved = lines(&scene.run(&["list", "state:solved"]));
+    assert_eq!(solved.len(), 3);
+    assert!(solved.iter().all(|row| row["counters"]["submits"] == 4), "{solved:?}");
+    assert!(solved.iter().all(|row| row["counters"]["redrives"] == 1));
+    assert_eq!(lines(&scene.run(&["list"])).len(), 1);
+}
+
+#[test]
+fn redriven_again_and_again_a_hopeless_task_is_buried_and_never_submitted_more_than_seven_times() {
+    let scene = with_dead_letters();
+    for _ in 0..4 {
+        let code = scene.run(&["redrive", "--where", "sitekey:6Le-dead", "--yes"]).code;
+        assert!(matches!(code, 0 | 3), "{code}");
+    }
+    let buried = lines(&scene.run(&["list", "state:buried"]));
+    assert_eq!(buried.len(), 3);
+    assert_eq!(scene.simulator.log().paid().len(), 3 * 7);
+}
+
+#[test]
+fn ids_choose_too_and_a_limit_holds() {
+    let scene = with_dead_letters();
+    scene.simulator.clear_rules();
+    let dead = lines(&scene.run(&["list", "sitekey:6Le-dead"]));
+    let id = dead[0]["id"].to_string();
+    assert_eq!(scene.run(&["redrive", &id, "--yes"]).code, 0);
+    assert_eq!(lines(&scene.run(&["list", "state:solved"]))[0]["id"], dead[0]["id"]);
+    let limited = scene.run(&["redrive", "--where", "sitekey:6Le-dead", "--limit", "1", "--yes"]);
+    assert_eq!(limited.code, 0, "{}", limited.stderr);
+    assert_eq!(lines(&scene.run(&["list", "state:solved"])).len(), 2);
+}
+
+#[test]
+fn a_detached_redrive_is_done_by_the_next_process() {
+    let scene = with_dead_letters();
+    scene.simulator.clear_rules();
+    let paid = scene.paid();
+    let ran = scene.run(&["redrive", "--where", "sitekey:6Le-dead", "--yes", "--detach"]);
+    assert_eq!((ran.code, scene.paid()), (0, paid), "{}", ran.stderr);
+    scene.rows("more.csv", GOOD, 8);
+    assert_eq!(scene.run(&["run", "more.csv"]).code, 0);
+    let live = ["list", "state:queued,submitting,polling,dead", "sitekey:6Le-dead"];
+    let left = lines(&scene.run(&live));
+    assert!(left.len() < 3 || left.iter().any(|row| row["counters"]["redrives"] == 1), "{left:?}");
+}
+
+#[test]
+fn what_is_paid_for_is_asked_for_again_and_not_submitted() {
+    // Upstream takes far longer than anybody waits; by the redrive the answers are there.
+    let late = Rule::new(Fault::Late { after_ms: 400_000 }).sitekey("6Le-late");
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(late));
+    scene.bench.write(
+        "deadletter.toml",
+        "[policy]\nfirst_submits = 1\n[timeouts]\nuserrecaptcha = \"60s\"\n",
+    );
+    scene.rows("tasks.csv", "6Le-late", 2);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 3);
+    let plan = &lines(&scene.run(&["redrive", "--where", "cause:TIMEOUT", "--dry-run"]))[0];
+    assert_eq!(plan["by_eligibility"]["resume"], 2, "{plan}");
+    let paid = scene.paid();
+    scene.run(&["redrive", "--where", "cause:TIMEOUT", "--yes", "--limit", "2"]);
+    let resumed = lines(&scene.run(&["list", "sitekey:6Le-late"]));
+    assert!(resumed.iter().all(|row| row["counters"]["redrives"] == 1), "{resumed:?}");
+    assert_eq!(scene.paid(), paid, "nothing was submitted again");
+}
+
+#[test]
+fn one_task_is_solved_and_only_its_answer_is_data() {
+    let scene = Scene::happy();
+    let args = ["solve", "--sitekey", GOOD, "--pageurl", "https://a.example"];
+    let ran = scene.run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 1);
+    let json = scene.run(&[&args[..], &["--json"]].concat());
+    assert_eq!(lines(&json)[0]["state"], "solved");
+}
+
+#[test]
+fn each_way_to_fail_has_its_exit_code() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll).sitekey("6Le-dead");
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    let solve = |sitekey: &str, more: &[&str]| {
+        let args = ["solve", "--sitekey", sitekey, "--pageurl", "https://a.example"];
+        scene.run(&[&args[..], more].concat())
+    };
+    assert_eq!(solve("6Le-dead", &[]).code, 3);
+    assert_eq!(scene.run(&["solve", "--param", "key=x"]).code, 2);
+    let mut no_key = scene.command(&["solve", "--sitekey", "x", "--pageurl", "https://a.example"]);
+    no_key.env_remove("CAPTCHAAI_API_KEY");
+    assert_eq!(crate::bench::ran(no_key).code, 4);
+    scene.simulator.outage(OutageMode::Refuse);
+    let away = solve(GOOD, &["--deadline", "30s"]);
+    assert_eq!(away.code, 5, "{}", away.stderr);
+}

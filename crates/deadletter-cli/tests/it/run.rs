@@ -1,0 +1,271 @@
+//! `run`: a file of tasks, from the first row to the last verdict.
+
+use crate::{
+    bench::{KEY, first_line, interrupt, started},
+    upstream::{GOOD, Scene, json_lines, lines},
+};
+use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
+use std::{collections::BTreeSet, io::Read};
+
+#[test]
+fn every_row_is_answered_once_with_its_line() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 12);
+    let ran = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let answers = lines(&ran);
+    let numbers: BTreeSet<_> = answers.iter().map(|row| row["line"].as_u64()).collect();
+    assert_eq!(numbers, (2..14).map(Some).collect());
+    let tokens: BTreeSet<_> = answers.iter().map(|row| row["answer"].as_str()).collect();
+    assert_eq!(tokens.len(), 12, "one token never goes to two rows");
+    assert!(answers.iter().all(|row| row["state"] == "solved" && row["expires_at"].is_string()));
+    assert_eq!(scene.paid(), 12);
+    for told in ["sitekey -> site key", "url -> pageurl", "12 of 12 solved"] {
+        assert!(ran.stderr.contains(told), "{told:?} is missing in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn bad_rows_are_told_and_put_aside_and_the_good_ones_go_on() {
+    let scene = Scene::happy();
+    scene.bench.write(
+        "tasks.csv",
+        &format!("sitekey,url\n{GOOD},https://a.example\n{GOOD},\n{GOOD}\n\"{GOOD},https://b.example\n{GOOD},https://c.example\n"),
+    );
+    let ran = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert_eq!(lines(&ran).len(), 2);
+    for told in ["line 3: it has no pageurl", "line 4: it has 1 fields", "line 5: a quote"] {
+        assert!(ran.stderr.contains(told), "{told:?} is missing in {}", ran.stderr);
+    }
+    let rejected = scene.bench.read("tasks.csv.rejected.csv");
+    assert_eq!(rejected.lines().count(), 4, "{rejected}");
+    assert!(rejected.starts_with("rejected_line,rejected_reason,sitekey,url\n3,"), "{rejected}");
+}
+
+#[test]
+fn json_lines_and_lists_are_read_like_sheets() {
+    let scene = Scene::happy();
+    let row = |n: u32| format!(r#"{{"websiteKey":"{GOOD}","websiteURL":"https://a.example/{n}"}}"#);
+    scene.bench.write("a.jsonl", &format!("{}\nno json\n{}\n", row(1), row(2)));
+    let ran = scene.run(&["run", "a.jsonl"]);
+    assert_eq!((ran.code, lines(&ran).len()), (1, 2), "{}", ran.stderr);
+    assert!(scene.bench.read("a.jsonl.rejected.jsonl").contains("no json"));
+    scene.bench.write("b.json", &format!("[\n{},\n{}\n]", row(3), row(4)));
+    let ran = scene.run(&["run", "b.json"]);
+    assert_eq!((ran.code, lines(&ran).len()), (0, 2), "{}", ran.stderr);
+}
+
+#[test]
+fn a_batch_is_never_begun_twice_by_accident_and_a_resume_pays_nothing_twice() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 5);
+    assert_eq!(scene.run(&["run", "tasks.csv", "--out", "answers.jsonl"]).code, 0);
+    let twice = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(twice.code, 2);
+    assert!(twice.stderr.contains("--resume"), "{}", twice.stderr);
+    // One row more, in front of the others: only that one is new.
+    let text = scene.bench.read("tasks.csv");
+    let more = text.replacen('\n', &format!("\n{GOOD},https://new.example\n"), 1);
+    scene.bench.write("tasks.csv", &more);
+    let resumed = scene.run(&["run", "tasks.csv", "--resume", "--out", "answers.jsonl"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert_eq!(scene.paid(), 6);
+    let answers = json_lines(&scene.bench.read("answers.jsonl"));
+    assert_eq!(answers.len(), 6, "each answer is written once");
+}
+
+#[test]
+fn a_torn_line_of_answers_does_not_spoil_the_next() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    assert_eq!(scene.run(&["run", "tasks.csv", "--out", "answers.jsonl"]).code, 0);
+    let text = scene.bench.read("answers.jsonl");
+    scene.bench.write("answers.jsonl", &text[..text.len() - 20]);
+    let resumed = scene.run(&["run", "tasks.csv", "--resume", "--out", "answers.jsonl"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    let whole: BTreeSet<_> = scene
+        .bench
+        .read("answers.jsonl")
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .map(|row| row["line"].as_u64())
+        .collect();
+    assert_eq!(whole, (2..5).map(Some).collect());
+    assert_eq!(scene.paid(), 3);
+}
+
+#[test]
+fn ctrl_c_keeps_everything_and_a_resume_goes_on() {
+    let scene = Scene::new(Scenario::default().threads(4).solve_ms(30_000));
+    scene.rows("tasks.csv", GOOD, 12);
+    let child = started(scene.command(&["run", "tasks.csv", "--out", "answers.jsonl"]));
+    scene.until(|stats| stats.paid >= 6);
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("--resume"), "{told}");
+    let resumed = scene.run(&["run", "tasks.csv", "--resume", "--out", "answers.jsonl"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    let answers = json_lines(&scene.bench.read("answers.jsonl"));
+    let numbers: BTreeSet<_> = answers.iter().map(|row| row["line"].as_u64()).collect();
+    assert_eq!((answers.len(), numbers.len()), (12, 12));
+    assert_eq!(scene.paid(), 12, "no row was submitted twice");
+    assert!(scene.simulator.stats().peak_threads <= 4);
+}
+
+#[test]
+fn a_reader_that_leaves_stops_the_run_and_loses_nothing() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 6);
+    let mut child = started(scene.command(&["run", "tasks.csv"]));
+    let (line, out) = first_line(&mut child);
+    assert!(line.contains("solved"), "{line}");
+    drop(out);
+    let output = child.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!told.contains("panicked") && !told.contains("error:"), "{told}");
+    let resumed = scene.run(&["run", "tasks.csv", "--resume"]);
+    assert_eq!((resumed.code, lines(&resumed).len()), (0, 6), "{}", resumed.stderr);
+    assert_eq!(scene.paid(), 6);
+}
+
+#[test]
+fn a_run_with_dead_tasks_says_so_and_tells_the_users_program() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll).sitekey("6Le-dead");
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    scene.bench.write(
+        "tasks.csv",
+        &format!("sitekey,url,proxy\n{GOOD},https://a.example,\n6Le-dead,https://b.example,me:hunter2@10.0.0.1:80\n"),
+    );
+    let tell = "sh -c 'cat >> told.jsonl; printenv CAPTCHAAI_API_KEY >> told.jsonl; true'";
+    let ran = scene.run(&["run", "tasks.csv", "--on-dead", tell]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let told = scene.bench.read("told.jsonl");
+    assert!(told.contains("ERROR_CAPTCHA_UNSOLVABLE") && told.contains("6Le-dead"), "{told}");
+    assert!(!told.contains(KEY) && !told.contains("hunter2"), "{told}");
+    let dead: Vec<_> = lines(&ran).into_iter().filter(|row| row["state"] == "dead").collect();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0]["cause"], "ERROR_CAPTCHA_UNSOLVABLE");
+    assert_eq!(scene.run(&["list"]).stdout.lines().count(), 1);
+}
+
+#[test]
+fn a_wrong_key_stops_the_account_and_keeps_the_tasks() {
+    let scene = Scene::new(Scenario::default().keys(["another key of 32 characters...."]));
+    scene.rows("tasks.csv", GOOD, 20);
+    let ran = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.stderr.contains("fix: "), "{}", ran.stderr);
+    // Each bad key brings the address nearer to a ban.
+    assert!(scene.simulator.stats().submits <= 5, "{}", scene.simulator.stats().submits);
+    assert_eq!(scene.run(&["list", "state:queued"]).stdout.lines().count(), 20);
+    // Again, with the account stopped from the start: told at once, and nothing more is sent.
+    let submits = scene.simulator.stats().submits;
+    let again = scene.run(&["run", "tasks.csv", "--resume"]);
+    assert_eq!(again.code, 4, "{}", again.stderr);
+    assert_eq!(scene.simulator.stats().submits, submits);
+}
+
+#[test]
+fn the_right_key_goes_on_where_a_wrong_one_stopped() {
+    let scene = Scene::new(Scenario::default().solve_ms(5_000));
+    scene.rows("tasks.csv", GOOD, 3);
+    scene.simulator.remove_key(KEY);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 4);
+    scene.simulator.add_key(KEY);
+    let ran = scene.run(&["run", "tasks.csv", "--resume"]);
+    assert_eq!((ran.code, lines(&ran).len()), (0, 3), "{}", ran.stderr);
+}
+
+#[test]
+fn an_outage_is_waited_for_and_nothing_is_lost() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 30);
+    scene.simulator.outage_for(OutageMode::Refuse, 60_000);
+    let ran = scene.run(&["run", "tasks.csv", "--concurrency", "10"]);
+    assert_eq!((ran.code, lines(&ran).len()), (0, 30), "{}", ran.stderr);
+    assert!(ran.stderr.contains("breaker"), "{}", ran.stderr);
+    assert!(scene.simulator.stats().peak_threads <= 10);
+}
+
+#[test]
+fn a_deadline_ends_what_nobody_waits_for_any_more() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 2);
+    scene.simulator.outage(OutageMode::Refuse);
+    let ran = scene.run(&["run", "tasks.csv", "--deadline", "60s"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let reasons = lines(&scene.run(&["list"]));
+    assert!(reasons.iter().all(|row| row["reason"] == "deadline"), "{reasons:?}");
+    assert_eq!(scene.paid(), 0);
+}
+
+#[test]
+fn a_dry_run_sends_nothing_and_writes_nothing() {
+    let scene = Scene::happy();
+    scene.bench.write("tasks.csv", &format!("sitekey,url\n{GOOD},https://a.example\n{GOOD},\n"));
+    let ran = scene.run(&["run", "tasks.csv", "--dry-run"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 3"), "{}", ran.stderr);
+    assert_eq!(scene.simulator.stats().requests, 0);
+    assert!(!scene.bench.path("tasks.csv.rejected.csv").exists());
+    assert!(!scene.bench.path("tasks.db").exists());
+}
+
+#[test]
+fn a_column_that_would_carry_the_key_is_refused() {
+    let scene = Scene::happy();
+    scene.bench.write("tasks.csv", &format!("key,sitekey,url\n{KEY},{GOOD},https://a.example\n"));
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 2);
+    assert_eq!(scene.run(&["run", "tasks.csv", "--map", "key=-"]).code, 0);
+}
+
+#[test]
+fn answers_are_written_as_a_sheet_where_the_file_is_one() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 2);
+    assert_eq!(scene.run(&["run", "tasks.csv", "--out", "answers.csv"]).code, 0);
+    let text = scene.bench.read("answers.csv");
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(rows.headers().expect("a header").get(3), Some("answer"));
+    assert_eq!(
+        rows.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 7)).count(),
+        2
+    );
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    use std::{io::Write, process::Stdio};
+    let scene = Scene::happy();
+    let mut command = scene.command(&["run", "-", "--name", "piped"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let text = format!("sitekey,url\n{GOOD},https://a.example\n");
+    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(json_lines(&String::from_utf8_lossy(&output.stdout)).len(), 1);
+}
+
+#[test]
+fn the_key_stands_in_no_file_and_no_log() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    scene.simulator.outage_for(OutageMode::Html502, 20_000);
+    let ran = scene.run(&["run", "tasks.csv", "-vv", "--out", "answers.jsonl"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for name in ["tasks.db", "tasks.db-wal", "answers.jsonl"] {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = std::fs::File::open(scene.bench.path(name)) {
+            file.read_to_end(&mut bytes).expect("read");
+        }
+        assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
+    }
+}
