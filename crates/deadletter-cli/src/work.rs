@@ -39,7 +39,16 @@ pub(crate) async fn start(
 ) -> Result<Deadletter> {
     let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
     let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
-    builder.start().await.map_err(of_engine)
+    let engine = builder.start().await.map_err(of_engine)?;
+    for account in engine.status().accounts {
+        if let Some(failure) = account.stopped {
+            let (name, cause) = (account.name, failure.cause);
+            app.out.warn(&format!(
+                "account {name} is stopped: {cause}; a probe every five minutes asks whether it may go on"
+            ));
+        }
+    }
+    Ok(engine)
 }
 
 /// The account of the settings.

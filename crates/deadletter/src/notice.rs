@@ -24,7 +24,7 @@ pub enum Notice {
         /// From what to what, and why.
         transition: Transition,
     },
-    /// All traffic of an account stopped.
+    /// All traffic of an account stopped, or a probe found that it has to stay so.
     AccountStopped {
         /// Which.
         account: AccountName,

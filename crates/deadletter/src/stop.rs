@@ -168,13 +168,15 @@ pub(crate) async fn probe(shared: &Arc<Shared>, account: &Arc<Account>) -> Resul
     match ask(account).await {
         Ok(state) => account.take_state(&state),
         Err(PollError::CouldNotAsk(_)) => return Ok(()),
-        // Neither says that the key is good again. Other words come from upstreams that know the
-        // key and not the question.
-        Err(PollError::Failed(failed))
-            if matches!(failed.0.class, Class::Account | Class::Transient) =>
-        {
+        // Whoever began to listen after the stop hears of it now.
+        Err(PollError::Failed(failed)) if failed.0.class == Class::Account => {
+            let (account, failure) = (account.name.clone(), failed.0);
+            shared.notify(Notice::AccountStopped { account, failure });
             return Ok(());
         }
+        // It does not say that the key is good again. Other words come from upstreams that know
+        // the key and not the question.
+        Err(PollError::Failed(failed)) if failed.0.class == Class::Transient => return Ok(()),
         Err(PollError::Failed(_)) => {}
     }
     let now = shared.now();

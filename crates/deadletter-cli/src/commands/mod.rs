@@ -1,5 +1,6 @@
 //! The table of commands; each has a file of its own.
 
+mod answers;
 mod config;
 mod demo;
 mod export;

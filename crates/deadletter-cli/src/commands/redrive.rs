@@ -1,6 +1,6 @@
 //! `deadletter redrive`: dead letters back under control.
 
-use super::run::Progress;
+use super::{answers::Answers, run::Progress};
 use crate::{
     app::App,
     exit::Exit,
@@ -12,12 +12,13 @@ use crate::{
 };
 use deadletter::{
     Deadletter, Notice, OperationState, RedriveOptions, RedrivePlan,
-    core::{Filter, OperationId, TaskId, decide::Eligibility},
+    core::{Filter, OperationId, StateKind, TaskId, decide::Eligibility},
 };
 use serde_json::json;
 use std::{
     collections::HashSet,
     io::{IsTerminal, Write},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::sync::broadcast::error::RecvError;
@@ -59,8 +60,11 @@ pub(crate) struct Args {
     #[arg(long)]
     keep_deadline: bool,
     /// Leave the work to a running process
-    #[arg(long)]
+    #[arg(long, conflicts_with = "out")]
     detach: bool,
+    /// Append verdicts and answers to this file, .csv or JSON lines
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
@@ -79,8 +83,13 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let desk_only = args.dry_run || args.detach;
     let engine =
         if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };
-    let end = redrive(app, &engine, &filter, options, &args).await;
-    engine.stop().await.map_err(work::of_engine)?;
+    let mut signals = Signals::listen()?;
+    let end = redrive(app, &engine, &filter, options, &args, &mut signals).await;
+    tokio::select! {
+        stopped = engine.stop() => stopped.map_err(work::of_engine)?,
+        // Asked to stop once more: what is on the wire is left in doubt.
+        () = signals.next() => {}
+    }
     end
 }
 
@@ -90,6 +99,7 @@ async fn redrive(
     filter: &Filter,
     options: RedriveOptions,
     args: &Args,
+    signals: &mut Signals,
 ) -> Result<Exit> {
     let plan = engine.desk().plan_redrive(filter, &options).await.map_err(work::of_engine)?;
     show(app, filter, &plan)?;
@@ -100,6 +110,13 @@ async fn redrive(
         app.out.say("nothing was changed");
         return Ok(Exit::Good);
     }
+    let mut answers = match &args.out {
+        Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
+        None => {
+            app.out.say("answers stay in the store, and most live two minutes: --out writes them");
+            None
+        }
+    };
     let mut notices = engine.notices();
     let id = engine.desk().redrive(filter, options).await.map_err(work::of_engine)?;
     app.out.say(&format!("operation {id} has begun"));
@@ -107,8 +124,7 @@ async fn redrive(
         app.out.say("a running process does the work: deadletter run, or deadletter redrive");
         return Ok(Exit::Good);
     }
-    let mut signals = Signals::listen()?;
-    let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids);
+    let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids, answers.as_mut());
     let end = loop {
         tokio::select! {
             notice = notices.recv() => match notice {
@@ -138,14 +154,21 @@ struct Follow<'a> {
     id: &'a OperationId,
     /// Tasks that the plan chose and that have had no verdict since.
     open: HashSet<TaskId>,
+    answers: Option<&'a mut Answers>,
     progress: Progress,
 }
 
 impl<'a> Follow<'a> {
-    fn begin(app: &'a App, engine: &'a Deadletter, id: &'a OperationId, ids: &[TaskId]) -> Self {
+    fn begin(
+        app: &'a App,
+        engine: &'a Deadletter,
+        id: &'a OperationId,
+        ids: &[TaskId],
+        answers: Option<&'a mut Answers>,
+    ) -> Self {
         let open: HashSet<_> = ids.iter().copied().collect();
         let progress = Progress::begin(app, open.len());
-        Self { app, engine, id, open, progress }
+        Self { app, engine, id, open, answers, progress }
     }
 
     async fn hear(&mut self, notice: &Notice) -> Result<()> {
@@ -180,16 +203,23 @@ impl<'a> Follow<'a> {
             self.app.out.warn(&format!("the operation paused itself: {note}"));
             return Ok(Some(Exit::DeadTasks));
         }
-        let exit = if self.progress.dead > 0 { Exit::DeadTasks } else { Exit::Good };
-        Ok(self.open.is_empty().then_some(exit))
+        Ok(self.open.is_empty().then_some(self.progress.exit()))
     }
 
     async fn settle(&mut self, ids: &[TaskId]) -> Result<()> {
         for ids in ids.chunks(PAGE) {
             let tasks = self.engine.store().get(ids).await.map_err(crate::shelf::fault)?;
             for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
-                self.open.remove(&task.id);
+                if !self.open.remove(&task.id) {
+                    continue;
+                }
                 self.progress.settled(&task);
+                if let Some(answers) = &mut self.answers {
+                    let answer = self.engine.store().answer(task.id).await;
+                    let answer = answer.map_err(crate::shelf::fault)?;
+                    let answer = answer.filter(|_| task.kind() == StateKind::Solved);
+                    answers.write(self.app, None, &task, answer.as_ref())?;
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! `deadletter solve`: one task, waited for.
 
+use super::run::is_unreached;
 use crate::{
     app::App,
     exit::Exit,
@@ -116,7 +117,7 @@ fn shown(app: &App, outcome: Outcome) -> Result<Exit> {
                 app.out.json(&*task)?;
             }
             app.out.warn(&why_dead(&task));
-            Ok(Exit::DeadTasks)
+            Ok(if is_unreached(&task) { Exit::Upstream } else { Exit::DeadTasks })
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Rejects {
     format: Format,
     header: Option<Vec<String>>,
     open: Option<(PathBuf, File)>,
+    is_dry: bool,
     /// How many.
     pub(crate) count: u64,
 }
@@ -34,7 +35,13 @@ impl Rejects {
         format: Format,
         header: Option<Vec<String>>,
     ) -> Self {
-        Self { named, source, format, header, open: None, count: 0 }
+        Self { named, source, format, header, open: None, is_dry: false, count: 0 }
+    }
+
+    /// The same, counted and not written.
+    pub(crate) fn dry(mut self, is_dry: bool) -> Self {
+        self.is_dry = is_dry;
+        self
     }
 
     /// Where they are, once there is one.
@@ -45,6 +52,9 @@ impl Rejects {
     /// Puts one aside.
     pub(crate) fn put(&mut self, reject: &Reject) -> Result<()> {
         self.count += 1;
+        if self.is_dry {
+            return Ok(());
+        }
         let line = self.line_of(reject);
         if self.open.is_none() {
             let (path, mut file) = self.create()?;

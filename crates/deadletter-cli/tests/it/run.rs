@@ -161,10 +161,11 @@ fn a_wrong_key_stops_the_account_and_keeps_the_tasks() {
     // Each bad key brings the address nearer to a ban.
     assert!(scene.simulator.stats().submits <= 5, "{}", scene.simulator.stats().submits);
     assert_eq!(scene.run(&["list", "state:queued"]).stdout.lines().count(), 20);
-    // Again, with the account stopped from the start: told at once, and nothing more is sent.
+    // Again, with the account stopped from the start: one probe, and not one submit more.
     let submits = scene.simulator.stats().submits;
     let again = scene.run(&["run", "tasks.csv", "--resume"]);
     assert_eq!(again.code, 4, "{}", again.stderr);
+    assert!(again.stderr.contains("account main is stopped"), "{}", again.stderr);
     assert_eq!(scene.simulator.stats().submits, submits);
 }
 

@@ -35,7 +35,8 @@ impl Batch {
         let records = Records::open(&args.file)?;
         let header = records.header.clone();
         let mut rejects =
-            Rejects::new(args.rejects.clone(), args.file.clone(), records.format, header);
+            Rejects::new(args.rejects.clone(), args.file.clone(), records.format, header)
+                .dry(args.dry_run);
         let mut columns = Columns::new(overrides);
         let mut occurrences = Occurrences::default();
         let name = args.name.clone().unwrap_or_else(|| args.file.stem());

@@ -1,10 +1,10 @@
 //! `deadletter run`: a file of tasks, from the first row to the last verdict.
 
-mod answers;
 mod batch;
 mod on_dead;
 mod progress;
 
+use super::answers::Answers;
 use crate::{
     app::App,
     exit::Exit,
@@ -15,14 +15,13 @@ use crate::{
     signals::Signals,
     work,
 };
-use answers::Answers;
 use batch::Batch;
 use deadletter::{
     Deadletter, Notice,
     core::{StateKind, Task, TaskId},
 };
 use on_dead::OnDead;
-pub(super) use progress::Progress;
+pub(super) use progress::{Progress, is_unreached};
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -80,19 +79,23 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let flag = args.concurrency.map(|n| ("account.threads", "--concurrency", n.to_string()));
     let settings = app.settings_with(&flag.into_iter().collect::<Vec<_>>())?;
     let overrides: Overrides = args.maps.iter().cloned().collect();
-    let on_dead = args.on_dead.as_deref().map(OnDead::parse).transpose()?;
+    let on_dead = args.on_dead.as_deref().map(|text| OnDead::parse(text, &settings.key_env));
+    let on_dead = on_dead.transpose()?;
+    // Without a key nothing is read: the first thing to mend comes first.
+    let account = if args.dry_run { None } else { Some(work::account(&settings)?) };
     let mut batch = Batch::read(app, &args, overrides)?;
-    if args.dry_run {
+    let Some(account) = account else {
         app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
         return Ok(batch.exit(Exit::Good));
-    }
+    };
     let mut signals = Signals::listen()?;
-    let store = Shelf::open(&settings).await?.store;
-    batch.refuse_twice(store.as_ref(), args.resume).await?;
-    let mut answers = Answers::open(args.out.clone(), args.csv)?;
-    let engine = work::start(app, store, work::account(&settings)?).await?;
+    let shelf = Shelf::open(&settings).await?;
+    batch.refuse_twice(shelf.store.as_ref(), args.resume).await?;
+    let mut answers = Answers::open(args.out.clone(), args.csv, args.resume)?;
+    let engine = work::start(app, shelf.store.clone(), account).await?;
     let mut follow = Follow {
         app,
+        shelf: &shelf,
         engine: &engine,
         answers: &mut answers,
         on_dead,
@@ -117,6 +120,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
 /// Follows the tasks of a batch to their verdicts.
 struct Follow<'a> {
     app: &'a App,
+    shelf: &'a Shelf,
     engine: &'a Deadletter,
     answers: &'a mut Answers,
     on_dead: Option<OnDead>,
@@ -151,7 +155,10 @@ impl Follow<'_> {
                 () = signals.next() => return Ok(Exit::Interrupted),
             }
         }
-        Ok(if self.progress.dead > 0 { Exit::DeadTasks } else { Exit::Good })
+        if let Some(on_dead) = &mut self.on_dead {
+            on_dead.finish(self.app).await;
+        }
+        Ok(self.progress.exit())
     }
 
     async fn hear(&mut self, notice: &Notice) -> Result<()> {
@@ -203,11 +210,12 @@ impl Follow<'_> {
             }
             _ => None,
         };
-        self.answers.write(self.app, line, &task, answer.as_ref())?;
-        if let (Some(on_dead), StateKind::Dead | StateKind::Buried) = (&self.on_dead, task.kind())
-            && let Err(error) = on_dead.tell(&task).await
+        self.answers.write(self.app, Some(line), &task, answer.as_ref())?;
+        let is_dead = matches!(task.kind(), StateKind::Dead | StateKind::Buried);
+        if let Some(on_dead) = self.on_dead.as_mut().filter(|_| is_dead)
+            && let Some(file) = self.shelf.file(task.id).await?
         {
-            self.app.out.warn(&format!("--on-dead: {error}"));
+            on_dead.tell(self.app, &file).await?;
         }
         Ok(())
     }

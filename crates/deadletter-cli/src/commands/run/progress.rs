@@ -1,9 +1,9 @@
 //! How far a run has come: a bar on a terminal, now and then a line elsewhere.
 
-use crate::{app::App, output::Bar, render};
+use crate::{app::App, exit::Exit, output::Bar, render};
 use deadletter::{
     Deadletter,
-    core::{StateKind, Task, TaskId},
+    core::{Cause, StateKind, Task, TaskId},
 };
 use std::{collections::HashSet, time::Duration};
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     /// Tasks dead or buried.
     pub(crate) dead: usize,
     cancelled: usize,
+    /// Dead ones whose last failure was upstream's absence.
+    unreached: usize,
     retrying: HashSet<TaskId>,
 }
 
@@ -37,6 +39,7 @@ impl Progress {
             solved: 0,
             dead: 0,
             cancelled: 0,
+            unreached: 0,
             retrying: HashSet::new(),
         }
     }
@@ -62,8 +65,22 @@ impl Progress {
         self.retrying.remove(&task.id);
         match task.kind() {
             StateKind::Solved => self.solved += 1,
-            StateKind::Dead | StateKind::Buried => self.dead += 1,
+            StateKind::Dead | StateKind::Buried => {
+                self.dead += 1;
+                self.unreached += usize::from(is_unreached(task));
+            }
             _ => self.cancelled += 1,
+        }
+    }
+
+    /// The exit code: dead tasks, or an upstream that nobody could reach for any of them.
+    pub(crate) const fn exit(&self) -> Exit {
+        if self.dead == 0 {
+            Exit::Good
+        } else if self.solved == 0 && self.unreached == self.dead {
+            Exit::Upstream
+        } else {
+            Exit::DeadTasks
         }
     }
 
@@ -125,4 +142,10 @@ impl Progress {
             }
         }
     }
+}
+
+/// True where upstream could not be reached, or not be understood, when the task died.
+pub(crate) fn is_unreached(task: &Task) -> bool {
+    let cause = task.cause.as_ref().map(|cause| cause.as_str());
+    matches!(cause, Some(Cause::NETWORK | Cause::UNREADABLE))
 }

@@ -1,4 +1,4 @@
-//! Where the verdicts of a run go: JSON lines or CSV, one line each, written as they come.
+//! Where the verdicts of a run or a redrive go: JSON lines or CSV, one line each, written as they come.
 
 use crate::{
     app::App,
@@ -8,51 +8,58 @@ use crate::{
 use deadletter::core::{Answer, Task};
 use serde_json::{Value, json};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 /// Columns of the CSV form, and keys of the JSON form.
 const COLUMNS: [&str; 7] = ["line", "task", "state", "answer", "cause", "solved_at", "expires_at"];
 
+/// Bytes of a file that are read back in search of the end of its last line.
+const TAIL: u64 = 64 << 10;
+
 /// The place for verdicts.
 pub(super) struct Answers {
     file: Option<(PathBuf, File)>,
     csv: bool,
     headed: bool,
-    /// Tasks whose verdict a resumed file holds already.
-    written: HashSet<String>,
+    /// The state of each task that the file tells of already.
+    written: HashMap<String, String>,
 }
 
 impl Answers {
-    /// Standard output, or a file that is appended to.
-    pub(super) fn open(path: Option<PathBuf>, csv: bool) -> Result<Self> {
+    /// Standard output, or a file that is appended to. A last line that was torn by the end of an
+    /// earlier run is taken away where that run is `resumed`, since it is written again.
+    pub(super) fn open(path: Option<PathBuf>, csv: bool, resumed: bool) -> Result<Self> {
         let Some(path) = path else {
-            return Ok(Self { file: None, csv, headed: false, written: HashSet::new() });
+            return Ok(Self { file: None, csv, headed: false, written: HashMap::new() });
         };
         let csv = csv || path.extension().is_some_and(|extension| extension == "csv");
-        let written = solved_in(&path, csv)?;
+        let failed = |error| unwritable(&path, error);
         let mut options = OpenOptions::new();
-        options.create(true).append(true);
+        options.read(true).create(true).append(true);
         // Answers are worth money for as long as they live.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| unwritable(&path, error))?;
-        let headed = file.metadata().map_err(|error| unwritable(&path, error))?.len() > 0;
+        let mut file = options.open(&path).map_err(failed)?;
+        mend(&mut file, resumed).map_err(failed)?;
+        let headed = file.metadata().map_err(failed)?.len() > 0;
+        let written = if resumed { states_in(&path, csv)? } else { HashMap::new() };
         Ok(Self { file: Some((path, file)), csv, headed, written })
     }
 
-    /// One verdict, on disk or in the pipe before this returns.
+    /// One verdict, in the file or in the pipe before this returns; once for each state.
     pub(super) fn write(
         &mut self,
         app: &App,
-        line: u64,
+        line: Option<u64>,
         task: &Task,
         answer: Option<&Answer>,
     ) -> Result<()> {
-        if self.written.contains(&task.id.to_string()) {
+        let state = self.written.get(&task.id.to_string());
+        if state.is_some_and(|state| state == task.kind().label()) {
             return Ok(());
         }
         let row = row(line, task, answer);
@@ -66,6 +73,7 @@ impl Answers {
     fn put(&mut self, app: &App, text: &str) -> Result<()> {
         match &mut self.file {
             None => app.out.data(text),
+            // One write for the line and its end: what has no end is torn.
             Some((path, file)) => file
                 .write_all(format!("{text}\n").as_bytes())
                 .map_err(|error| unwritable(path, error)),
@@ -73,7 +81,25 @@ impl Answers {
     }
 }
 
-fn row(line: u64, task: &Task, answer: Option<&Answer>) -> Value {
+/// Makes the file end with a whole line.
+fn mend(file: &mut File, resumed: bool) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut tail = Vec::new();
+    let from = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from))?;
+    file.take(TAIL).read_to_end(&mut tail)?;
+    if tail.last().is_none_or(|byte| *byte == b'\n') {
+        return Ok(());
+    }
+    match tail.iter().rposition(|byte| *byte == b'\n') {
+        Some(at) if resumed => file.set_len(from + at as u64 + 1),
+        None if resumed && from == 0 => file.set_len(0),
+        // Somebody else's line, or one that is longer than any of ours.
+        _ => file.write_all(b"\n"),
+    }
+}
+
+fn row(line: Option<u64>, task: &Task, answer: Option<&Answer>) -> Value {
     let cause = task.cause.as_ref().filter(|_| answer.is_none());
     json!({
         "line": line,
@@ -102,21 +128,26 @@ fn csv_line(cells: impl Iterator<Item = String>) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
-/// Tasks that an earlier run wrote as solved; a torn last line is none.
-fn solved_in(path: &Path, csv: bool) -> Result<HashSet<String>> {
-    let Ok(file) = File::open(path) else { return Ok(HashSet::new()) };
+/// The last state that an earlier run wrote for each task.
+fn states_in(path: &Path, csv: bool) -> Result<HashMap<String, String>> {
+    let file = File::open(path).map_err(|error| unwritable(path, error))?;
     if csv {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let solved = reader.records().flatten().filter(|row| row.get(2) == Some("solved"));
-        return Ok(solved.filter_map(|row| row.get(1).map(str::to_owned)).collect());
+        let pairs = reader.records().flatten();
+        return Ok(pairs
+            .filter_map(|row| Some((row.get(1)?.to_owned(), row.get(2)?.to_owned())))
+            .collect());
     }
-    let lines = BufReader::new(file).lines().map_while(std::io::Result::ok);
+    let lines = BufReader::new(file).lines().map_while(io::Result::ok);
     let rows = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    let solved = rows.filter(|row| row.get("state") == Some(&"solved".into()));
-    Ok(solved.filter_map(|row| row.get("task").map(ToString::to_string)).collect())
+    Ok(rows
+        .filter_map(|row| {
+            Some((row.get("task")?.to_string(), row.get("state")?.as_str()?.to_owned()))
+        })
+        .collect())
 }
 
-fn unwritable(path: &Path, error: std::io::Error) -> Fault {
+fn unwritable(path: &Path, error: io::Error) -> Fault {
     Fault::failed(format!("cannot write answers to {}", path.display()))
         .because(error)
         .fix("the answers are in the store: run again with --resume and another --out")
