@@ -1,5 +1,4 @@
 //! The binary `deadletter`: starts the command line and hands its exit code to the shell.
-#![allow(dead_code, unused_imports, reason = "the commands that need them land one by one")]
 
 mod app;
 mod cli;

@@ -7,7 +7,7 @@ use crate::{
 };
 use deadletter::{
     TaskFile,
-    core::{Filter, Task, TaskId, UnixMs, filter::Key},
+    core::{Filter, Task, TaskId, UnixMs},
     store::{self, Clock, FastClock, Query, Store, SystemClock},
 };
 use std::sync::Arc;
@@ -127,11 +127,6 @@ pub(crate) fn dead_unless(given: Option<Filter>, states: &str) -> Result<Filter>
             .parse()
             .map_err(|error| Fault::failed("a filter of ours is broken").because(error)),
     }
-}
-
-/// True where `filter` says which states it wants.
-pub(crate) fn names_states(filter: &Filter) -> bool {
-    filter.mentions(Key::State) || filter.mentions(Key::Id) || filter.is_all()
 }
 
 /// What every command that opens a store does first.

@@ -7,5 +7,5 @@ mod timeline;
 
 pub(crate) use chart::{bars, columns};
 pub(crate) use table::Table;
-pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, percent, plain};
+pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain};
 pub(crate) use timeline::Timeline;

@@ -65,17 +65,6 @@ pub(crate) fn count(n: i64) -> String {
     if n < 0 { format!("-{out}") } else { out }
 }
 
-/// A share of a whole: `12 %`, and `<1 %` for what is small but not nothing.
-pub(crate) fn percent(part: i64, whole: i64) -> String {
-    if whole <= 0 {
-        return "-".to_owned();
-    }
-    match part.saturating_mul(100) / whole {
-        0 if part > 0 => "<1 %".to_owned(),
-        n => format!("{n} %"),
-    }
-}
-
 /// A duration with its two largest units: `450 ms`, `3.2 s`, `2 m 5 s`, `3 d 4 h`.
 pub(crate) fn duration(ms: i64) -> String {
     let (s, m, h, d) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
@@ -137,7 +126,6 @@ mod tests {
         let now = UnixMs(1_800_000_000_000);
         assert_eq!(ago(now.plus(-300_000), now), "5 m ago");
         assert_eq!(ago(now.plus(300_000), now), "in 5 m");
-        assert_eq!(percent(1, 1_000), "<1 %");
         assert_eq!(instant(UnixMs(1_767_225_600_123)), "2026-01-01T00:00:00.123Z");
     }
 

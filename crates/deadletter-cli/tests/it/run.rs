@@ -224,6 +224,18 @@ fn a_column_that_would_carry_the_key_is_refused() {
 }
 
 #[test]
+fn a_file_whose_columns_say_nothing_is_refused_before_its_rows() {
+    let scene = Scene::happy();
+    scene.bench.write("tasks.csv", "a,b\nx,y\n");
+    let ran = scene.run(&["run", "tasks.csv"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("--map"), "{}", ran.stderr);
+    let mapped = ["run", "tasks.csv", "--map", "a=googlekey", "--map", "b=pageurl"];
+    scene.bench.write("tasks.csv", &format!("a,b\n{GOOD},https://a.example\n"));
+    assert_eq!(scene.run(&mapped).code, 0);
+}
+
+#[test]
 fn answers_are_written_as_a_sheet_where_the_file_is_one() {
     let scene = Scene::happy();
     scene.rows("tasks.csv", GOOD, 2);

@@ -6,7 +6,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
     input::{Columns, Occurrences, Overrides, Records, Reject, Rejects, row_of},
-    work,
+    render, work,
 };
 use deadletter::{
     Deadletter, Job,
@@ -40,6 +40,8 @@ impl Batch {
         let mut columns = Columns::new(overrides);
         let mut occurrences = Occurrences::default();
         let name = args.name.clone().unwrap_or_else(|| args.file.stem());
+        app.out.say(&format!("{} is read as {}", args.file, records.format.label()));
+        know(&mut columns, records.header.as_deref(), args)?;
         let mut batch = Self { name, rows: Vec::new(), rejected: 0, known: 0 };
         for record in records {
             let record = record?;
@@ -151,4 +153,18 @@ impl Batch {
             }
         }
     }
+}
+
+/// Looks at the columns of a header, before any row.
+fn know(columns: &mut Columns, header: Option<&[String]>, args: &Args) -> Result<()> {
+    let Some(header) = header else { return Ok(()) };
+    for column in header {
+        columns.target(column)?;
+    }
+    if columns.are_of_tasks() || args.method.is_some() {
+        return Ok(());
+    }
+    Err(Fault::usage(format!("no column of {} says what to solve", args.file))
+        .why(format!("its first line names: {}", render::cut(&header.join(", "), 200)))
+        .fix("the first line names the columns, such as sitekey,url; --map tells what one means"))
 }
