@@ -1,0 +1,62 @@
+//! The crash harness: the real binary on SQLite against a simulated upstream, ended by SIGKILL
+//! again and again, must keep every promise of `check::CHECKS`.
+//!
+//! `scripts/crash --kills 20000 --seed 7` runs it for long; the test suite runs [`KILLS`].
+#![allow(clippy::print_stdout, reason = "a long run shows how far it is")]
+
+mod batch;
+mod chance;
+mod check;
+mod ledger;
+mod life;
+mod tally;
+mod wire;
+
+use batch::Batch;
+use chance::Chance;
+use tally::Tally;
+
+/// Kills in the test suite: a few minutes on two cores.
+const KILLS: u32 = 200;
+/// A batch that brings no kill any more cannot end the run: so many per wanted kill are enough.
+const BATCHES_PER_KILL: u32 = 2;
+
+/// A number from the environment, where `scripts/crash` puts its arguments.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("--kills and --seed want numbers"))
+}
+
+#[test]
+fn a_program_that_is_killed_at_any_moment_keeps_every_promise() {
+    let wanted = number("CRASH_KILLS").map_or(KILLS, |n| u32::try_from(n).expect("fits"));
+    let seed = number("CRASH_SEED").unwrap_or_else(rand::random);
+    println!("{wanted} kills, seed {seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let mut chance = Chance::new(seed);
+    let mut tally = Tally::default();
+    for _ in 0..wanted.saturating_mul(BATCHES_PER_KILL) {
+        let dir = tempfile::tempdir().expect("a folder for the batch");
+        let own = Chance::new(chance.seed());
+        let batch = Batch::new(dir.path(), &runtime, own, &mut tally, wanted);
+        if let Err(broken) = batch.live_through() {
+            let kept = dir.keep();
+            let broken = broken.join("\n  ");
+            panic!(
+                "after {} kills, seed {seed}, evidence in {}:\n  {broken}\n{tally}",
+                tally.kills(),
+                kept.display()
+            );
+        }
+        println!("{}", tally.progress(wanted));
+        if tally.kills() >= wanted {
+            break;
+        }
+    }
+    println!("every promise was kept (seed {seed})\n{tally}");
+    assert!(tally.kills() >= wanted, "only {} of {wanted} kills took place", tally.kills());
+}
