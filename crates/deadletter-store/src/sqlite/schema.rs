@@ -59,7 +59,8 @@ fn version(conn: &Connection, path: &Path, known: i64) -> Outcome<i64> {
 /// Notes on the indexes of `tasks`. `ready` is 1 for a task that may be claimed, 0 for one that
 /// waits until `due_at`, and absent for all others (leased, held, dead, ...): claim's two indexes
 /// know no other rows. A task in flight is found by its worker (`tasks_live`), any other by state.
-/// Attempts lie beside each other by task, so that a life cycle touches few pages.
+/// Attempts lie beside each other by task, so that a life cycle touches few pages; answers, which
+/// are long, are only ever appended.
 const V1: &str = "
 CREATE TABLE tasks (
   id INTEGER PRIMARY KEY,
@@ -115,11 +116,12 @@ CREATE INDEX attempts_open ON attempts (worker)
 CREATE INDEX attempts_upstream ON attempts (account, upstream_id) WHERE upstream_id IS NOT NULL;
 
 CREATE TABLE answers (
+  n INTEGER PRIMARY KEY,
   task INTEGER NOT NULL, token INTEGER NOT NULL, dialect TEXT NOT NULL, raw TEXT NOT NULL,
   text TEXT NOT NULL, user_agent TEXT, solved_at INTEGER NOT NULL, expires_at INTEGER,
-  read_at INTEGER NOT NULL,
-  PRIMARY KEY (task, token)
-) STRICT, WITHOUT ROWID;
+  read_at INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX answers_attempt ON answers (task, token);
 
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY, task INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL,
