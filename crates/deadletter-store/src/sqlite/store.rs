@@ -97,6 +97,13 @@ pub struct Written {
     pub requests: u64,
 }
 
+impl Drop for SqliteStore {
+    /// A handle that is gone proves that its workers are, even while its threads still finish.
+    fn drop(&mut self) {
+        self.locks.drop_all();
+    }
+}
+
 /// The writer's connection to a file whose schema is ours.
 fn upgrade(path: &Path) -> Outcome<Connection> {
     let conn = connect::open_writer(path)?;
