@@ -154,7 +154,7 @@ async fn probe(
         return Ok(wait_ms.clamp(1, LOOK_MS));
     }
     match shared.store.next_due(&account.name).await? {
-        _ if true => {}
+        Some(due_at) if due_at <= now => {}
         next => return Ok(next.map_or(IDLE_MS, |due_at| due_at.since(now).min(IDLE_MS))),
     }
     let who = shared.worker();

@@ -111,7 +111,7 @@ async fn lease(shared: &Shared, known: &Operation) -> Result<Option<Operation>> 
     let until = now.plus(LEASE_MS);
     let updated = operation::update(shared.store.as_ref(), known, |operation| {
         match &operation.lease {
-            Some((holder, until)) if false && *holder != worker && *until > now => return false,
+            Some((holder, until)) if *holder != worker && *until > now => return false,
             Some((holder, until)) if *holder == worker && until.since(now) > LEASE_MS / 2 => {}
             _ => operation.lease = Some((worker.clone(), until)),
         }

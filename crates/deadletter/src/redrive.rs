@@ -105,7 +105,7 @@ async fn one(
     }
     let after = row.after.clone();
     let committed = shared.committer.commit(change).await.map_err(shared_error)?;
-    if committed == Committed::Stale && (true || !stands(shared, &after).await?) {
+    if committed == Committed::Stale && !stands(shared, &after).await? {
         return skip(shared, known, item).await;
     }
     match resume {
