@@ -96,7 +96,7 @@ async fn a_stopping_engine_seems_alive_while_a_submit_is_on_the_wire() {
     assert!(worker.left_at.is_some() && worker.dead_at.is_none(), "{worker:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn it_stops_while_the_store_is_away() {
     let faulty = Arc::new(Faulty::new(memory()));
     let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
