@@ -176,6 +176,10 @@ async fn a_limit_is_kept_and_the_rate_too() {
     let dl = engine(&store, account(provider)).await;
     let ids = dead_letters(&dl, 50).await;
     healed.store(true, SeqCst);
+    // A second engine must not go at a rate of its own.
+    let (second, is_healed) = sick(Class::Unsolvable);
+    is_healed.store(true, SeqCst);
+    let _second = engine(&store, account(second)).await;
     let options = RedriveOptions { limit: Some(30), rate: 0.5, ..Default::default() };
     let operation = redrive(&dl, options).await;
     let (found, items) = settled(&dl, &operation).await;
@@ -270,7 +274,8 @@ async fn an_operation_that_is_stopped_by_hand_goes_no_further() {
 
 #[tokio::test]
 async fn a_resumed_id_is_asked_by_whoever_redrives_it_and_nothing_is_paid() {
-    let store = memory();
+    let faulty = Arc::new(Faulty::new(memory()));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
     let ready = Arc::new(AtomicBool::new(false));
     let is_ready = Arc::clone(&ready);
     let terms = deadletter::core::Terms { fresh_ms: None, ..Default::default() };
@@ -284,6 +289,8 @@ async fn a_resumed_id_is_asked_by_whoever_redrives_it_and_nothing_is_paid() {
     let ids = submit(&dl, patient).await;
     all_rest(&dl, &ids).await;
     let spent = *provider.submits().borrow();
+    // The first of them is written, and nobody is told.
+    faulty.script(Call::Commit, [Some(Fault::DoubtWritten); 3]);
     let operation = redrive(&dl, RedriveOptions::default()).await;
     settled(&dl, &operation).await;
     ready.store(true, SeqCst);

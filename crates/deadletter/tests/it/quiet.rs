@@ -64,7 +64,7 @@ async fn an_idle_engine_hardly_asks() {
     let mut counted = counted();
     let _dl = engine_of(&counted, ScriptedProvider::default()).await;
     let rate = counted.calls_per_s().await;
-    assert!(rate < 2.0, "{rate} calls a second");
+    assert!(rate < 0.5, "{rate} calls a second");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_half_open_breaker_with_nothing_to_send_costs_nothing() {
     moved(&mut notices, Phase::Open).await;
     crate::rig::all_rest(&dl, &ids).await;
     let rate = counted.calls_per_s().await;
-    assert!(rate < 3.0, "{rate} calls a second");
+    assert!(rate < 0.5, "{rate} calls a second");
 }
 
 #[tokio::test]
