@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use deadletter::{
     core::{
         StateKind, UnixMs,
-        counts::{Dim, Tallied},
+        counts::{Dim, Tallied, Tally},
     },
     store::Totals,
 };
@@ -25,6 +25,9 @@ const BARS: usize = 10;
 /// Hours of a picture over time.
 const HOURS: i64 = 24;
 const HOUR_MS: i64 = 3_600_000;
+/// Minutes of a picture of what is younger.
+const MINUTES: i64 = 60;
+const MINUTE_MS: i64 = 60_000;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -86,9 +89,9 @@ impl By {
     }
 }
 
-/// What happened in an hour.
+/// What happened in one slot of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Hour {
+struct Slot {
     solved: i64,
     failed: i64,
     dead: i64,
@@ -173,37 +176,63 @@ async fn dead_by(app: &App, shelf: &Shelf, by: By, is_asked_for: bool) -> Result
     app.out.picture(&format!("\n{picture}"))
 }
 
-async fn hours(app: &App, shelf: &Shelf, is_asked_for: bool) -> Result<()> {
-    let now = shelf.now();
-    let first = UnixMs(now.0 - now.0.rem_euclid(HOUR_MS)).plus(-(HOURS - 1) * HOUR_MS);
-    let mut hours = vec![Hour::default(); usize::try_from(HOURS).unwrap_or_default()];
-    for (tally, n) in shelf.store.tallies(Dim::All, first, ROWS).await.map_err(fault)? {
-        let at = usize::try_from(tally.minute.since(first) / HOUR_MS).ok();
-        if let Some(hour) = at.and_then(|at| hours.get_mut(at)) {
+/// What happened over time, in the slots of a picture.
+struct Over {
+    first: UnixMs,
+    slot_ms: i64,
+    slots: Vec<Slot>,
+}
+
+impl Over {
+    /// The last `slots` slots until `now`.
+    fn until(now: UnixMs, slot_ms: i64, slots: i64) -> Self {
+        let first = UnixMs(now.0 - now.0.rem_euclid(slot_ms)).plus(-(slots - 1) * slot_ms);
+        let slots = vec![Slot::default(); usize::try_from(slots).unwrap_or_default()];
+        Self { first, slot_ms, slots }
+    }
+
+    fn add(&mut self, tally: &Tally, n: i64) {
+        let at = usize::try_from(tally.minute.since(self.first).div_euclid(self.slot_ms)).ok();
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
             match tally.tallied {
-                Tallied::Solved => hour.solved += n,
-                Tallied::Failed => hour.failed += n,
-                Tallied::Dead => hour.dead += n,
+                Tallied::Solved => slot.solved += n,
+                Tallied::Failed => slot.failed += n,
+                Tallied::Dead => slot.dead += n,
             }
         }
     }
+}
+
+async fn hours(app: &App, shelf: &Shelf, is_asked_for: bool) -> Result<()> {
+    let now = shelf.now();
+    let mut day = Over::until(now, HOUR_MS, HOURS);
+    let mut hour = Over::until(now, MINUTE_MS, MINUTES);
+    let tallies = shelf.store.tallies(Dim::All, day.first, ROWS).await.map_err(fault)?;
+    // A run that began a moment ago would be one column of a picture by hours.
+    let is_young = tallies.iter().all(|(tally, _)| tally.minute >= hour.first);
+    for (tally, n) in &tallies {
+        day.add(tally, *n);
+        hour.add(tally, *n);
+    }
     if !app.out.is_table() {
-        for (at, hour) in (0..).zip(&hours).filter(|(_, hour)| **hour != Hour::default()) {
+        let slots = (0..).zip(&day.slots).filter(|(_, slot)| **slot != Slot::default());
+        for (at, slot) in slots {
             app.out.json(&json!({
-                "by": "hour", "value": render::instant(first.plus(at * HOUR_MS)),
-                "solved": hour.solved, "failed": hour.failed, "count": hour.dead,
+                "by": "hour", "value": render::instant(day.first.plus(at * HOUR_MS)),
+                "solved": slot.solved, "failed": slot.failed, "count": slot.dead,
             }))?;
         }
         return Ok(());
     }
-    let ends = (clock_of(first), "now");
-    let ends = (ends.0.as_str(), ends.1);
-    let failed: Vec<_> = hours.iter().map(|hour| hour.failed).collect();
-    let dead: Vec<_> = hours.iter().map(|hour| hour.dead).collect();
-    let pictures = [("failures of attempts by hour (UTC)", failed), ("deaths by hour (UTC)", dead)];
-    for (title, values) in pictures {
+    let (over, by) = if is_young { (hour, "minute") } else { (day, "hour") };
+    let failed: Vec<_> = over.slots.iter().map(|slot| slot.failed).collect();
+    let dead: Vec<_> = over.slots.iter().map(|slot| slot.dead).collect();
+    let from = clock_of(over.first);
+    for (title, values) in [("failures of attempts", failed), ("deaths", dead)] {
         if is_asked_for || values.iter().any(|n| *n > 0) {
-            let picture = render::columns(title, &values, ends, app.out.width, app.out.glyphs);
+            let title = format!("{title} by {by} (UTC)");
+            let ends = (from.as_str(), "now");
+            let picture = render::columns(&title, &values, ends, app.out.width, app.out.glyphs);
             app.out.picture(&format!("\n{picture}"))?;
         }
     }

@@ -81,8 +81,9 @@ impl Output {
 
     /// One line of data.
     pub(crate) fn data(&self, line: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}").map_err(Fault::of_output)
+        let write = || writeln!(io::stdout().lock(), "{line}").map_err(Fault::of_output);
+        // On a terminal the progress bar stands in the same lines.
+        if io::stdout().is_terminal() { self.bars.suspend(write) } else { write() }
     }
 
     /// One JSON document as a line of data.

@@ -1,10 +1,15 @@
 //! Tables on a terminal.
 
 use super::{Glyphs, plain};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle, presets::NOTHING};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, presets::NOTHING,
+};
 
 /// Longest text of one cell; the whole text is in `show` and in the JSON lines.
 const CELL_CHARS: usize = 120;
+
+/// A column whose cells are this short is never broken into lines: ids, states, counts, ages.
+const WHOLE_CHARS: usize = 20;
 
 /// A table being filled. Cells are cleaned: they may quote upstream or a file.
 #[derive(Debug)]
@@ -52,6 +57,13 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(|cell| super::cut(cell, CELL_CHARS)));
         }
+        for at in 0..self.header.len() {
+            let chars = |cells: &Vec<String>| cells.get(at).map_or(0, |cell| cell.chars().count());
+            let is_short = self.rows.iter().all(|cells| chars(cells) <= WHOLE_CHARS);
+            if let Some(column) = table.column_mut(at).filter(|_| is_short) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         for at in &self.right {
             if let Some(column) = table.column_mut(*at) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -73,6 +85,9 @@ mod tests {
         let text = table.draw(40, Glyphs::Ascii);
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
         assert!(!text.contains('\u{1b}'));
+        let mut ids = Table::new(&["id", "what"]);
+        ids.row(["115461337792812", &"words ".repeat(20)]);
+        assert!(ids.draw(40, Glyphs::Ascii).contains("115461337792812"));
         let counts: Vec<_> = text.lines().filter(|line| line.contains("12")).collect();
         assert!(counts[0].ends_with(" 12"), "{text}");
     }

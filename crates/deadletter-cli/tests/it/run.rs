@@ -116,6 +116,22 @@ fn ctrl_c_keeps_everything_and_a_resume_goes_on() {
 }
 
 #[test]
+fn a_second_ctrl_c_does_not_wait_for_an_upstream_that_hangs() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    scene.simulator.outage(OutageMode::Hang);
+    let child = started(scene.command(&["run", "tasks.csv", "--concurrency", "1"]));
+    scene.until(|stats| stats.submits >= 1);
+    interrupt(&child);
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    scene.simulator.end_outage();
+    let resumed = scene.run(&["run", "tasks.csv", "--resume"]);
+    assert_eq!((resumed.code, lines(&resumed).len()), (0, 3), "{}", resumed.stderr);
+}
+
+#[test]
 fn a_reader_that_leaves_stops_the_run_and_loses_nothing() {
     let scene = Scene::happy();
     scene.rows("tasks.csv", GOOD, 6);
