@@ -11,6 +11,9 @@ const CELL_CHARS: usize = 120;
 /// A column whose cells are this short is never broken into lines: ids, states, counts, ages.
 const WHOLE_CHARS: usize = 20;
 
+/// A column that is broken into lines keeps this much, spaces included.
+const NARROWEST: usize = 8;
+
 /// A table being filled. Cells are cleaned: they may quote upstream or a file.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -57,10 +60,8 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(|cell| super::cut(cell, CELL_CHARS)));
         }
-        for at in 0..self.header.len() {
-            let chars = |cells: &Vec<String>| cells.get(at).map_or(0, |cell| cell.chars().count());
-            let is_short = self.rows.iter().all(|cells| chars(cells) <= WHOLE_CHARS);
-            if let Some(column) = table.column_mut(at).filter(|_| is_short) {
+        for at in self.whole(width) {
+            if let Some(column) = table.column_mut(at) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
@@ -70,6 +71,23 @@ impl Table {
             }
         }
         table.trim_fmt()
+    }
+
+    /// Short columns, from the left, as far as the others keep room.
+    fn whole(&self, width: usize) -> Vec<usize> {
+        let mut room = width.saturating_sub(self.header.len() * NARROWEST);
+        let mut whole = Vec::new();
+        for (at, name) in self.header.iter().enumerate() {
+            let cells = self.rows.iter().filter_map(|cells| cells.get(at));
+            let chars = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+            // A space on either side, instead of the room that was kept for it.
+            let more = (chars.max(name.chars().count()) + 2).saturating_sub(NARROWEST);
+            if chars <= WHOLE_CHARS && more <= room {
+                room -= more;
+                whole.push(at);
+            }
+        }
+        whole
     }
 }
 
@@ -88,6 +106,10 @@ mod tests {
         let mut ids = Table::new(&["id", "what"]);
         ids.row(["115461337792812", &"words ".repeat(20)]);
         assert!(ids.draw(40, Glyphs::Ascii).contains("115461337792812"));
+        let mut many = Table::new(&["a", "b", "c", "d", "e"]);
+        many.row(["x".repeat(19), "x".repeat(19), "x".repeat(19), "x".repeat(19), "x".repeat(90)]);
+        let text_of_many = many.draw(60, Glyphs::Ascii);
+        assert!(text_of_many.lines().all(|line| line.chars().count() <= 60), "{text_of_many}");
         let counts: Vec<_> = text.lines().filter(|line| line.contains("12")).collect();
         assert!(counts[0].ends_with(" 12"), "{text}");
     }
