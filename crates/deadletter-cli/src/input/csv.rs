@@ -173,22 +173,32 @@ fn quotes(record: &[u8], delimiter: u8) -> Quotes {
     if at == At::Quoted { Quotes::Open } else { Quotes::Closed }
 }
 
-/// The fields of one record.
+/// The fields of one record whose quotes are closed.
 fn fields(record: &[u8], delimiter: u8) -> Result<Vec<String>, String> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .buffer_capacity(record.len().clamp(64, 1 << 16))
-        .from_reader(record);
-    match reader.records().next() {
-        Some(Ok(fields)) => Ok(fields.iter().map(str::to_owned).collect()),
-        Some(Err(error)) if matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) => {
-            Err("it is not UTF-8".to_owned())
+    let text = std::str::from_utf8(record).map_err(|_| "it is not UTF-8".to_owned())?;
+    let delimiter = char::from(delimiter);
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut at_start = true;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let Some(field) = fields.last_mut() else { break };
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                field.push('"');
+            }
+            '"' if quoted || at_start => quoted = !quoted,
+            c if c == delimiter && !quoted => {
+                fields.push(String::new());
+                at_start = true;
+                continue;
+            }
+            c => field.push(c),
         }
-        Some(Err(_)) => Err("it is not CSV".to_owned()),
-        None => Ok(Vec::new()),
+        at_start = false;
     }
+    Ok(fields)
 }
 
 #[cfg(test)]

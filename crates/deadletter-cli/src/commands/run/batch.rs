@@ -1,77 +1,87 @@
-//! The rows of a file on their way to tasks: read, checked, put aside or submitted once.
+//! A file on its way to tasks: checked first and whole, then submitted row by row, each once.
 
-use super::{Args, exists};
+use super::{
+    Args, exists,
+    rows::{Row, Rows},
+};
 use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    input::{Columns, Occurrences, Overrides, Records, Reject, Rejects, row_of},
-    render, work,
+    input::{Columns, Reject, Rejects, Source},
+    work,
 };
 use deadletter::{
     Deadletter, Job,
-    core::{Filter, Payload, TaskId},
+    core::{Filter, TaskId},
     store::{Query, Store},
 };
-use std::collections::HashMap;
+use tokio::sync::mpsc;
 
 /// Rows of one insert.
 const CHUNK: usize = 500;
+/// Chunks that are stored and not yet followed.
+const CHUNKS_AHEAD: usize = 4;
 /// Bad rows that are shown; the others stand in the file of rejects.
 const SHOWN: u64 = 10;
+/// Standard input cannot be read twice, so its rows are kept: a gigabyte at most.
+const KEPT: usize = 500_000;
 
-/// A file's good rows.
+/// The good rows of a file, with their lines.
+type Jobs = Box<dyn Iterator<Item = Result<(u64, Job)>>>;
+
+/// A file whose rows have been checked.
 pub(super) struct Batch {
     name: String,
-    rows: Vec<(u64, Job)>,
+    good: usize,
     rejected: u64,
-    /// Rows whose task stood already.
-    pub(super) known: usize,
+    /// The rows of standard input; a file is read a second time.
+    kept: Vec<(u64, Job)>,
+}
+
+/// A row that is a task now.
+pub(super) struct Stored {
+    pub(super) id: TaskId,
+    pub(super) line: u64,
+    /// False where it was one before.
+    pub(super) is_new: bool,
 }
 
 impl Batch {
     /// Reads the whole file before anything is submitted: a mistake in it costs nothing.
-    pub(super) fn read(app: &App, args: &Args, overrides: Overrides) -> Result<Self> {
-        let records = Records::open(&args.file)?;
-        let header = records.header.clone();
-        let mut rejects =
-            Rejects::new(args.rejects.clone(), args.file.clone(), records.format, header)
-                .dry(args.dry_run);
-        let mut columns = Columns::new(overrides);
-        let mut occurrences = Occurrences::default();
+    pub(super) fn check(app: &App, args: &Args) -> Result<Self> {
         let name = args.name.clone().unwrap_or_else(|| args.file.stem());
-        app.out.say(&format!("{} is read as {}", args.file, records.format.label()));
-        know(&mut columns, records.header.as_deref(), args)?;
-        let mut batch = Self { name, rows: Vec::new(), rejected: 0, known: 0 };
-        for record in records {
-            let record = record?;
-            let row = match &record.fields {
-                Ok(fields) => row_of(fields, &mut columns, args.method.as_deref())?,
-                Err(reason) => Err(reason.clone()),
-            };
-            for news in columns.take_news() {
+        let mut rows = Rows::open(args, &name)?;
+        let (format, header) = rows.shape();
+        app.out.say(&format!("{} is read as {}", args.file, format.label()));
+        let mut rejects =
+            Rejects::new(args.rejects.clone(), args.file.clone(), format, header).dry(args.dry_run);
+        let mut batch = Self { name, good: 0, rejected: 0, kept: Vec::new() };
+        while let Some(row) = rows.next().transpose()? {
+            for news in rows.columns.take_news() {
                 app.out.say(&format!("column {news}"));
             }
             match row {
-                Ok(row) => {
-                    let key = occurrences.key(&batch.name, &row);
-                    let mut job = Job::from_payload(Payload::new(row.params))
-                        .batch(batch.name.clone())
-                        .idempotency_key(key, None);
-                    job = row.tags.into_iter().fold(job, Job::tag);
-                    batch
-                        .rows
-                        .push((record.line, row.priority.into_iter().fold(job, Job::priority)));
+                Row::Good(line, job) => {
+                    batch.good += 1;
+                    if args.file == Source::Stdin {
+                        batch.keep(line, *job)?;
+                    }
                 }
-                Err(reason) => {
-                    let fields = record.fields.ok();
-                    let reject = Reject { line: record.line, reason, text: record.text, fields };
-                    batch.reject(app, &mut rejects, &reject)?;
-                }
+                Row::Bad(reject) => batch.reject(app, &mut rejects, &reject)?,
             }
         }
-        batch.report(app, args, &rejects, &columns)?;
+        batch.report(app, args, &rejects, &rows.columns)?;
         Ok(batch)
+    }
+
+    fn keep(&mut self, line: u64, job: Job) -> Result<()> {
+        if self.kept.len() >= KEPT {
+            return Err(Fault::usage(format!("standard input has more than {KEPT} rows"))
+                .fix("save it to a file, and run that"));
+        }
+        self.kept.push((line, job));
+        Ok(())
     }
 
     fn reject(&mut self, app: &App, rejects: &mut Rejects, reject: &Reject) -> Result<()> {
@@ -90,15 +100,16 @@ impl Batch {
         for column in columns.missing() {
             app.out.warn(&format!("--map names the column {column}, which no row has"));
         }
-        if self.rows.is_empty() {
+        if self.good == 0 {
             return Err(Fault::usage(format!("{} holds no row that can be submitted", args.file))
                 .fix("each row needs at least a site key and a page URL, or a method and its parameters"));
         }
         Ok(())
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
+    /// Rows that can be submitted.
+    pub(super) const fn len(&self) -> usize {
+        self.good
     }
 
     /// Rejected rows are a failure of a part, where nothing worse happened.
@@ -129,42 +140,47 @@ impl Batch {
         }
     }
 
-    /// Submits every row; one that was accepted before keeps its task.
-    pub(super) async fn submit(
+    /// Submits every row, chunk by chunk; one that was accepted before keeps its task.
+    pub(super) async fn feed(
         &mut self,
+        args: &Args,
         engine: &Deadletter,
-        deadline_ms: Option<i64>,
-        open: &mut HashMap<TaskId, u64>,
+        stored: mpsc::Sender<Vec<Stored>>,
     ) -> Result<()> {
-        let mut rows = std::mem::take(&mut self.rows).into_iter();
+        let mut rows = self.rows(args)?;
         loop {
-            let (lines, jobs): (Vec<_>, Vec<_>) = rows
-                .by_ref()
-                .take(CHUNK)
-                .map(|(line, job)| (line, deadline_ms.into_iter().fold(job, Job::deadline_ms)))
-                .unzip();
+            let mut lines = Vec::with_capacity(CHUNK);
+            let mut jobs = Vec::with_capacity(CHUNK);
+            for row in rows.by_ref().take(CHUNK) {
+                let (line, job) = row?;
+                lines.push(line);
+                jobs.push(args.deadline.into_iter().fold(job, Job::deadline_ms));
+            }
             if jobs.is_empty() {
                 return Ok(());
             }
             let submitted = engine.submit_all(jobs).await.map_err(work::of_engine)?;
-            for (line, one) in lines.into_iter().zip(submitted) {
-                self.known += usize::from(!one.is_new);
-                open.insert(one.id, line);
-            }
+            let chunk = lines.into_iter().zip(submitted);
+            let chunk = chunk.map(|(line, one)| Stored { id: one.id, line, is_new: one.is_new });
+            let gone = |_| Fault::failed("nobody follows the tasks any more");
+            stored.send(chunk.collect()).await.map_err(gone)?;
         }
     }
-}
 
-/// Looks at the columns of a header, before any row.
-fn know(columns: &mut Columns, header: Option<&[String]>, args: &Args) -> Result<()> {
-    let Some(header) = header else { return Ok(()) };
-    for column in header {
-        columns.target(column)?;
+    fn rows(&mut self, args: &Args) -> Result<Jobs> {
+        if args.file == Source::Stdin {
+            return Ok(Box::new(std::mem::take(&mut self.kept).into_iter().map(Ok)));
+        }
+        // Bad rows have been told and put aside by the check.
+        Ok(Box::new(Rows::open(args, &self.name)?.filter_map(|row| match row {
+            Ok(Row::Good(line, job)) => Some(Ok((line, *job))),
+            Ok(Row::Bad(_)) => None,
+            Err(fault) => Some(Err(fault)),
+        })))
     }
-    if columns.are_of_tasks() || args.method.is_some() {
-        return Ok(());
+
+    /// The channel of [`Batch::feed`].
+    pub(super) fn channel() -> (mpsc::Sender<Vec<Stored>>, mpsc::Receiver<Vec<Stored>>) {
+        mpsc::channel(CHUNKS_AHEAD)
     }
-    Err(Fault::usage(format!("no column of {} says what to solve", args.file))
-        .why(format!("its first line names: {}", render::cut(&header.join(", "), 200)))
-        .fix("the first line names the columns, such as sitekey,url; --map tells what one means"))
 }

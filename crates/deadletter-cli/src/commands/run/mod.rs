@@ -3,26 +3,27 @@
 mod batch;
 mod on_dead;
 mod progress;
+mod rows;
 
 use super::answers::Answers;
 use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    input::{Overrides, Source, override_of},
+    input::{Source, override_of},
     render,
     shelf::Shelf,
     signals::Signals,
     work,
 };
-use batch::Batch;
+use batch::{Batch, Stored};
 use deadletter::{
     Deadletter, Notice,
     core::{StateKind, Task, TaskId},
 };
 use on_dead::OnDead;
 pub(super) use progress::{Progress, is_unreached};
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, pin::pin, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 
 /// The bar is drawn, and every task that was missed is looked at, this often.
@@ -78,12 +79,11 @@ pub(crate) struct Args {
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let flag = args.concurrency.map(|n| ("account.threads", "--concurrency", n.to_string()));
     let settings = app.settings_with(&flag.into_iter().collect::<Vec<_>>())?;
-    let overrides: Overrides = args.maps.iter().cloned().collect();
     let on_dead = args.on_dead.as_deref().map(|text| OnDead::parse(text, &settings.key_env));
     let on_dead = on_dead.transpose()?;
     // Without a key nothing is read: the first thing to mend comes first.
     let account = if args.dry_run { None } else { Some(work::account(&settings)?) };
-    let mut batch = Batch::read(app, &args, overrides)?;
+    let mut batch = Batch::check(app, &args)?;
     let Some(account) = account else {
         app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
         return Ok(batch.exit(Exit::Good));
@@ -137,15 +137,20 @@ impl Follow<'_> {
         signals: &mut Signals,
     ) -> Result<Exit> {
         let mut notices = self.engine.notices();
-        tokio::select! {
-            taken = batch.submit(self.engine, args.deadline, &mut self.open) => taken?,
-            () = signals.next() => return Ok(Exit::Interrupted),
-        }
-        self.progress.submitted(self.app, self.open.len(), batch.known);
-        // What was settled before this run began is not announced again.
-        self.look_at_all().await?;
-        while !self.open.is_empty() {
+        let (sender, mut stored) = Batch::channel();
+        let mut feeding = pin!(batch.feed(args, self.engine, sender));
+        let mut is_fed = false;
+        while !(is_fed && self.open.is_empty()) {
             tokio::select! {
+                fed = &mut feeding, if !is_fed => {
+                    fed?;
+                    is_fed = true;
+                    while let Some(chunk) = stored.recv().await {
+                        self.take(chunk).await?;
+                    }
+                    self.progress.fed(self.app);
+                }
+                Some(chunk) = stored.recv() => self.take(chunk).await?,
                 notice = notices.recv() => match notice {
                     Ok(notice) => self.hear(&notice).await?,
                     Err(RecvError::Lagged(_)) => self.look_at_all().await?,
@@ -183,8 +188,23 @@ impl Follow<'_> {
         Ok(())
     }
 
+    /// Follows what is stored now. A task may have its verdict already: from an earlier run, or
+    /// since a moment ago, and then nobody announces it again.
+    async fn take(&mut self, chunk: Vec<Stored>) -> Result<()> {
+        let ids: Vec<_> = chunk.iter().map(|stored| stored.id).collect();
+        for Stored { id, line, is_new } in chunk {
+            self.progress.stored(is_new);
+            self.open.insert(id, line);
+        }
+        self.look_at(&ids).await
+    }
+
     async fn look_at_all(&mut self) -> Result<()> {
         let ids: Vec<_> = self.open.keys().copied().collect();
+        self.look_at(&ids).await
+    }
+
+    async fn look_at(&mut self, ids: &[TaskId]) -> Result<()> {
         for ids in ids.chunks(LOOK) {
             let tasks =
                 self.engine.store().get(ids).await.map_err(|e| work::of_engine(e.into()))?;

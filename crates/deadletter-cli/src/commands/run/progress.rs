@@ -17,6 +17,8 @@ pub(crate) struct Progress {
     began: Instant,
     said: Instant,
     total: usize,
+    stored: usize,
+    known: usize,
     /// Tasks solved.
     pub(crate) solved: usize,
     /// Tasks dead or buried.
@@ -36,6 +38,8 @@ impl Progress {
             began: now,
             said: now,
             total,
+            stored: 0,
+            known: 0,
             solved: 0,
             dead: 0,
             cancelled: 0,
@@ -44,13 +48,20 @@ impl Progress {
         }
     }
 
-    /// All rows are tasks now; `known` of them were so before.
-    pub(crate) fn submitted(&mut self, app: &App, total: usize, known: usize) {
-        self.total = total;
-        self.bar.set_total(total);
+    /// A row is a task now, or was one before.
+    pub(crate) fn stored(&mut self, is_new: bool) {
+        self.stored += 1;
+        self.known += usize::from(!is_new);
+    }
+
+    /// All rows are tasks now.
+    pub(crate) fn fed(&mut self, app: &App) {
+        let (stored, known) = (self.stored, self.known);
+        self.total = stored;
+        self.bar.set_total(stored);
         let before =
             if known > 0 { format!("; {known} of them were so before") } else { String::new() };
-        app.out.say(&format!("{total} tasks are stored{before}"));
+        app.out.say(&format!("{stored} tasks are stored{before}"));
     }
 
     /// A task waits for its next attempt.
