@@ -16,8 +16,8 @@ pub(crate) const TOO_MANY_DEAD: usize = 16;
 const WAVE: u64 = VERDICTS as u64;
 /// Solved ones that end the caution.
 const ENOUGH_SOLVED: u64 = 5;
-/// Without verdicts the caution ends after this time: longer than a task's usual life upstream.
-const CAUTION_MS: i64 = 5 * 60_000;
+/// Without verdicts the caution ends after this time: longer than a task needs to die of time-outs.
+const CAUTION_MS: i64 = 15 * 60_000;
 /// Tasks whose verdict is awaited, over all operations; beyond it verdicts are not looked at.
 const AWAITED: usize = 50_000;
 

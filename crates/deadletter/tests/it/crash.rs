@@ -204,7 +204,8 @@ async fn a_worker_that_was_declared_dead_begins_anew_and_loses_nothing() {
 #[tokio::test]
 async fn a_redrive_asks_for_the_paid_id_before_it_pays_again() {
     let store = memory();
-    let terms = Terms { fresh_ms: None, ..Terms::default() };
+    let day_ms = 86_400_000;
+    let terms = Terms { fresh_ms: None, timeout_ms: day_ms, hold_ms: day_ms, ..Terms::default() };
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_ready = Arc::clone(&ready);
     let provider = Arc::new(
