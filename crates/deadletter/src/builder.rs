@@ -5,7 +5,7 @@ use crate::{
     account::{Account, AccountConfig},
     committer::Committer,
     crash::CrashPoint,
-    dispatcher, keeper, operator, poller,
+    dispatcher, heartbeat, keeper, operator, poller,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -86,7 +86,7 @@ impl Builder {
             accounts,
             first_account,
             committer,
-            worker: sweeper::new_worker(rand::random()),
+            worker: heartbeat::new_worker(rand::random()),
             seed: self.seed,
             crash: self.crash,
         };
@@ -104,9 +104,11 @@ async fn prepare(shared: &Arc<Shared>) -> Result<()> {
     sweeper::take_over(shared).await
 }
 
-/// Starts the loops; each ends when `Shared::stopped` does, the sweeper after the dispatchers.
+/// Starts the loops; each ends when `Shared::stopped` does, heartbeat and sweeper after the
+/// dispatchers.
 fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
     let mut loops = vec![
+        tokio::spawn(heartbeat::run(Arc::clone(shared))),
         tokio::spawn(poller::run(Arc::clone(shared))),
         tokio::spawn(sweeper::run(Arc::clone(shared))),
         tokio::spawn(operator::run(Arc::clone(shared))),

@@ -115,7 +115,7 @@ async fn round(
 /// Nothing is claimed now; whatever ends this wakes the dispatcher, or a look later finds it ended.
 fn must_wait(shared: &Shared, account: &Account) -> bool {
     shared.is_stopping()
-        || shared.is_recovering()
+        || shared.poller.is_recovering()
         || shared.in_hand.is_in_doubt()
         || account.is_stopped()
 }

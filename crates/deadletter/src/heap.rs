@@ -1,12 +1,14 @@
 //! The upstream ids that are asked for, in one heap of due times.
 //!
 //! One entry per attempt: what is added twice replaces the older entry, and an entry that was
-//! taken out to be asked is put back only where no newer one has come.
+//! taken out to be asked is put back only where no newer one has come. Ids that were taken over
+//! from other workers are remembered apart until each has been looked at once, whatever entry
+//! stands for it then: nothing new is submitted before.
 
 use deadletter_core::{AccountName, Attempt, AttemptToken, StateKind, Task, UnixMs};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
@@ -18,13 +20,11 @@ pub(crate) struct Entry {
     pub(crate) attempt: Attempt,
     /// The last readable "not ready": an answer is younger than it.
     pub(crate) not_ready_at: Option<UnixMs>,
-    /// Taken over from another worker, and not asked yet.
-    pub(crate) recovered: bool,
 }
 
 impl Entry {
     pub(crate) const fn new(task: Task, attempt: Attempt) -> Self {
-        Self { task, attempt, not_ready_at: None, recovered: false }
+        Self { task, attempt, not_ready_at: None }
     }
 
     /// An attempt for which its task waits again.
@@ -68,6 +68,8 @@ struct Heap {
     asked: HashMap<AttemptToken, u32>,
     /// Attempts per account, those that are being asked for among them.
     live: HashMap<AccountName, usize>,
+    /// Taken over from other workers, and not looked at yet.
+    recovering: HashSet<AttemptToken>,
 }
 
 impl Heap {
@@ -88,7 +90,22 @@ impl Poller {
     }
 
     pub(crate) fn add(&self, entry: Entry, due_at: UnixMs) {
+        self.add_to(self.heap(), entry, due_at);
+    }
+
+    /// Adds what was taken over: it is looked at before anything new is submitted.
+    pub(crate) fn recover(&self, entry: Entry, due_at: UnixMs) {
         let mut heap = self.heap();
+        heap.recovering.insert(entry.attempt.token);
+        self.add_to(heap, entry, due_at);
+    }
+
+    /// True while something that was taken over has not been looked at.
+    pub(crate) fn is_recovering(&self) -> bool {
+        !self.heap().recovering.is_empty()
+    }
+
+    fn add_to(&self, mut heap: MutexGuard<'_, Heap>, entry: Entry, due_at: UnixMs) {
         if !heap.is_known(entry.attempt.token) {
             *heap.live.entry(entry.task.account.clone()).or_default() += 1;
         }
@@ -145,9 +162,11 @@ impl Poller {
     }
 
     /// An entry that was taken out has been looked at; where there is more to ask it was put back.
-    pub(crate) fn looked_at(&self, account: &AccountName, token: AttemptToken) {
+    /// True where it was the last one that had been taken over.
+    pub(crate) fn looked_at(&self, account: &AccountName, token: AttemptToken) -> bool {
         let mut heap = self.heap();
-        let Some(asked) = heap.asked.get_mut(&token) else { return };
+        let was_last = heap.recovering.remove(&token) && heap.recovering.is_empty();
+        let Some(asked) = heap.asked.get_mut(&token) else { return was_last };
         *asked -= 1;
         if *asked == 0 {
             heap.asked.remove(&token);
@@ -157,9 +176,99 @@ impl Poller {
         {
             *live = live.saturating_sub(1);
         }
+        was_last
     }
 
     pub(crate) fn next_due(&self) -> Option<UnixMs> {
         self.heap().due.peek().map(|Reverse((due_at, _))| *due_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter_core::{Counters, Dimensions, Round, State, TaskId, WorkerId};
+
+    fn account() -> AccountName {
+        AccountName::new("main").expect("a name")
+    }
+
+    fn entry(n: u64) -> Entry {
+        let id = TaskId::try_from(n).expect("small");
+        let token = AttemptToken::from_random(n * 2);
+        let worker = WorkerId::new("w").expect("a name");
+        let task = Task {
+            id,
+            state: State::Submitting,
+            version: 2,
+            account: account(),
+            worker: Some(worker.clone()),
+            attempt: Some(token),
+            priority: 2,
+            turn: 0,
+            hold: None,
+            deadline_at: None,
+            counters: Counters::default(),
+            round: Round::default(),
+            max_submits: 7,
+            proxies: 0,
+            cause: None,
+            class: None,
+            fingerprint: None,
+            owner: None,
+            idempotency_key: None,
+            idempotency_expires_at: None,
+            parent: None,
+            answered_by: None,
+            verdict_read_at: None,
+            created_at: UnixMs(0),
+            updated_at: UnixMs(0),
+            dimensions: Dimensions::default(),
+        };
+        let attempt = Attempt::intended(token, id, 1, account(), worker, UnixMs(0));
+        Entry::new(task, attempt)
+    }
+
+    #[test]
+    fn a_recovered_id_counts_as_looked_at_whichever_entry_stands_for_it() {
+        let poller = Poller::default();
+        poller.recover(entry(1), UnixMs(5));
+        poller.recover(entry(2), UnixMs(6));
+        // A redrive resumes the first one before it was its turn.
+        poller.add(entry(1), UnixMs(7));
+        assert_eq!(poller.len(), 2);
+        let second = poller.pop_due(UnixMs(6)).expect("due");
+        assert!(!poller.looked_at(&account(), second.attempt.token));
+        assert!(poller.is_recovering(), "the first has not been looked at");
+        let first = poller.pop_due(UnixMs(7)).expect("due");
+        assert!(poller.looked_at(&account(), first.attempt.token));
+        assert!(!poller.is_recovering() && poller.len() == 0);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_waited_for_no_longer() {
+        let poller = Poller::default();
+        poller.recover(entry(1), UnixMs(5));
+        let taken = poller.pop_due(UnixMs(5)).expect("due");
+        poller.clear();
+        assert!(!poller.is_recovering());
+        poller.recover(entry(2), UnixMs(5));
+        assert!(!poller.looked_at(&account(), taken.attempt.token), "it is of the life before");
+        poller.put_back(taken, UnixMs(5));
+        assert!(poller.is_recovering() && poller.len() == 1);
+    }
+
+    #[test]
+    fn a_newer_entry_is_not_overwritten_by_one_that_was_taken_out() {
+        let poller = Poller::default();
+        poller.add(entry(1), UnixMs(5));
+        let mut old = poller.pop_due(UnixMs(5)).expect("due");
+        old.not_ready_at = Some(UnixMs(4));
+        let token = old.attempt.token;
+        poller.add(entry(1), UnixMs(9));
+        poller.put_back(old, UnixMs(6));
+        poller.looked_at(&account(), token);
+        assert!(poller.pop_due(UnixMs(8)).is_none(), "the old one was put back");
+        assert_eq!(poller.pop_due(UnixMs(9)).expect("due").not_ready_at, None);
     }
 }

@@ -7,10 +7,10 @@ use crate::{
     Result,
     account::{Account, METHODS},
     document,
+    heartbeat::BEAT,
     provider::PollError,
     shared::Shared,
     stop,
-    sweeper::BEAT,
 };
 use deadletter_core::{Class, breaker::Phase, histogram::Histogram};
 use std::sync::Arc;

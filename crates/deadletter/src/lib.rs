@@ -17,6 +17,7 @@ mod error;
 mod gate;
 mod guarded;
 mod heap;
+mod heartbeat;
 mod inhand;
 mod job;
 mod keeper;

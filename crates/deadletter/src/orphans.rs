@@ -64,7 +64,7 @@ async fn find(shared: &Arc<Shared>, doubt: &Doubt, task: Task) -> Result<()> {
     tracing::warn!(task = %task.id, state = task.kind().label(), "found again under our lease");
     let now = shared.now();
     let happened = if task.kind() == StateKind::Polling {
-        shared.poller.add(Entry::new(task, attempt), now);
+        shared.poller.recover(Entry::new(task, attempt), now);
         return Ok(());
     } else if doubt.never_sent.contains(&attempt.token) {
         Happened::Withheld { why: Why::Released, due_at: now }

@@ -62,7 +62,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn ask(shared: Arc<Shared>, mut entry: Box<Entry>) {
     let (id, token) = (entry.task.id, entry.attempt.token);
     let name = entry.task.account.clone();
-    let recovered = std::mem::take(&mut entry.recovered);
     if let Some(account) = shared.accounts.get(&name) {
         let due_at = match guarded(look(&shared, account, &mut entry)).await {
             Ok(Ok(due_at)) => due_at,
@@ -75,9 +74,8 @@ async fn ask(shared: Arc<Shared>, mut entry: Box<Entry>) {
             shared.poller.put_back(entry, due_at);
         }
     }
-    shared.poller.looked_at(&name, token);
-    if recovered {
-        shared.recovered_one();
+    if shared.poller.looked_at(&name, token) {
+        shared.wake_dispatchers();
     }
 }
 

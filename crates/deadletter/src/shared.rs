@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize},
     },
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -51,8 +51,6 @@ pub(crate) struct Shared {
     /// Dispatchers that may still have a submit on the wire.
     dispatching: watch::Sender<usize>,
     pub(crate) in_hand: InHand,
-    /// Recovered ids that have not been asked yet: nothing new is submitted before.
-    pub(crate) recovering: AtomicUsize,
     pub(crate) crash: CrashPoint,
     pub(crate) submits_in_flight: AtomicUsize,
     pub(crate) last_id: AtomicU64,
@@ -101,7 +99,6 @@ impl Shared {
             stopping: watch::channel(false).0,
             dispatching: watch::channel(0).0,
             in_hand: InHand::default(),
-            recovering: AtomicUsize::new(0),
             crash: parts.crash,
             submits_in_flight: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
@@ -169,18 +166,10 @@ impl Shared {
         self.accounts.get(name).ok_or_else(|| Error::NoSuchAccount(name.clone()))
     }
 
-    pub(crate) fn is_recovering(&self) -> bool {
-        self.recovering.load(Ordering::Acquire) > 0
-    }
-
-    /// One more recovered id was asked; after the last one, new submits may go.
-    pub(crate) fn recovered_one(&self) {
-        let one_less = |left: usize| Some(left.saturating_sub(1));
-        let before = self.recovering.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
-        if before == Ok(1) {
-            for account in self.accounts.values() {
-                account.wake.notify_one();
-            }
+    /// What kept every dispatcher from claiming is over.
+    pub(crate) fn wake_dispatchers(&self) {
+        for account in self.accounts.values() {
+            account.wake.notify_one();
         }
     }
 

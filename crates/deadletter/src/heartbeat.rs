@@ -1,0 +1,90 @@
+//! Tells the store that this worker is alive, and begins anew where the store thinks it dead.
+//!
+//! A loop of its own: whatever else takes long here (a flood of deadlines, a take-over of
+//! thousands), a worker that lives must not miss the beats after which others take its tasks.
+
+use crate::{Result, shared::Shared};
+use deadletter_core::WorkerId;
+use deadletter_store::Error as StoreError;
+use std::{sync::Arc, time::Duration};
+
+/// A beat every two seconds of real time: three may be missed before a worker is declared dead.
+pub(crate) const BEAT: Duration = Duration::from_secs(2);
+
+/// Runs until the engine stops, and beats on until nothing of it is on the wire.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.at_rest() => return,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+        if let Err(error) = beat(&shared).await {
+            tracing::warn!(%error, "could not beat; trying again at the next beat");
+        }
+    }
+}
+
+async fn beat(shared: &Shared) -> Result<()> {
+    match shared.store.beat(&shared.worker()).await {
+        // A worker that stops does not begin anew: others have its tasks.
+        Err(StoreError::DeclaredDead(_)) if shared.is_stopping() => Ok(()),
+        Err(StoreError::DeclaredDead(worker)) => begin_anew(shared, &worker).await,
+        beat => Ok(beat.map(drop)?),
+    }
+}
+
+/// The store declared this worker dead while it was away: others have its tasks.
+async fn begin_anew(shared: &Shared, dead: &WorkerId) -> Result<()> {
+    tracing::error!(worker = %dead, "declared dead by the store; beginning anew");
+    shared.poller.clear();
+    let worker = new_worker(shared.random_u64());
+    shared.store.register(&worker, &crate::builder::label()).await?;
+    shared.set_worker(worker);
+    Ok(())
+}
+
+/// An id that no worker has had.
+pub(crate) fn new_worker(random: u64) -> WorkerId {
+    WorkerId::new(format!("w-{random:016x}")).expect("letters and digits, short")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BEAT;
+    use crate::{AccountConfig, Deadletter, provider::scripted::ScriptedProvider};
+    use deadletter_core::{AccountName, UnixMs};
+    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, faulty::Moment};
+    use std::{future::Future, pin::Pin, sync::Arc};
+    use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_that_takes_for_ever_does_not_stop_the_heart() {
+        let beats = watch::Sender::new(0_u32);
+        let swept = watch::Sender::new(false);
+        let (mut beaten, mut sweeping) = (beats.subscribe(), swept.subscribe());
+        let hook = move |call: Call, moment: Moment| {
+            let is_long = call == Call::Overdue && moment == Moment::Before;
+            if is_long {
+                swept.send_replace(true);
+            }
+            if call == Call::Beat && moment == Moment::After {
+                beats.send_modify(|n| *n += 1);
+            }
+            let wait = async move {
+                if is_long {
+                    std::future::pending::<()>().await;
+                }
+            };
+            Box::pin(wait) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let store = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(UnixMs(1)))));
+        let store = Arc::new(Faulty::new(store).with_hook(Arc::new(hook)));
+        let provider = Arc::new(ScriptedProvider::default());
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), provider);
+        let _engine = Deadletter::builder().store(store).account(account).start().await.unwrap();
+        sweeping.wait_for(|is_sweeping| *is_sweeping).await.unwrap();
+        let before = *beaten.borrow_and_update();
+        let three = beaten.wait_for(|n| *n >= before + 3);
+        tokio::time::timeout(BEAT * 10, three).await.expect("it beats on").unwrap();
+    }
+}
