@@ -259,6 +259,8 @@ async fn submit(
             }
         }
     };
+    // Before it is written down, however long the store takes: an answer's age is told from here.
+    let accepted_at = shared.now();
     shared.crash.pass("after_wire");
     let accepted_id = match &happened {
         Happened::Accepted(id) => {
@@ -270,22 +272,15 @@ async fn submit(
     let settled = shared.report(account, task, Some(&attempt), &happened, pass).await?;
     shared.crash.pass("after_id");
     if let (Some(id), Some(task)) = (accepted_id, settled.task) {
-        poll_from_now(shared, account, task, attempt, id);
+        let attempt = Attempt { upstream_id: Some(id), accepted_at: Some(accepted_at), ..attempt };
+        poll_from_now(shared, account, task, attempt);
     }
     Ok(())
 }
 
 /// Hands an accepted attempt to the poller, also where its task has moved on: it may answer late.
-fn poll_from_now(
-    shared: &Shared,
-    account: &Account,
-    task: Task,
-    mut attempt: Attempt,
-    id: deadletter_core::UpstreamId,
-) {
+fn poll_from_now(shared: &Shared, account: &Account, task: Task, mut attempt: Attempt) {
     let now = shared.now();
-    attempt.upstream_id = Some(id);
-    attempt.accepted_at = Some(now);
     if task.kind() != StateKind::Polling || task.attempt != Some(attempt.token) {
         let hold_ms = account.terms(&task.dimensions.method).hold_ms;
         attempt.abandoned_at = Some(now);
@@ -316,5 +311,59 @@ fn happened(outcome: Result<deadletter_core::UpstreamId, SubmitError>) -> Happen
             Happened::Unsent(error.failure)
         }
         Err(SubmitError::CouldNotAsk(error)) => Happened::InDoubt(error.failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        AccountConfig, Deadletter, Job, Outcome,
+        provider::scripted::{ScriptedProvider, id},
+    };
+    use deadletter_core::AccountName;
+    use deadletter_store::{Call, Clock, Faulty, ManualClock, MemoryStore, faulty::Moment};
+    use std::{future::Future, pin::Pin, sync::Arc, sync::OnceLock, time::Duration};
+
+    /// A clock that goes on as tokio's paused time does.
+    fn ticking(clock: &Arc<ManualClock>) -> tokio::task::JoinHandle<()> {
+        let clock = Arc::clone(clock);
+        // The test's runtime ends it.
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                clock.advance(500);
+            }
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_as_old_as_its_acceptance_however_slow_the_store_is() {
+        let clock = Arc::new(ManualClock::at(deadletter_core::UnixMs(1_000)));
+        let slow = Arc::clone(&clock);
+        let hook = move |call: Call, moment: Moment| {
+            if call == Call::Commit && moment == Moment::Before {
+                slow.advance(60_000);
+            }
+            Box::pin(std::future::ready(())) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let memory = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let store = Arc::new(Faulty::new(memory).with_hook(Arc::new(hook)));
+        let accepted = Arc::new(OnceLock::new());
+        let (by, at) = (Arc::clone(&clock), Arc::clone(&accepted));
+        let provider = ScriptedProvider::default().on_submit(move |call| {
+            at.get_or_init(|| by.now());
+            async move { Ok(id(call.n)) }
+        });
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), Arc::new(provider));
+        let engine = Deadletter::builder().store(store).account(account).start().await.unwrap();
+        ticking(&clock);
+        let solving = engine.solve(Job::new("image"));
+        let solved = tokio::time::timeout(Duration::from_secs(600), solving).await;
+        let Outcome::Solved(answer) = solved.expect("it is answered").unwrap() else {
+            panic!("it is answered at the first poll");
+        };
+        let accepted_at = *accepted.get().expect("submitted");
+        assert_eq!(answer.solved_at, accepted_at, "before the store took a minute");
+        assert!(answer.read_at.since(accepted_at) >= 60_000);
     }
 }
