@@ -253,5 +253,8 @@ mod tests {
         assert_ne!(seen.key("b", &other), first);
         assert_ne!(Occurrences::default().key("c", &one), first);
         assert_eq!(Occurrences::default().key("b", &turned), first);
+        let mut moved = Occurrences::default();
+        moved.key("b", &other);
+        assert_eq!(moved.key("b", &one), first, "lines in front of it do not change it");
     }
 }
