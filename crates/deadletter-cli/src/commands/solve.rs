@@ -5,7 +5,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    render,
+    letter, render,
     signals::Signals,
     work,
 };
@@ -38,11 +38,20 @@ pub(crate) struct Args {
     /// How long to wait: after it nothing new is submitted
     #[arg(long, value_name = "TIME", value_parser = render::duration_ms, default_value = "10m")]
     deadline: i64,
+    /// Show what would be sent, without its secrets, and send nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
-    let job = job(&args)?;
+    let request = request(&args)?;
+    if args.dry_run {
+        app.out.json(&letter::masked(&request).0)?;
+        app.out.say("nothing was sent");
+        return Ok(Exit::Good);
+    }
+    let job = Job::from_payload(Payload::new(request)).priority(0).deadline_ms(args.deadline);
     let mut signals = Signals::listen()?;
     let engine = work::engine(app, &settings).await?;
     let exit = solve(app, &engine, job, &mut signals).await;
@@ -130,7 +139,7 @@ fn why_dead(task: &Task) -> String {
     format!("task {} is {state} after {submits} submits: {cause}; deadletter show {0}", task.id)
 }
 
-fn job(args: &Args) -> Result<Job> {
+fn request(args: &Args) -> Result<Map<String, Value>> {
     let mut fields = Map::new();
     fields.insert("method".to_owned(), args.method.clone().into());
     let sitekey_name = if args.method == "userrecaptcha" { "googlekey" } else { "sitekey" };
@@ -141,7 +150,7 @@ fn job(args: &Args) -> Result<Job> {
     for (name, value) in &args.params {
         fields.insert(name.clone(), value_of(name, value)?.into());
     }
-    Ok(Job::from_payload(Payload::new(fields)).priority(0).deadline_ms(args.deadline))
+    Ok(fields)
 }
 
 fn value_of(name: &str, value: &str) -> Result<String> {

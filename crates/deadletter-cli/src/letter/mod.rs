@@ -12,6 +12,7 @@ mod sheet;
 pub(crate) use article::from_article;
 pub(crate) use article::to_article;
 pub(crate) use incoming::{Incoming, read_all};
+pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, header};
 pub(crate) use restore::{HOLD, Restored, Restorer};
 pub(crate) use sheet::{HEADER as SHEET_HEADER, row as sheet_row};

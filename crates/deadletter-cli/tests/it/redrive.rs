@@ -114,6 +114,10 @@ fn one_task_is_solved_and_only_its_answer_is_data() {
     assert_eq!(ran.stdout.lines().count(), 1);
     let json = scene.run(&[&args[..], &["--json"]].concat());
     assert_eq!(lines(&json)[0]["state"], "solved");
+    let proxy = ["--dry-run", "--param", "proxy=me:hunter2@10.0.0.1:80"];
+    let paid = scene.paid();
+    let dry = scene.run(&[&args[..], &proxy].concat());
+    assert_eq!((lines(&dry)[0]["proxy"].as_str(), scene.paid()), (Some("***@10.0.0.1:80"), paid));
 }
 
 #[test]
