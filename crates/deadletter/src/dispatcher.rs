@@ -330,6 +330,7 @@ mod tests {
         // The test's runtime ends it.
         tokio::spawn(async move {
             loop {
+                // tidy: allow sleep, because time is paused: it moves two clocks together.
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 clock.advance(500);
             }
