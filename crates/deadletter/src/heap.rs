@@ -5,13 +5,16 @@
 //! from other workers are remembered apart until each has been looked at once, whatever entry
 //! stands for it then: nothing new is submitted before.
 
-use deadletter_core::{AccountName, Attempt, AttemptToken, StateKind, Task, UnixMs};
+use deadletter_core::{AccountName, Attempt, AttemptToken, Cause, StateKind, Task, UnixMs};
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
+
+/// The longest time between upstream's "not ready" and our writing it down: a request's time-out.
+const ROUND_TRIP_MS: i64 = 15_000;
 
 /// An attempt that is asked for.
 #[derive(Clone, Debug)]
@@ -23,16 +26,21 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) const fn new(task: Task, attempt: Attempt) -> Self {
-        Self { task, attempt, not_ready_at: None }
+    pub(crate) fn new(task: Task, attempt: Attempt) -> Self {
+        // Only a readable "not ready" ends an attempt by time-out: its answer is younger than that.
+        let is_timed_out = attempt.cause.as_ref().is_some_and(|c| c.as_str() == Cause::TIMEOUT);
+        let not_ready_at =
+            attempt.abandoned_at.filter(|_| is_timed_out).map(|at| at.plus(-ROUND_TRIP_MS));
+        Self { task, attempt, not_ready_at }
     }
 
     /// An attempt for which its task waits again.
-    pub(crate) const fn resumed(task: Task, mut attempt: Attempt, now: UnixMs) -> Self {
-        attempt.resumed_at = Some(now);
-        attempt.abandoned_at = None;
-        attempt.permit_until = None;
-        Self::new(task, attempt)
+    pub(crate) fn resumed(task: Task, attempt: Attempt, now: UnixMs) -> Self {
+        let mut entry = Self::new(task, attempt);
+        entry.attempt.resumed_at = Some(now);
+        entry.attempt.abandoned_at = None;
+        entry.attempt.permit_until = None;
+        entry
     }
 
     /// True while the task waits for this attempt.
@@ -227,6 +235,18 @@ mod tests {
         };
         let attempt = Attempt::intended(token, id, 1, account(), worker, UnixMs(0));
         Entry::new(task, attempt)
+    }
+
+    #[test]
+    fn an_answer_after_a_time_out_is_younger_than_the_last_not_ready() {
+        let mut late = entry(1);
+        late.attempt.abandoned_at = Some(UnixMs(200_000));
+        late.attempt.cause = Some(Cause::new(Cause::TIMEOUT));
+        let resumed = Entry::resumed(late.task.clone(), late.attempt.clone(), UnixMs(300_000));
+        assert_eq!(resumed.not_ready_at, Some(UnixMs(185_000)));
+        // A deadline says nothing of what upstream said last.
+        late.attempt.cause = Some(Cause::new(Cause::DEADLINE));
+        assert_eq!(Entry::new(late.task, late.attempt).not_ready_at, None);
     }
 
     #[test]
