@@ -97,6 +97,8 @@ struct Learned {
     solve_times: HashMap<String, SolveTimes>,
     due: Due,
     open_poll_at: UnixMs,
+    /// Upstream was asked too often: nothing is polled before this instant.
+    slowed_until: UnixMs,
     /// Upstream has taken the key since this process began, or since the account was stopped.
     vouched: bool,
     /// Beats since suspects were looked for.
@@ -141,6 +143,7 @@ impl Account {
                 solve_times: HashMap::new(),
                 due: Due { at: now, hints: 0 },
                 open_poll_at: now,
+                slowed_until: now,
                 unsuspected: 1,
                 vouched: false,
             }),
@@ -249,6 +252,16 @@ impl Account {
         if !was_vouched {
             self.wake.notify_one();
         }
+    }
+
+    /// Upstream was asked too often: no id of the account is asked before `until`.
+    pub(crate) fn slow_polls(&self, until: UnixMs) {
+        let mut learned = self.learned();
+        learned.slowed_until = learned.slowed_until.max(until);
+    }
+
+    pub(crate) fn must_poll_slowly(&self, now: UnixMs) -> bool {
+        now < self.learned().slowed_until
     }
 
     /// While the breaker is open: true once per probe gap.

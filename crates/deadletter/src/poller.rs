@@ -23,7 +23,7 @@ const POLLS: usize = 128;
 const ABANDONED_GAP_MS: i64 = 15_000;
 /// After a poll that could not be asked or read, the next one of that id.
 const UNREAD_GAP_MS: i64 = 5_000;
-/// While the account is stopped or the gate closed, an id that is due is looked at again.
+/// While the account is stopped or slowed or the gate closed, an id that is due is looked at again.
 const BARRED_GAP_MS: i64 = 2_000;
 /// Longest sleep of the loop, on the store's clock: wake-ups do the rest.
 const IDLE_MS: i64 = 60_000;
@@ -117,12 +117,16 @@ async fn look(
     shared.crash.pass("after_answer");
     let settled = tell(shared, account, entry, &happened, &pass).await?;
     let is_wanted = take_over_row(shared, account, entry, settled) && !is_verdict(&happened);
-    Ok(is_wanted.then(|| due_after(shared, account, entry, &happened)))
+    let due_at = due_after(shared, account, entry, &happened);
+    if matches!(&happened, Happened::Failed(failure) if failure.class == Class::Capacity) {
+        account.slow_polls(due_at);
+    }
+    Ok(is_wanted.then_some(due_at))
 }
 
-/// Leave to ask: the gate's, or, while it is closed, one poll per probe gap.
+/// Leave to ask: the gate's, or, while the breaker is open, one poll per probe gap.
 async fn pass(shared: &Shared, account: &Account, now: UnixMs) -> Result<Option<Pass>> {
-    if account.is_stopped() || account.gate.is_shut(now) {
+    if account.is_stopped() || account.gate.is_shut(now) || account.must_poll_slowly(now) {
         return Ok(None);
     }
     if let Some(pass) = account.gate.pass(now) {
@@ -213,5 +217,60 @@ fn answer(shared: &Shared, account: &Account, entry: &Entry, reply: Reply) -> An
         solved_at,
         expires_at: fresh_ms.map(|ms| solved_at.plus(ms)),
         read_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        AccountConfig, Deadletter, Job,
+        provider::{
+            JobFailed, Polled,
+            scripted::{ScriptedProvider, answer},
+        },
+    };
+    use deadletter_core::{AccountName, Class, Failure, Terms};
+    use deadletter_store::{Clock, FastClock, MemoryStore, SystemClock};
+    use std::sync::{Arc, Mutex};
+
+    /// Store time passes this much faster: 60 s are 120 ms.
+    const SPEED: f64 = 500.0;
+    /// What upstream asks to wait: 1.2 s of the test's time.
+    const WAIT_MS: i64 = 600_000;
+
+    #[tokio::test]
+    async fn one_word_of_too_many_requests_slows_all_polls_of_the_account() {
+        let clock: Arc<dyn Clock> = Arc::new(FastClock::new(SystemClock.now(), SPEED));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (log, by) = (Arc::clone(&asked), Arc::clone(&clock));
+        let provider = ScriptedProvider::default()
+            .with_terms(Terms { timeout_ms: i64::MAX, ..Terms::default() })
+            .on_poll(move |call| {
+                log.lock().unwrap().push((call.n, by.now()));
+                async move {
+                    match call.n {
+                        1 => {
+                            let busy = Failure::new("ERROR_TOO_MUCH_REQUESTS", Class::Capacity);
+                            Err(JobFailed(busy.with_retry_after_ms(Some(WAIT_MS))).into())
+                        }
+                        // They may have been on the wire when the first was told.
+                        2..=4 => Ok(Polled::NotReady),
+                        _ => Ok(answer("token")),
+                    }
+                }
+            });
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), Arc::new(provider));
+        let store = Arc::new(MemoryStore::new(clock));
+        let builder = Deadletter::builder().store(store).account(account.threads(Some(4)));
+        let engine = builder.start().await.unwrap();
+        let jobs = (0..4).map(|_| Job::new("image")).collect();
+        for one in engine.submit_all(jobs).await.unwrap() {
+            engine.task(one.id).wait().await.unwrap();
+        }
+        let asked = asked.lock().unwrap();
+        let told_at = asked.iter().find(|(n, _)| *n == 1).expect("asked").1;
+        let later: Vec<_> = asked.iter().filter(|(n, _)| *n > 4).collect();
+        assert!(later.len() >= 4, "each id is asked again: {asked:?}");
+        assert!(later.iter().all(|(_, at)| at.since(told_at) >= WAIT_MS), "{asked:?}");
     }
 }
