@@ -1,6 +1,7 @@
 //! The numbers that `decide` works with, after the article's and the vendor's habits.
 
 use crate::{
+    Round,
     backoff::{Backoff, CapacitySnooze},
     label::labels,
 };
@@ -40,6 +41,20 @@ pub struct Policy {
     pub capacity: CapacitySnooze,
     /// How long an upstream id may be resumed where the type of answer does not expire.
     pub resume_for_ms: i64,
+}
+
+impl Policy {
+    /// K of a new task: at least 1, or it would wait for ever and nobody would hear of it.
+    #[must_use]
+    pub fn k(&self) -> u32 {
+        self.max_submits.max(1)
+    }
+
+    /// The round that a new task begins with: at least one submit, and no more than K.
+    #[must_use]
+    pub fn first_round(&self) -> Round {
+        Round { allowance: self.first_submits.clamp(1, self.k()), ..Round::default() }
+    }
 }
 
 impl Default for Policy {
@@ -82,6 +97,21 @@ impl Default for Terms {
             timeout_ms: 120_000,
             hold_ms: 180_000,
             fresh_ms: Some(120_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_task_may_always_be_submitted_and_never_more_than_k_times() {
+        for (first_submits, max_submits, allowance, k) in
+            [(4, 7, 4, 7), (0, 7, 1, 7), (9, 7, 7, 7), (4, 0, 1, 1)]
+        {
+            let policy = Policy { first_submits, max_submits, ..Policy::default() };
+            assert_eq!((policy.first_round().allowance, policy.k()), (allowance, k));
         }
     }
 }

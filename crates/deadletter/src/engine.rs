@@ -5,8 +5,8 @@ use crate::{
     provider::Explanation, shared::Shared,
 };
 use deadletter_core::{
-    AccountName, Answer, Counters, Failure, NewTask, Round, State, StateKind, Task, TaskId, UnixMs,
-    Why, breaker::Phase,
+    AccountName, Answer, Counters, Failure, NewTask, State, StateKind, Task, TaskId, UnixMs, Why,
+    breaker::Phase,
 };
 use deadletter_store::{Inserted, Store};
 use std::{
@@ -130,6 +130,9 @@ impl Deadletter {
     }
 
     /// Stores jobs, in order, one answer each; all are durable when this returns.
+    ///
+    /// Jobs are stored in batches of 500. Where this fails, the batches before the one that failed
+    /// are stored and worked on all the same; with idempotency keys the same call may be made again.
     pub async fn submit_all(&self, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
         if self.shared.is_stopping() {
             return Err(Error::Stopping);
@@ -142,10 +145,11 @@ impl Deadletter {
                 break;
             }
             submitted.extend(insert(&self.shared, batch).await?);
-        }
-        let now = self.shared.now();
-        for account in self.shared.accounts.values() {
-            account.hint_due(now);
+            // After each batch: what is stored is worked on, whatever becomes of the next one.
+            let now = self.shared.now();
+            for account in self.shared.accounts.values() {
+                account.hint_due(now);
+            }
         }
         Ok(submitted)
     }
@@ -348,8 +352,8 @@ fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
         hold: None,
         deadline_at,
         counters: Counters::default(),
-        round: Round { allowance: account.policy.first_submits, ..Round::default() },
-        max_submits: account.policy.max_submits,
+        round: account.policy.first_round(),
+        max_submits: account.policy.k(),
         proxies: account.provider.proxies(&job.payload),
         cause: None,
         class: None,
