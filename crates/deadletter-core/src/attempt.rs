@@ -2,7 +2,7 @@
 
 use crate::{
     AccountName, Answer, AttemptToken, Cause, Class, TaskId, UnixMs, UpstreamId, WorkerId,
-    label::labels,
+    backoff::RETRY_AFTER_MAX_MS, label::labels,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,8 @@ pub struct Failure {
     pub class: Class,
     /// What was read, already cleaned; may be empty.
     pub detail: String,
-    /// The upstream's wish to wait, from `Retry-After` or the code's own time, in milliseconds.
+    /// The upstream's wish to wait, from `Retry-After` or the code's own time, in milliseconds:
+    /// within 0 and [`RETRY_AFTER_MAX_MS`].
     pub retry_after_ms: Option<i64>,
 }
 
@@ -133,10 +134,11 @@ impl Failure {
         self
     }
 
-    /// The same failure with upstream's wish to wait.
+    /// The same failure with upstream's wish to wait, within reason: a hostile or broken header
+    /// must not park a task, a poll or an account for years.
     #[must_use]
-    pub const fn with_retry_after_ms(mut self, ms: Option<i64>) -> Self {
-        self.retry_after_ms = ms;
+    pub fn with_retry_after_ms(mut self, ms: Option<i64>) -> Self {
+        self.retry_after_ms = ms.map(|ms| ms.clamp(0, RETRY_AFTER_MAX_MS));
         self
     }
 }
@@ -314,6 +316,13 @@ mod tests {
         assert!(!attempt.holds_permit(THEN.plus(5)), "the time alone frees it");
         assert!(attempt.lapse(THEN.plus(5)) && !attempt.permit && !attempt.is_open());
         assert!(!attempt.lapse(THEN.plus(9)));
+    }
+
+    #[test]
+    fn no_upstream_parks_anything_for_years() {
+        let asked = |ms| Failure::new("X", Class::Account).with_retry_after_ms(ms).retry_after_ms;
+        assert_eq!(asked(Some(i64::MAX)), Some(RETRY_AFTER_MAX_MS));
+        assert_eq!((asked(Some(-5)), asked(Some(7)), asked(None)), (Some(0), Some(7), None));
     }
 
     #[test]

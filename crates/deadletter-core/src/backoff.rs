@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// The longest wait that an upstream can ask for with a `Retry-After`.
 ///
 /// The longest one documented for this family of services is 10 minutes; an hour is generous, and
-/// keeps a hostile or broken header from parking a task for years.
+/// keeps a hostile or broken header from parking a task for years
+/// ([`Failure::with_retry_after_ms`](crate::Failure::with_retry_after_ms) sees to it).
 pub const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
 
 /// Exponential back-off with full jitter, for retries after a failure.

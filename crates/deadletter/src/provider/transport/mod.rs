@@ -12,6 +12,7 @@ mod link;
 use super::Sent;
 use bytes::Bytes;
 use deadletter_core::Cause;
+use deadletter_core::backoff::RETRY_AFTER_MAX_MS;
 use hyper::{Method, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,9 +34,6 @@ const IDLE_LIMIT: usize = 32;
 
 /// Largest body that is read. Answers are at most some kilobytes; the rest is somebody's mistake.
 const BODY_LIMIT: usize = 4 << 20;
-
-/// Longest `Retry-After` that is believed.
-const RETRY_AFTER_LIMIT_S: i64 = 3_600;
 
 /// Sent with each request.
 const USER_AGENT: &str = concat!("deadletter/", env!("CARGO_PKG_VERSION"));
@@ -256,7 +254,7 @@ impl Received {
 /// `Retry-After` in seconds; the form with a date is left to the code's own time.
 fn retry_after_ms(text: &str) -> Option<i64> {
     let seconds: i64 = text.trim().parse().ok()?;
-    (seconds >= 0).then(|| seconds.min(RETRY_AFTER_LIMIT_S) * 1_000)
+    (seconds >= 0).then(|| seconds.saturating_mul(1_000).min(RETRY_AFTER_MAX_MS))
 }
 
 /// The last error of a chain: the one that says what happened (`Connection refused`).
