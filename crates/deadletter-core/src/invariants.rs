@@ -95,7 +95,7 @@ pub fn a_waiting_task_may_be_submitted(task: &Task) -> Held {
 pub fn a_lease_belongs_to_work_under_way(task: &Task) -> Held {
     let holds = match task.kind() {
         StateKind::Submitting => task.worker.is_some(),
-        // A worker that stopped gave its lease back; the next one takes it.
+        // A resumed dead letter has none until somebody asks for what nobody holds.
         StateKind::Polling => true,
         _ => task.worker.is_none(),
     };

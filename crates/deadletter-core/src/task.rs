@@ -6,6 +6,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Deaths of workers after which a task is claimed alone; the next one counts against itself.
+const SUSPECT_DEATHS: u32 = 2;
+
 labels! {
     /// Who may claim a queued task: each lane has a limit of its own.
     pub enum Lane {
@@ -138,13 +141,20 @@ impl Task {
     /// The lane in which a queued task is claimed.
     #[must_use]
     pub const fn lane(&self) -> Lane {
-        if self.counters.deaths >= 2 {
+        if self.is_suspect() {
             Lane::Suspect
         } else if matches!(self.state, State::Queued { why: Why::Retry, .. }) {
             Lane::Retry
         } else {
             Lane::First
         }
+    }
+
+    /// True where it was being submitted in so many deaths of workers that it may be the reason: one
+    /// death is an accident, and all that was on the wire then was there with it.
+    #[must_use]
+    pub const fn is_suspect(&self) -> bool {
+        self.counters.deaths >= SUSPECT_DEATHS
     }
 
     /// When a queued task may be claimed.

@@ -14,8 +14,7 @@ pub use desk::{Eligibility, eligibility, resumable};
 
 use crate::{
     Answer, Attempt, AttemptToken, Change, DeadReason, Fact, Failure, Learned, Policy, RowChange,
-    State, StateKind, Step, Task, Terms, UnixMs, UpstreamId, Verdict, Why,
-    backoff::RETRY_AFTER_MAX_MS, fingerprint,
+    StateKind, Step, Task, Terms, UnixMs, UpstreamId, Verdict, Why, fingerprint,
 };
 
 /// What happened to a task.
@@ -53,8 +52,6 @@ pub enum Happened {
     Panicked(String),
     /// The caller's patience ended.
     DeadlinePassed,
-    /// The worker stops: it gives the lease back.
-    Released,
     /// An operation brings it back.
     Redriven {
         /// The attempt whose upstream id is asked again instead of submitting.
@@ -140,7 +137,6 @@ pub fn decide(task: &Task, happened: &Happened, context: Context<'_>) -> Decisio
         Happened::Unread(_) => Decision::signal(AccountSignal::Outage),
         Happened::Panicked(message) => rules.panicked(message),
         Happened::DeadlinePassed => rules.deadline_passed(),
-        Happened::Released => rules.released(),
         Happened::Redriven { resume, due_at, keep_deadline, force } => {
             rules.redriven(resume.as_deref(), *due_at, *keep_deadline, *force)
         }
@@ -251,11 +247,10 @@ impl Rules<'_> {
         })
     }
 
-    /// Full jitter by the failures of this round, never below what upstream asked for, within
-    /// reason: a hostile or broken header must not park a task for years.
+    /// Full jitter by the failures of this round, never below what upstream asked for.
     fn backoff_until(&self, failure: &Failure) -> UnixMs {
         let failures = self.task.round.failures.saturating_add(1);
-        let floor_ms = failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MAX_MS);
+        let floor_ms = failure.retry_after_ms.unwrap_or(0);
         let wait = self.context.policy.backoff.full_jitter(failures, floor_ms, self.context.random);
         self.context.now.plus(wait)
     }
@@ -281,12 +276,4 @@ fn blame(task: &mut Task, failure: &Failure) {
         &task.dimensions.method,
         &failure.detail,
     ));
-}
-
-/// A task in `Polling` names the id that it waits for.
-fn polled_id(task: &Task) -> Option<&UpstreamId> {
-    match &task.state {
-        State::Polling { upstream_id } => Some(upstream_id),
-        _ => None,
-    }
 }

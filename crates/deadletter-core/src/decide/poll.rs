@@ -1,6 +1,6 @@
 //! What follows from asking: answered, not ready, failed; and from a panic or a passed deadline.
 
-use super::{AccountSignal, Decision, Rules, count, fail, polled_id};
+use super::{AccountSignal, Decision, Rules, count, fail};
 use crate::{
     Answer, Cause, Change, Class, DeadReason, Fact, Failure, Learned, RowChange, StateKind, Step,
     Task, Verdict,
@@ -154,16 +154,5 @@ impl Rules<'_> {
             }
             _ => Decision::default(),
         }
-    }
-
-    /// A stopping worker gives the lease of a polled task back; its id is polled on by the next.
-    pub(super) fn released(&self) -> Decision {
-        if polled_id(self.task).is_none() || self.task.worker.is_none() {
-            return Decision::default();
-        }
-        let after = Task { worker: None, ..self.task.clone() };
-        let row = RowChange::to(self.task, after, self.context.now);
-        let change = Change { facts: Vec::new(), row: Some(Box::new(row)) };
-        Decision { change, account: AccountSignal::None }
     }
 }

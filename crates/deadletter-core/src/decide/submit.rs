@@ -6,9 +6,6 @@ use crate::{
     UpstreamId, Verdict, Why,
 };
 
-/// Deaths of workers after which a task is claimed alone; the next one counts against itself.
-const SUSPECT_DEATHS: u32 = 2;
-
 impl Rules<'_> {
     pub(super) fn accepted(&self, upstream_id: &UpstreamId) -> Decision {
         let healthy = AccountSignal::Healthy;
@@ -124,7 +121,8 @@ impl Rules<'_> {
         }
         let facts = self.abandoned(Verdict::InDoubt, &failure);
         let died = |after: &mut Task| count(&mut after.counters.deaths);
-        if self.task.counters.deaths >= SUSPECT_DEATHS {
+        // Claimed alone, it can blame nobody else.
+        if self.task.is_suspect() {
             self.end(facts, DeadReason::Panicked, &failure, died)
         } else {
             self.submit_again_or_not(facts, &failure, self.context.now, died)

@@ -1,10 +1,9 @@
-//! What the engine asks of an upstream, and the three ways in which asking can go wrong.
+//! What the engine asks of an upstream, and the two ways in which asking can go wrong.
 //!
 //! A provider knows one kind of upstream: how to submit, how to ask, what its words mean. It does
-//! not retry, wait, follow or cache: the engine decides, the provider reports. Three different
-//! facts have three types: [`JobFailed`] (upstream's readable word about the job),
-//! [`CouldNotAsk`] (the line, or an answer that nobody can read), and, elsewhere,
-//! [`CouldNotHandOver`] (we have the answer and the receiver did not take it).
+//! not retry, wait, follow or cache: the engine decides, the provider reports. Two different facts
+//! have two types: [`JobFailed`] (upstream's readable word about the job) and [`CouldNotAsk`] (the
+//! line, or an answer that nobody can read).
 
 pub mod captchaai;
 pub mod clean;
@@ -114,19 +113,6 @@ pub enum Sent {
     No,
     /// At least one byte was handed to the line.
     Maybe,
-}
-
-/// We have it, and the receiver did not take it.
-#[derive(Debug, thiserror::Error)]
-#[error("{receiver} did not take it: {what}")]
-pub struct CouldNotHandOver {
-    /// Whom it was for.
-    pub receiver: String,
-    /// What happened.
-    pub what: String,
-    /// The underlying error.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// Why a submit did not give an upstream id.

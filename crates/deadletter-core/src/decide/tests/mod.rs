@@ -7,7 +7,7 @@ mod walk;
 
 use super::*;
 use crate::{
-    Class, Counters, Next, OnDoubt, Round, StepKind, TaskId, WorkerId, invariants, next,
+    Class, Counters, Next, OnDoubt, Round, State, StepKind, TaskId, WorkerId, invariants, next,
     samples::{self, THEN},
 };
 use secrecy::SecretString;

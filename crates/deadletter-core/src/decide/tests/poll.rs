@@ -247,16 +247,6 @@ fn panics_while_polling_ask_again_and_the_third_is_the_end() {
 }
 
 #[test]
-fn a_stopping_worker_gives_a_polled_task_back() {
-    let mut bench = Bench::polling();
-    bench.happens(&Happened::Released);
-    assert_eq!((bench.task.kind(), bench.task.worker.as_ref()), (StateKind::Polling, None));
-    assert!(bench.task.attempt.is_some());
-    assert!(bench.decide(&Happened::Released, None).change.is_empty(), "nothing left to give");
-    assert!(Bench::submitting().decide(&Happened::Released, None).change.is_empty());
-}
-
-#[test]
 fn the_deadline_ends_the_wait_but_not_the_attempt() {
     let mut bench = Bench::with(|task| task.deadline_at = Some(THEN.plus(1_000)));
     bench.claims();

@@ -1,6 +1,7 @@
 //! What follows from sending: every row of the class table, and what is no verdict.
 
 use super::*;
+use crate::backoff::RETRY_AFTER_MAX_MS;
 
 /// One cell: class, state, [submits, failures, refusals], wait, why or reason, account.
 type Cell = (Class, StateKind, [u32; 3], Option<i64>, &'static str, &'static str);
@@ -286,7 +287,6 @@ fn a_report_about_another_attempt_leaves_the_task_alone() {
         Happened::Withheld { why: Why::Breaker, due_at: THEN },
         Happened::Panicked("boom".to_owned()),
         Happened::WorkerDied,
-        Happened::Released,
     ];
     for report in reports {
         let mut bench = Bench::submitting();

@@ -29,7 +29,6 @@ enum Kind {
     WorkerDied,
     Panicked,
     Deadline,
-    Released,
     Redriven { resume: Option<usize>, keep_deadline: bool, force: bool },
     Buried,
     Exhumed(u32),
@@ -51,7 +50,6 @@ fn kinds() -> impl Strategy<Value = Kind> {
         2 => Just(Kind::WorkerDied),
         1 => Just(Kind::Panicked),
         1 => Just(Kind::Deadline),
-        1 => Just(Kind::Released),
         5 => redriven.prop_map(|(resume, keep_deadline, force)| Kind::Redriven { resume, keep_deadline, force }),
         1 => Just(Kind::Buried),
         2 => (0_u32..3).prop_map(Kind::Exhumed),
@@ -163,7 +161,6 @@ impl Walk {
             Kind::WorkerDied => Happened::WorkerDied,
             Kind::Panicked => Happened::Panicked("boom".to_owned()),
             Kind::Deadline => Happened::DeadlinePassed,
-            Kind::Released => Happened::Released,
             Kind::Redriven { resume, keep_deadline, force } => Happened::Redriven {
                 resume: resume.and_then(|at| bench.attempts.get(at)).cloned().map(Box::new),
                 due_at: now,

@@ -16,15 +16,15 @@ fn anything(rng: &mut StdRng, h: &Harness, attempt: Option<&Attempt>) -> Happene
     let due_at = h.now().plus(rng.random_range(-50..50));
     match (rng.random_range(0..18), attempt) {
         (0..=2, Some(attempt)) => Happened::Accepted(upstream_id(&attempt.token.to_string())),
-        (3, Some(attempt)) => answered(attempt, "token"),
+        // Whatever else is contradicted here, only a job that was accepted can be answered.
+        (3, Some(attempt)) if attempt.upstream_id.is_some() => answered(attempt, "token"),
         (5, _) => Happened::Refused(failure),
         (6, _) => Happened::InDoubt(failure),
         (7, _) => Happened::NotReady { elapsed_ms: 120_000 },
         (4 | 8, _) => Happened::Failed(failure),
         (9, _) => Happened::Withheld { why: Why::Breaker, due_at },
-        (10, _) => Happened::Released,
         (11, _) => Happened::Cancelled,
-        (12 | 16 | 17, _) => Happened::Buried,
+        (10 | 12 | 16 | 17, _) => Happened::Buried,
         (13, _) => Happened::Exhumed { more_submits: 1 },
         (14, _) => Happened::Panicked("boom".to_owned()),
         (_, attempt) => {

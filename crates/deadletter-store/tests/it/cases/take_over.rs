@@ -1,7 +1,9 @@
 //! Taking over: what dead workers held and what nobody holds, each to exactly one new holder.
 
 use crate::harness::{Harness, account, answered, upstream_id};
-use deadletter_core::{Class, Failure, Happened, StateKind, Task, TaskId, Terms};
+use deadletter_core::{
+    Change, Class, Failure, Happened, RowChange, StateKind, Task, TaskId, Terms,
+};
 use deadletter_store::{Committed, Error, TakeOver, Taken};
 
 fn ids(taken: &Taken) -> Vec<TaskId> {
@@ -64,8 +66,9 @@ pub(crate) async fn what_was_taken_over_is_stale_for_its_old_worker(h: &mut Harn
 
 pub(crate) async fn a_polled_task_given_back_is_taken_by_the_next(h: &mut Harness) {
     let (one, two) = (h.worker("one").await, h.worker("two").await);
-    let (task, attempt) = h.polling(&one, |_| ()).await;
-    h.happens(task.id, Some(&attempt), Happened::Released).await;
+    let (task, _) = h.polling(&one, |_| ()).await;
+    let row = RowChange::to(&task, Task { worker: None, ..task.clone() }, h.now());
+    h.commit(Change { facts: Vec::new(), row: Some(Box::new(row)) }).await;
     assert_eq!(h.task(task.id).await.worker, None);
     assert_eq!(ids(&h.take_over(&two).await), [task.id]);
 }
