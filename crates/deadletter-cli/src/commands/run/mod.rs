@@ -102,19 +102,13 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         open: HashMap::new(),
         progress: Progress::begin(app, batch.len()),
     };
-    let end = follow.through(&mut batch, &args, &mut signals).await;
-    follow.progress.end(app, &engine);
-    if matches!(end, Ok(Exit::Interrupted)) {
-        app.out.say("stopping: what is on the wire is awaited; ctrl-C again ends at once");
-        tokio::select! {
-            stopped = engine.stop() => stopped.map_err(work::of_engine)?,
-            () = signals.next() => {}
-        }
-        app.out.say("everything is kept; go on with: deadletter run ... --resume");
-    } else {
-        engine.stop().await.map_err(work::of_engine)?;
-    }
-    Ok(batch.exit(end?))
+    // Wherever a signal finds it: what was accepted is in the store, and a resume looks at it again.
+    let end = tokio::select! {
+        end = follow.through(&mut batch, &args) => end,
+        () = signals.next() => Ok(Exit::Interrupted),
+    };
+    let exit = follow.end(end, &mut signals).await?;
+    Ok(batch.exit(exit))
 }
 
 /// Follows the tasks of a batch to their verdicts.
@@ -130,12 +124,7 @@ struct Follow<'a> {
 }
 
 impl Follow<'_> {
-    async fn through(
-        &mut self,
-        batch: &mut Batch,
-        args: &Args,
-        signals: &mut Signals,
-    ) -> Result<Exit> {
+    async fn through(&mut self, batch: &mut Batch, args: &Args) -> Result<Exit> {
         let mut notices = self.engine.notices();
         let (sender, mut stored) = Batch::channel();
         let mut feeding = pin!(batch.feed(args, self.engine, sender));
@@ -157,13 +146,41 @@ impl Follow<'_> {
                     Err(RecvError::Closed) => break,
                 },
                 () = tokio::time::sleep(TICK) => self.progress.draw(self.engine, self.app),
-                () = signals.next() => return Ok(Exit::Interrupted),
             }
         }
         if let Some(on_dead) = &mut self.on_dead {
             on_dead.finish(self.app).await;
         }
         Ok(self.progress.exit())
+    }
+
+    /// Stops what still runs, and says how it ended; a signal ends the wait.
+    async fn end(&mut self, end: Result<Exit>, signals: &mut Signals) -> Result<Exit> {
+        let app = self.app;
+        let end = end.map_err(left);
+        self.progress.clear();
+        if matches!(end, Ok(Exit::Interrupted)) {
+            app.out.say("stopping: what is on the wire is awaited; ctrl-C again ends at once");
+        }
+        let stopping = async {
+            let stopped = self.engine.stop().await.map_err(work::of_engine);
+            if let Some(on_dead) = &mut self.on_dead {
+                on_dead.finish(app).await;
+            }
+            stopped
+        };
+        let (stopped, is_cut_short) = tokio::select! {
+            stopped = stopping => (stopped, false),
+            () = signals.next() => (Ok(()), true),
+        };
+        self.progress.end(app, self.engine);
+        let exit = end?;
+        stopped?;
+        let exit = if is_cut_short { Exit::Interrupted } else { exit };
+        if exit == Exit::Interrupted {
+            app.out.say("everything is kept; go on with: deadletter run ... --resume");
+        }
+        Ok(exit)
     }
 
     async fn hear(&mut self, notice: &Notice) -> Result<()> {
@@ -239,6 +256,15 @@ impl Follow<'_> {
         }
         Ok(())
     }
+}
+
+/// A reader that goes away leaves rows open: of those, somebody must hear.
+fn left(fault: Fault) -> Fault {
+    if !fault.quiet {
+        return fault;
+    }
+    let left = "the reader of the answers went away; everything is kept; go on with --resume";
+    Fault::failed(left)
 }
 
 /// For batches that were begun before.
