@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use deadletter::TaskFile;
 use std::{
     fs::OpenOptions,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -68,6 +68,22 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
+/// Symbolic links followed before they are taken for a ring, as the system does.
+const LINKS: usize = 40;
+
+/// The file that a path leads to, whether it exists or not: a link stays a link.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let target = std::fs::read_link(&path)?;
+        path = path.parent().map_or_else(|| target.clone(), |parent| parent.join(&target));
+    }
+    Err(io::Error::other("its symbolic links lead nowhere"))
+}
+
 /// Where letters go. A file appears under its name only when it is whole.
 struct Sink {
     writer: Box<dyn Write>,
@@ -83,16 +99,26 @@ impl Sink {
             let writer = Box::new(BufWriter::new(std::io::stdout()));
             return Ok(Self { writer, format, with_secrets, letters: 0, rename: None });
         };
-        let part = PathBuf::from(format!("{}.part", path.display()));
+        let failed = |path: &Path, error| {
+            Fault::failed(format!("cannot write {}", path.display())).because(error)
+        };
+        // A device or a pipe is written to, never put away for a file.
+        if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+            let file = OpenOptions::new().write(true).open(path);
+            let writer = Box::new(BufWriter::new(file.map_err(|error| failed(path, error))?));
+            return Ok(Self { writer, format, with_secrets, letters: 0, rename: None });
+        }
+        let path = behind_links(path).map_err(|error| failed(path, error))?;
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&part).map_err(|error| {
-            Fault::failed(format!("cannot write {}", part.display())).because(error)
-        })?;
+        let file = options.open(&part).map_err(|error| failed(&part, error))?;
         let writer = Box::new(BufWriter::new(file));
-        let rename = Some((part, path.to_owned()));
+        let rename = Some((part, path));
         Ok(Self { writer, format, with_secrets, letters: 0, rename })
     }
 
@@ -157,5 +183,47 @@ impl Sink {
             .map_err(|error| Fault::failed("cannot write a letter as CSV").because(error))?;
         let bytes = line.into_inner().unwrap_or_default();
         self.writer.write_all(&bytes).map_err(Fault::of_output)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn exported_to(path: &Path) {
+        let mut sink = Sink::open(Some(path), Format::Article, false).expect("opened");
+        sink.begin(deadletter::core::UnixMs(0)).expect("begun");
+        assert_eq!(sink.end().expect("ended"), 0);
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_its_file_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("deep")).expect("made");
+        let (link, file) = (dir.path().join("link"), dir.path().join("deep/file.json"));
+        symlink("deep/file.json", &link).expect("linked");
+        // Without its file at first, and then over it.
+        for _ in 0..2 {
+            exported_to(&link);
+            assert!(link.is_symlink() && file.is_file());
+            assert_eq!(std::fs::read_to_string(&file).expect("read"), "[]\n");
+        }
+        let ring = dir.path().join("ring");
+        symlink("ring", &ring).expect("linked");
+        assert!(Sink::open(Some(&ring), Format::Article, false).is_err());
+    }
+
+    #[test]
+    fn a_pipe_gets_the_letters_and_stays_a_pipe() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo exists").success());
+        let from = pipe.clone();
+        let reader = std::thread::spawn(move || std::fs::read_to_string(from));
+        exported_to(&pipe);
+        assert!(!pipe.is_file(), "it was replaced by a file");
+        assert_eq!(reader.join().expect("it ends").expect("read"), "[]\n");
     }
 }
