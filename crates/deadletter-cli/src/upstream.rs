@@ -16,6 +16,7 @@ const NOBODY: &str = "no-key-0f6b1c9e";
 
 /// The provider of the account; a fault where there is no key.
 pub(crate) fn provider(settings: &Settings) -> Result<CaptchaAi> {
+    settings.refuse_fast_clock()?;
     with_key(settings, settings.key()?.clone())
 }
 

@@ -74,6 +74,7 @@ fn path(app: &App) -> Result<Exit> {
 
 fn validate(app: &App) -> Result<Exit> {
     let settings = app.settings()?;
+    settings.refuse_fast_clock()?;
     settings.key()?;
     app.out.say("the configuration is valid");
     Ok(Exit::Good)

@@ -39,7 +39,12 @@ pub(crate) struct Args {
     #[arg(value_name = "ID", required_unless_present = "filter")]
     ids: Vec<TaskId>,
     /// Which dead letters
-    #[arg(long = "where", value_name = "FILTER", conflicts_with = "ids")]
+    #[arg(
+        long = "where",
+        value_name = "FILTER",
+        allow_hyphen_values = true,
+        conflicts_with = "ids"
+    )]
     filter: Option<String>,
     /// Show what it would do, and change nothing
     #[arg(long)]
@@ -102,7 +107,7 @@ async fn redrive(
     signals: &mut Signals,
 ) -> Result<Exit> {
     let plan = engine.desk().plan_redrive(filter, &options).await.map_err(work::of_engine)?;
-    show(app, filter, &plan)?;
+    show(app, filter, &plan, options.force)?;
     if args.dry_run || plan.eligible == 0 {
         return Ok(Exit::Good);
     }
@@ -234,7 +239,7 @@ fn chosen(args: &Args) -> Result<Filter> {
     }
 }
 
-fn show(app: &App, filter: &Filter, plan: &RedrivePlan) -> Result<()> {
+fn show(app: &App, filter: &Filter, plan: &RedrivePlan, is_forced: bool) -> Result<()> {
     let eligibility: serde_json::Map<_, _> = plan
         .by_eligibility
         .iter()
@@ -254,7 +259,7 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan) -> Result<()> {
     }
     let mut table = render::Table::new(&["what a redrive does", "#tasks"]);
     for (verdict, n) in &plan.by_eligibility {
-        table.row([meaning(*verdict).to_owned(), n.to_string()]);
+        table.row([meaning(*verdict, is_forced).to_owned(), n.to_string()]);
     }
     let mut causes: Vec<_> = plan
         .by_cause
@@ -272,10 +277,11 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan) -> Result<()> {
     Ok(())
 }
 
-const fn meaning(verdict: Eligibility) -> &'static str {
+const fn meaning(verdict: Eligibility, is_forced: bool) -> &'static str {
     match verdict {
         Eligibility::Resume => "asks for the paid id again: costs nothing",
         Eligibility::Submit => "submits again",
+        Eligibility::Hopeless if is_forced => "submits again, forced",
         Eligibility::Hopeless => "skips: the same request fails again (--force)",
         Eligibility::Spent => "skips: all submits are spent (exhume first)",
         Eligibility::NotDead => "skips: not a dead letter any more",
@@ -286,6 +292,7 @@ const fn meaning(verdict: Eligibility) -> &'static str {
 fn confirmed(app: &App, n: u64) -> Result<bool> {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     if !(stdin.is_terminal() && stderr.is_terminal()) {
+        app.out.say("nobody can be asked, so it begins at once; --dry-run shows the plan first");
         return Ok(true);
     }
     app.out.say(&format!("redrive {n} tasks? [y/N]"));

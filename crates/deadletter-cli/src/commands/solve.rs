@@ -13,7 +13,7 @@ use deadletter::{
     Deadletter, Job, Notice, Outcome,
     core::{Failure, Payload, Task},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 /// Arguments.
@@ -46,6 +46,9 @@ pub(crate) struct Args {
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
     let request = request(&args)?;
+    crate::input::sendable(&request, &args.method)
+        .map_err(|why| Fault::usage("this task cannot be submitted").why(why))?;
+    refuse_key(&request, settings.key.as_ref())?;
     if args.dry_run {
         app.out.json(&letter::masked(&request).0)?;
         app.out.say("nothing was sent");
@@ -151,6 +154,16 @@ fn request(args: &Args) -> Result<Map<String, Value>> {
         fields.insert(name.clone(), value_of(name, value)?.into());
     }
     Ok(fields)
+}
+
+/// The key is no part of a task, whatever the parameter is called.
+fn refuse_key(request: &Map<String, Value>, key: Option<&SecretString>) -> Result<()> {
+    let Some(key) = key else { return Ok(()) };
+    match request.iter().find(|(_, value)| value.as_str() == Some(key.expose_secret())) {
+        None => Ok(()),
+        Some((name, _)) => Err(Fault::usage(format!("the value of {name} is the account's key"))
+            .fix(format!("leave {name} out: the key is sent without it"))),
+    }
 }
 
 fn value_of(name: &str, value: &str) -> Result<String> {

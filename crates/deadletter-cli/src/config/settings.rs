@@ -83,6 +83,19 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Refuses a fast clock against anything but this machine: it would ask a real upstream many
+    /// times too often.
+    pub(crate) fn refuse_fast_clock(&self) -> Result<()> {
+        let endpoints = [&self.submit_endpoint, &self.result_endpoint];
+        if self.time_scale.is_none() || endpoints.iter().all(|url| is_loopback(url)) {
+            return Ok(());
+        }
+        let name = super::table::TIME_SCALE_VARIABLE;
+        Err(Fault::usage(format!("{name} is set, and an endpoint is not on this machine"))
+            .why("a fast clock is for the simulator: upstream would be asked many times too often")
+            .fix(format!("unset {name}")))
+    }
+
     /// The key, or the fault that tells how to set one.
     pub(crate) fn key(&self) -> Result<&SecretString> {
         self.key.as_ref().ok_or_else(|| {
@@ -107,6 +120,10 @@ pub(crate) fn shown(layers: &Layers) -> Result<Vec<(String, String, String)>> {
             None => String::new(),
         };
         rows.push((setting.key.to_owned(), text, origin));
+    }
+    if let Some(raw) = &layers.time_scale {
+        let name = super::table::TIME_SCALE_VARIABLE.to_owned();
+        rows.push(("time_scale (tests)".to_owned(), raw.clone(), name));
     }
     for table in super::table::OPEN_TABLES {
         for (key, value) in layers.entries(table) {
@@ -167,6 +184,22 @@ fn endpoint(layers: &Layers, key: &str) -> Result<String> {
         }
         _ => Err(invalid(key, value, "it is a URL that begins with https:// or http://")),
     }
+}
+
+/// True where the host of `url` is this machine, beyond doubt.
+fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Parsers do not agree on what stands before these.
+    if authority.contains(['@', '\\']) {
+        return false;
+    }
+    if let Some(rest) = authority.strip_prefix("[::1]") {
+        return rest.is_empty() || rest.starts_with(':');
+    }
+    let host = authority.split(':').next().unwrap_or_default();
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn policy(layers: &Layers) -> Result<Policy> {

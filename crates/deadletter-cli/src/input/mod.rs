@@ -15,7 +15,7 @@ pub(crate) use array::{Element, Elements, Torn};
 pub(crate) use columns::{Columns, Overrides, override_of};
 pub(crate) use lines::{Line, Lines};
 pub(crate) use rejects::Rejects;
-pub(crate) use row::{Occurrences, row_of};
+pub(crate) use row::{Occurrences, row_of, sendable};
 pub(crate) use source::{Format, Source};
 
 use crate::fault::{Fault, Result};

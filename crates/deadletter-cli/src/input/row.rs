@@ -78,7 +78,13 @@ fn complete(
         let name = if method == "userrecaptcha" { "googlekey" } else { "sitekey" };
         params.entry(name.to_owned()).or_insert(sitekey);
     }
-    for name in required(&method) {
+    sendable(params, &method)?;
+    Ok(row)
+}
+
+/// Why a request would only be refused, or paid for in vain.
+pub(crate) fn sendable(params: &Map<String, Value>, method: &str) -> Result<(), String> {
+    for name in required(method) {
         if !params.contains_key(*name) {
             return Err(format!("it has no {name}, which {method} needs"));
         }
@@ -87,7 +93,7 @@ fn complete(
         Some(url) if !is_page(url) => {
             Err("its page URL does not begin with http:// or https:// and a host".to_owned())
         }
-        _ => Ok(row),
+        _ => Ok(()),
     }
 }
 

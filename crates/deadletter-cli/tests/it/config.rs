@@ -82,3 +82,34 @@ fn an_unknown_command_is_a_usage_fault() {
     assert_eq!(bench.run(&["redrife"]).code, 2);
     assert_eq!(bench.run(&["--help"]).code, 0);
 }
+
+#[test]
+fn a_fast_clock_is_refused_unless_both_endpoints_are_on_this_machine() {
+    let bench = Bench::new();
+    let here = "http://127.0.0.1:9/x";
+    let code = |submit: &str, result: &str| {
+        let mut command = bench.command(&["config", "validate", "--store", "memory:"]);
+        command
+            .env("CAPTCHAAI_API_KEY", KEY)
+            .env("DEADLETTER_TIME_SCALE", "20")
+            .env("CAPTCHAAI_SUBMIT_ENDPOINT", submit)
+            .env("CAPTCHAAI_RESULT_ENDPOINT", result);
+        let ran = ran(command);
+        assert_eq!(ran.code == 2, ran.stderr.contains("unset DEADLETTER_TIME_SCALE"));
+        ran.code
+    };
+    for url in [here, "http://localhost/x", "http://[::1]:9/x", "http://127.8.9.1/x"] {
+        assert_eq!(code(url, here), 0, "{url}");
+    }
+    for url in
+        ["https://a.example/x", "http://127.0.0.1.a.example/x", "http://127.0.0.1@a.example/x"]
+    {
+        assert_eq!((code(url, here), code(here, url)), (2, 2), "{url}");
+    }
+    let mut solve = bench.command(&["solve", "--sitekey", "x", "--pageurl", "https://a.example"]);
+    solve
+        .env("CAPTCHAAI_API_KEY", KEY)
+        .env("DEADLETTER_TIME_SCALE", "20")
+        .env("CAPTCHAAI_SUBMIT_ENDPOINT", "https://upstream.invalid/in.php");
+    assert_eq!(ran(solve).code, 2);
+}

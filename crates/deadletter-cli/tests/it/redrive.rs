@@ -137,3 +137,26 @@ fn each_way_to_fail_has_its_exit_code() {
     let away = solve(GOOD, &["--deadline", "30s"]);
     assert_eq!(away.code, 5, "{}", away.stderr);
 }
+
+#[test]
+fn what_cannot_be_solved_is_refused_before_it_is_paid_for() {
+    let scene = Scene::happy();
+    let stolen = format!("note={}", crate::bench::KEY);
+    for args in [
+        &["--sitekey", GOOD][..],
+        &["--pageurl", "https://a.example"],
+        &["--sitekey", GOOD, "--pageurl", "a.example"],
+        &["--sitekey", GOOD, "--pageurl", "https://a.example", "--param", &stolen],
+    ] {
+        let ran = scene.run(&[&["solve"], args].concat());
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+    }
+    assert_eq!(scene.paid(), 0);
+}
+
+#[test]
+fn a_plan_takes_a_filter_that_excludes() {
+    let scene = with_dead_letters();
+    let ran = scene.run(&["redrive", "--where", "-sitekey:6Le-wrong", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
