@@ -15,10 +15,22 @@ use std::{
 };
 
 /// Columns of the CSV form, and keys of the JSON form.
-const COLUMNS: [&str; 7] = ["line", "task", "state", "answer", "cause", "solved_at", "expires_at"];
+const COLUMNS: [&str; 8] =
+    ["line", "task", "state", "answer", "cause", "solved_at", "expires_at", "row"];
 
 /// Bytes of a file that are read back in search of the end of its last line.
 const TAIL: u64 = 64 << 10;
+/// Longest first line that is looked at: a record with nine images and their answer fits.
+const FIRST_LINE: u64 = 16 << 20;
+
+/// Where a row stands in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its first line, from 1.
+    pub(super) line: u64,
+    /// Its number among the rows, from 1.
+    pub(super) row: u64,
+}
 
 /// The place for verdicts.
 pub(super) struct Answers {
@@ -36,7 +48,8 @@ impl Answers {
         let Some(path) = path else {
             return Ok(Self { file: None, csv, headed: false, written: HashMap::new() });
         };
-        let csv = csv || path.extension().is_some_and(|extension| extension == "csv");
+        check(&path, csv)?;
+        let csv = is_sheet(&path, csv);
         let failed = |error| unwritable(&path, error);
         let mut options = OpenOptions::new();
         options.read(true).create(true).append(true);
@@ -54,7 +67,7 @@ impl Answers {
     pub(super) fn write(
         &mut self,
         app: &App,
-        line: Option<u64>,
+        place: Option<Place>,
         task: &Task,
         answer: Option<&Answer>,
     ) -> Result<()> {
@@ -62,7 +75,7 @@ impl Answers {
         if state.is_some_and(|state| state == task.kind().label()) {
             return Ok(());
         }
-        let row = row(line, task, answer);
+        let row = row(place, task, answer);
         if self.csv && !std::mem::replace(&mut self.headed, true) {
             self.put(app, &csv_line(COLUMNS.iter().map(|name| (*name).to_owned())))?;
         }
@@ -79,6 +92,44 @@ impl Answers {
                 .map_err(|error| unwritable(path, error)),
         }
     }
+}
+
+/// Refuses a file that holds something else: answers among foreign lines are lost, and so are
+/// the lines.
+pub(super) fn check(path: &Path, csv: bool) -> Result<()> {
+    if !std::fs::metadata(path).is_ok_and(|data| data.is_file()) {
+        return Ok(());
+    }
+    let file = File::open(path).map_err(|error| unwritable(path, error))?;
+    let mut first = Vec::new();
+    let read = BufReader::new(file.take(FIRST_LINE)).read_until(b'\n', &mut first);
+    read.map_err(|error| unwritable(path, error))?;
+    if first.is_empty() || is_ours(&String::from_utf8_lossy(&first), is_sheet(path, csv)) {
+        return Ok(());
+    }
+    let form = if is_sheet(path, csv) { "CSV" } else { "JSON" };
+    Err(Fault::usage(format!("{} is no file of answers as {form}", path.display()))
+        .why("answers are appended, and its first line is none of ours")
+        .fix("name a new file with --out, or one that an earlier run wrote in the same form"))
+}
+
+/// A first line that was torn by the end of a run is ours as far as it goes.
+fn is_ours(first: &str, is_sheet: bool) -> bool {
+    let (line, is_torn) = first.strip_suffix('\n').map_or((first, true), |line| (line, false));
+    let line = line.trim_end_matches('\r');
+    if is_sheet {
+        let header = COLUMNS.join(",");
+        return header == line || is_torn && header.starts_with(line);
+    }
+    if is_torn && (line.starts_with(r#"{"line":"#) || r#"{"line":"#.starts_with(line)) {
+        return true;
+    }
+    serde_json::from_str::<Value>(line)
+        .is_ok_and(|row| row.get("task").is_some() && row.get("state").is_some())
+}
+
+fn is_sheet(path: &Path, csv: bool) -> bool {
+    csv || path.extension().is_some_and(|extension| extension == "csv")
 }
 
 /// Makes the file end with a whole line.
@@ -99,16 +150,17 @@ fn mend(file: &mut File, resumed: bool) -> io::Result<()> {
     }
 }
 
-fn row(line: Option<u64>, task: &Task, answer: Option<&Answer>) -> Value {
+fn row(place: Option<Place>, task: &Task, answer: Option<&Answer>) -> Value {
     let cause = task.cause.as_ref().filter(|_| answer.is_none());
     json!({
-        "line": line,
+        "line": place.map(|place| place.line),
         "task": task.id,
         "state": task.kind(),
         "answer": answer.map(Answer::expose),
         "cause": cause,
         "solved_at": answer.map(|answer| render::instant(answer.solved_at)),
         "expires_at": answer.and_then(|answer| answer.expires_at).map(render::instant),
+        "row": place.map(|place| place.row),
     })
 }
 

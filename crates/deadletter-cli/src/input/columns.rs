@@ -67,7 +67,7 @@ const KNOWN: &[(&str, &str)] = &[
 /// Site keys under whatever name.
 const SITEKEYS: &[&str] = &["sitekey", "websitekey", "datasitekey"];
 /// Our own notes in a file of rejected rows.
-const NOTES: &[&str] = &["rejectedline", "rejectedreason", "rejectedtext"];
+const NOTES: &[&str] = &["rejectedline", "rejectedrow", "rejectedreason", "rejectedtext"];
 /// Parameters that are set by the program alone.
 const OURS: &[&str] = &["key", "apikey", "clientkey", "json"];
 /// New columns that JSON rows may bring along, one row after the other.
@@ -202,6 +202,7 @@ mod tests {
             ("data-s", "data-s"),
             ("proxy_type", "proxytype"),
             ("rejected_reason", "nothing"),
+            ("rejected_row", "nothing"),
             ("soft_id", "soft_id"),
         ] {
             assert_eq!(columns.target(column).expect("allowed").label(), label, "{column}");

@@ -43,6 +43,8 @@ pub(crate) struct Record {
 pub(crate) struct Reject {
     /// Its first line, from 1.
     pub(crate) line: u64,
+    /// Its number among the rows, from 1.
+    pub(crate) row: u64,
     /// Why; it never repeats a value, which may be secret.
     pub(crate) reason: String,
     /// Its text.

@@ -44,6 +44,11 @@ impl Rejects {
         self
     }
 
+    /// How the rows are written.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
     /// Where they are, once there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.open.as_ref().map(|(path, _)| path.as_path())
@@ -100,24 +105,25 @@ impl Rejects {
 
     fn header_line(&self) -> Option<Vec<u8>> {
         let header = self.header.as_ref()?;
-        let notes = ["rejected_line", "rejected_reason"].into_iter();
+        let notes = ["rejected_line", "rejected_row", "rejected_reason"].into_iter();
         Some(csv_line(notes.chain(header.iter().map(String::as_str))))
     }
 
     fn line_of(&self, reject: &Reject) -> Vec<u8> {
         let text = crate::render::cut(&reject.text, TEXT_LIMIT);
         if self.header.is_some() {
-            let number = reject.line.to_string();
+            let (line, row) = (reject.line.to_string(), reject.row.to_string());
             let values: Vec<&str> = match &reject.fields {
                 Some(fields) => {
                     fields.iter().map(|(_, value)| value.as_str().unwrap_or_default()).collect()
                 }
                 None => vec![&text],
             };
-            return csv_line([number.as_str(), &reject.reason].into_iter().chain(values));
+            return csv_line([line.as_str(), &row, &reject.reason].into_iter().chain(values));
         }
         let mut object = Map::new();
         object.insert("rejected_line".to_owned(), reject.line.into());
+        object.insert("rejected_row".to_owned(), reject.row.into());
         object.insert("rejected_reason".to_owned(), reject.reason.clone().into());
         match &reject.fields {
             Some(fields) => object.extend(fields.iter().cloned()),
@@ -149,7 +155,13 @@ mod tests {
     use super::*;
 
     fn reject(line: u64, fields: Option<Vec<(String, Value)>>) -> Reject {
-        Reject { line, reason: "no page, \"none\"".to_owned(), text: "a,b".to_owned(), fields }
+        Reject {
+            line,
+            row: line - 1,
+            reason: "no page, \"none\"".to_owned(),
+            text: "a,b".to_owned(),
+            fields,
+        }
     }
 
     #[test]
@@ -172,7 +184,7 @@ mod tests {
         );
         assert_eq!(
             std::fs::read_to_string(first).expect("read"),
-            "rejected_line,rejected_reason,url\n3,\"no page, \"\"none\"\"\",x\n4,\"no page, \"\"none\"\"\",\"a,b\"\n"
+            "rejected_line,rejected_row,rejected_reason,url\n3,2,\"no page, \"\"none\"\"\",x\n4,3,\"no page, \"\"none\"\"\",\"a,b\"\n"
         );
     }
 
@@ -181,9 +193,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let named = dir.path().join("mine.jsonl");
         let mut rejects = Rejects::new(Some(named.clone()), Source::Stdin, Format::JsonLines, None);
-        rejects.put(&reject(1, Some(vec![("url".into(), 5.into())]))).expect("written");
+        rejects.put(&reject(2, Some(vec![("url".into(), 5.into())]))).expect("written");
         let text = std::fs::read_to_string(named).expect("read");
         let line: Value = serde_json::from_str(text.trim()).expect("JSON");
-        assert_eq!((&line["rejected_line"], &line["url"]), (&1.into(), &5.into()));
+        assert_eq!((&line["rejected_row"], &line["url"]), (&1.into(), &5.into()));
     }
 }

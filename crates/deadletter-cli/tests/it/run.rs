@@ -44,7 +44,10 @@ fn bad_rows_are_told_and_put_aside_and_the_good_ones_go_on() {
     }
     let rejected = scene.bench.read("tasks.csv.rejected.csv");
     assert_eq!(rejected.lines().count(), 4, "{rejected}");
-    assert!(rejected.starts_with("rejected_line,rejected_reason,sitekey,url\n3,"), "{rejected}");
+    assert!(
+        rejected.starts_with("rejected_line,rejected_row,rejected_reason,sitekey,url\n3,2,"),
+        "{rejected}"
+    );
 }
 
 #[test]
@@ -58,6 +61,54 @@ fn json_lines_and_lists_are_read_like_sheets() {
     scene.bench.write("b.json", &format!("[\n{},\n{}\n]", row(3), row(4)));
     let ran = scene.run(&["run", "b.json"]);
     assert_eq!((ran.code, lines(&ran).len()), (0, 2), "{}", ran.stderr);
+}
+
+#[test]
+fn rows_of_a_list_in_one_line_are_told_apart_by_their_number() {
+    let scene = Scene::happy();
+    let row = |n: u32| format!(r#"{{"websiteKey":"{GOOD}","websiteURL":"https://a.example/{n}"}}"#);
+    scene.bench.write("a.json", &format!("[{},5,{}]", row(1), row(2)));
+    let ran = scene.run(&["run", "a.json"]);
+    let places: BTreeSet<_> =
+        lines(&ran).iter().map(|row| (row["line"].as_u64(), row["row"].as_u64())).collect();
+    assert_eq!(places, [(Some(1), Some(1)), (Some(1), Some(3))].into());
+    assert!(ran.stderr.contains("line 1, row 2: "), "{}", ran.stderr);
+    let rejected = json_lines(&scene.bench.read("a.json.rejected.jsonl"));
+    assert_eq!(
+        (&rejected[0]["rejected_line"], &rejected[0]["rejected_row"]),
+        (&1.into(), &2.into())
+    );
+}
+
+#[test]
+fn a_run_never_writes_into_its_rows_or_into_somebody_elses_file() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 2);
+    scene.bench.write("more.csv", "name,line\nx,1\n");
+    scene.bench.write("more.jsonl", "{\"task\":1}\n");
+    std::os::unix::fs::symlink("tasks.csv", scene.bench.path("link.csv")).expect("linked");
+    std::fs::hard_link(scene.bench.path("tasks.csv"), scene.bench.path("hard")).expect("linked");
+    let before = ["tasks.csv", "more.csv", "more.jsonl"].map(|name| scene.bench.read(name));
+    let refused: [&[&str]; 9] = [
+        &["--out", "tasks.csv"],
+        &["--out", "./tasks.csv"],
+        &["--out", "link.csv"],
+        &["--rejects", "tasks.csv"],
+        &["--rejects", "hard"],
+        &["--out", "new.csv", "--rejects", "./new.csv"],
+        &["--out", "more.csv"],
+        &["--out", "more.jsonl"],
+        &["--out", "more.csv", "--csv"],
+    ];
+    for args in refused {
+        let ran = scene.run(&[&["run", "tasks.csv"], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("fix: "), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(before, ["tasks.csv", "more.csv", "more.jsonl"].map(|name| scene.bench.read(name)));
+    assert_eq!(scene.simulator.stats().requests, 0);
+    let shared = ["run", "tasks.csv", "--rejects", "/dev/null", "--out", "new.csv"];
+    assert_eq!(scene.run(&shared).code, 0);
 }
 
 #[test]
@@ -293,7 +344,7 @@ fn answers_are_written_as_a_sheet_where_the_file_is_one() {
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     assert_eq!(rows.headers().expect("a header").get(3), Some("answer"));
     assert_eq!(
-        rows.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 7)).count(),
+        rows.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 8)).count(),
         2
     );
 }

@@ -1,14 +1,14 @@
 //! A file on its way to tasks: checked first and whole, then submitted row by row, each once.
 
 use super::{
-    Args, exists,
+    Args, Place, exists,
     rows::{Row, Rows},
 };
 use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    input::{Columns, Reject, Rejects, Source},
+    input::{Columns, Format, Reject, Rejects, Source},
     work,
 };
 use deadletter::{
@@ -27,8 +27,8 @@ const SHOWN: u64 = 10;
 /// Standard input cannot be read twice, so its rows are kept: a gigabyte at most.
 const KEPT: usize = 500_000;
 
-/// The good rows of a file, with their lines.
-type Jobs = Box<dyn Iterator<Item = Result<(u64, Job)>>>;
+/// The good rows of a file, with their places.
+type Jobs = Box<dyn Iterator<Item = Result<(Place, Job)>>>;
 
 /// A file whose rows have been checked.
 pub(super) struct Batch {
@@ -36,13 +36,13 @@ pub(super) struct Batch {
     good: usize,
     rejected: u64,
     /// The rows of standard input; a file is read a second time.
-    kept: Vec<(u64, Job)>,
+    kept: Vec<(Place, Job)>,
 }
 
 /// A row that is a task now.
 pub(super) struct Stored {
     pub(super) id: TaskId,
-    pub(super) line: u64,
+    pub(super) place: Place,
     /// False where it was one before.
     pub(super) is_new: bool,
 }
@@ -62,10 +62,10 @@ impl Batch {
                 app.out.say(&format!("column {news}"));
             }
             match row {
-                Row::Good(line, job) => {
+                Row::Good(place, job) => {
                     batch.good += 1;
                     if args.file == Source::Stdin {
-                        batch.keep(line, *job)?;
+                        batch.keep(place, *job)?;
                     }
                 }
                 Row::Bad(reject) => batch.reject(app, &mut rejects, &reject)?,
@@ -75,19 +75,24 @@ impl Batch {
         Ok(batch)
     }
 
-    fn keep(&mut self, line: u64, job: Job) -> Result<()> {
+    fn keep(&mut self, place: Place, job: Job) -> Result<()> {
         if self.kept.len() >= KEPT {
             return Err(Fault::usage(format!("standard input has more than {KEPT} rows"))
                 .fix("save it to a file, and run that"));
         }
-        self.kept.push((line, job));
+        self.kept.push((place, job));
         Ok(())
     }
 
     fn reject(&mut self, app: &App, rejects: &mut Rejects, reject: &Reject) -> Result<()> {
         self.rejected += 1;
         if self.rejected <= SHOWN {
-            app.out.warn(&format!("line {}: {}", reject.line, reject.reason));
+            // The rows of a list may all stand in one line.
+            let row = match rejects.format() {
+                Format::JsonArray => format!(", row {}", reject.row),
+                Format::Csv { .. } | Format::JsonLines => String::new(),
+            };
+            app.out.warn(&format!("line {}{row}: {}", reject.line, reject.reason));
         }
         rejects.put(reject)
     }
@@ -149,19 +154,19 @@ impl Batch {
     ) -> Result<()> {
         let mut rows = self.rows(args)?;
         loop {
-            let mut lines = Vec::with_capacity(CHUNK);
+            let mut places = Vec::with_capacity(CHUNK);
             let mut jobs = Vec::with_capacity(CHUNK);
             for row in rows.by_ref().take(CHUNK) {
-                let (line, job) = row?;
-                lines.push(line);
+                let (place, job) = row?;
+                places.push(place);
                 jobs.push(args.deadline.into_iter().fold(job, Job::deadline_ms));
             }
             if jobs.is_empty() {
                 return Ok(());
             }
             let submitted = engine.submit_all(jobs).await.map_err(work::of_engine)?;
-            let chunk = lines.into_iter().zip(submitted);
-            let chunk = chunk.map(|(line, one)| Stored { id: one.id, line, is_new: one.is_new });
+            let chunk = places.into_iter().zip(submitted);
+            let chunk = chunk.map(|(place, one)| Stored { id: one.id, place, is_new: one.is_new });
             let gone = |_| Fault::failed("nobody follows the tasks any more");
             stored.send(chunk.collect()).await.map_err(gone)?;
         }
@@ -173,7 +178,7 @@ impl Batch {
         }
         // Bad rows have been told and put aside by the check.
         Ok(Box::new(Rows::open(args, &self.name)?.filter_map(|row| match row {
-            Ok(Row::Good(line, job)) => Some(Ok((line, *job))),
+            Ok(Row::Good(place, job)) => Some(Ok((place, *job))),
             Ok(Row::Bad(_)) => None,
             Err(fault) => Some(Err(fault)),
         })))

@@ -2,10 +2,11 @@
 
 mod batch;
 mod on_dead;
+mod places;
 mod progress;
 mod rows;
 
-use super::answers::Answers;
+use super::answers::{Answers, Place};
 use crate::{
     app::App,
     exit::Exit,
@@ -77,6 +78,10 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    places::check(&args)?;
+    if let Some(out) = &args.out {
+        super::answers::check(out, args.csv)?;
+    }
     let flag = args.concurrency.map(|n| ("account.threads", "--concurrency", n.to_string()));
     let settings = app.settings_with(&flag.into_iter().collect::<Vec<_>>())?;
     let on_dead = args.on_dead.as_deref().map(|text| OnDead::parse(text, &settings.key_env));
@@ -118,8 +123,8 @@ struct Follow<'a> {
     engine: &'a Deadletter,
     answers: &'a mut Answers,
     on_dead: Option<OnDead>,
-    /// Tasks without a verdict yet, with the line of their row.
-    open: HashMap<TaskId, u64>,
+    /// Tasks without a verdict yet, with the place of their row.
+    open: HashMap<TaskId, Place>,
     progress: Progress,
 }
 
@@ -209,9 +214,9 @@ impl Follow<'_> {
     /// since a moment ago, and then nobody announces it again.
     async fn take(&mut self, chunk: Vec<Stored>) -> Result<()> {
         let ids: Vec<_> = chunk.iter().map(|stored| stored.id).collect();
-        for Stored { id, line, is_new } in chunk {
+        for Stored { id, place, is_new } in chunk {
             self.progress.stored(is_new);
-            self.open.insert(id, line);
+            self.open.insert(id, place);
         }
         self.look_at(&ids).await
     }
@@ -238,7 +243,7 @@ impl Follow<'_> {
         if !task.kind().is_terminal() {
             return Ok(());
         }
-        let Some(line) = self.open.remove(&task.id) else { return Ok(()) };
+        let Some(place) = self.open.remove(&task.id) else { return Ok(()) };
         self.progress.settled(&task);
         let answer = match task.kind() {
             StateKind::Solved => {
@@ -247,7 +252,7 @@ impl Follow<'_> {
             }
             _ => None,
         };
-        self.answers.write(self.app, Some(line), &task, answer.as_ref())?;
+        self.answers.write(self.app, Some(place), &task, answer.as_ref())?;
         let is_dead = matches!(task.kind(), StateKind::Dead | StateKind::Buried);
         if let Some(on_dead) = self.on_dead.as_mut().filter(|_| is_dead)
             && let Some(file) = self.shelf.file(task.id).await?

@@ -1,6 +1,6 @@
 //! The rows of a file as jobs, one after the other.
 
-use super::Args;
+use super::{Args, Place};
 use crate::{
     fault::{Fault, Result},
     input::{Columns, Format, Occurrences, Overrides, Records, Reject, row_of},
@@ -14,13 +14,14 @@ pub(super) struct Rows {
     pub(super) columns: Columns,
     occurrences: Occurrences,
     batch: String,
+    read: u64,
     method: Option<String>,
 }
 
 /// What a record is.
 pub(super) enum Row {
-    /// A job, and its line.
-    Good(u64, Box<Job>),
+    /// A job, and where it stands.
+    Good(Place, Box<Job>),
     /// Nothing that can be submitted.
     Bad(Reject),
 }
@@ -34,6 +35,7 @@ impl Rows {
             columns: Columns::new(overrides),
             occurrences: Occurrences::default(),
             batch: batch.to_owned(),
+            read: 0,
             method: args.method.clone(),
         };
         let Some(header) = &rows.records.header else { return Ok(rows) };
@@ -57,6 +59,8 @@ impl Rows {
 
     fn read(&mut self) -> Result<Option<Row>> {
         let Some(record) = self.records.next().transpose()? else { return Ok(None) };
+        self.read += 1;
+        let place = Place { line: record.line, row: self.read };
         let row = match &record.fields {
             Ok(fields) => row_of(fields, &mut self.columns, self.method.as_deref())?,
             Err(reason) => Err(reason.clone()),
@@ -68,10 +72,11 @@ impl Rows {
                     .batch(self.batch.clone())
                     .idempotency_key(key, None);
                 let job = row.tags.into_iter().fold(job, Job::tag);
-                Row::Good(record.line, Box::new(row.priority.into_iter().fold(job, Job::priority)))
+                Row::Good(place, Box::new(row.priority.into_iter().fold(job, Job::priority)))
             }
             Err(reason) => Row::Bad(Reject {
-                line: record.line,
+                line: place.line,
+                row: place.row,
                 reason,
                 text: record.text,
                 fields: record.fields.ok(),
