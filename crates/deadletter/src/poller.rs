@@ -27,9 +27,9 @@ const UNREAD_GAP_MS: i64 = 5_000;
 const BARRED_GAP_MS: i64 = 2_000;
 /// Longest sleep of the loop, on the store's clock: wake-ups do the rest.
 const IDLE_MS: i64 = 60_000;
-/// How long a stopping engine waits for polls on the wire; an answer that is lost here is asked
-/// for again by the next worker.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a stopping engine waits for polls on the wire: a request's own time-out and a little
+/// more, because some upstreams give an answer only once.
+const GRACE: Duration = Duration::from_secs(16);
 
 /// Runs until the engine stops; then waits shortly for what is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {

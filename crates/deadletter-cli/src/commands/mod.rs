@@ -20,7 +20,8 @@ use clap::Subcommand;
 const FILTER_HELP: &str = "\
 Filters: terms joined by AND, values of one term parted by commas.
   state:dead cause:TIMEOUT class:transient sitekey:6Le* host:*.example.com batch:nightly
-  age:<24h attempts:>=4 id:1,2,3 -batch:nightly     '*' alone chooses every task";
+  age:<24h attempts:>=4 id:1,2,3 -batch:nightly     '*' alone chooses every task
+  A term that begins with - stands behind --, or inside quotes with another term.";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]

@@ -106,6 +106,7 @@ async fn redrive(
     args: &Args,
     signals: &mut Signals,
 ) -> Result<Exit> {
+    refuse_unknown(engine, &args.ids).await?;
     let plan = engine.desk().plan_redrive(filter, &options).await.map_err(work::of_engine)?;
     show(app, filter, &plan, options.force)?;
     if args.dry_run || plan.eligible == 0 {
@@ -286,6 +287,17 @@ const fn meaning(verdict: Eligibility, is_forced: bool) -> &'static str {
         Eligibility::Spent => "skips: all submits are spent (exhume first)",
         Eligibility::NotDead => "skips: not a dead letter any more",
     }
+}
+
+/// A mistyped id is no empty plan.
+async fn refuse_unknown(engine: &Deadletter, ids: &[TaskId]) -> Result<()> {
+    let found = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
+    let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, task)| task.is_none()).collect();
+    let Some(((first, _), others)) = missing.split_first() else { return Ok(()) };
+    let more =
+        if others.is_empty() { String::new() } else { format!(", nor {} others", others.len()) };
+    Err(Fault::failed(format!("there is no task {first}{more}; nothing was changed"))
+        .fix("`deadletter list` shows the ids of the dead letters"))
 }
 
 /// Asks on a terminal; elsewhere nobody can answer.

@@ -89,6 +89,11 @@ fn announce(app: &App, args: &Args, (seed, speed): (u64, f64), base: &str) -> Re
     app.out.data(&format!("export CAPTCHAAI_SUBMIT_ENDPOINT={base}/in.php"))?;
     app.out.data(&format!("export CAPTCHAAI_RESULT_ENDPOINT={base}/res.php"))?;
     app.out.data(&format!("export CAPTCHAAI_API_KEY={DEFAULT_KEY}"))?;
+    // Times of a simulation have no place among those of real tasks.
+    let place = app.environment.variable("TMPDIR").unwrap_or("/tmp").trim_end_matches('/');
+    let port = base.rsplit(':').next().unwrap_or("0");
+    app.out
+        .data(&format!("export DEADLETTER_STORE=sqlite:{place}/deadletter-simulated-{port}.db"))?;
     if speed > 1.0 {
         app.out.say("deadletter's own waits can run as fast as the simulator's:");
         app.out.data(&format!("export {TIME_SCALE_VARIABLE}={speed}"))?;
