@@ -252,8 +252,13 @@ impl<S: Store + ?Sized> Desk for Faulty<S> {
         self.meet(Call::Freeze, self.inner.freeze(freeze)).await
     }
 
-    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>> {
-        self.meet(Call::Pending, self.inner.pending(operation, limit)).await
+    async fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Item>> {
+        self.meet(Call::Pending, self.inner.pending(operation, after, limit)).await
     }
 
     async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()> {

@@ -178,8 +178,13 @@ impl<S: Store + ?Sized> Desk for Traced<S> {
         self.watch(Call::Freeze, freeze.query.limit as usize, self.inner.freeze(freeze)).await
     }
 
-    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>> {
-        self.watch(Call::Pending, limit as usize, self.inner.pending(operation, limit)).await
+    async fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Item>> {
+        self.watch(Call::Pending, limit as usize, self.inner.pending(operation, after, limit)).await
     }
 
     async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()> {

@@ -116,8 +116,13 @@ pub trait Desk: Send + Sync {
     /// Freezes one page of tasks as `pending` items of an operation.
     async fn freeze(&self, freeze: &Freeze) -> Result<Frozen>;
 
-    /// Pending items by task id, at most `limit`.
-    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>>;
+    /// Pending items by task id, those behind `after`, at most `limit`.
+    async fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Item>>;
 
     /// Marks pending items as skipped.
     async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()>;

@@ -37,7 +37,7 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Run
     let run = runs.run(&known.id);
     let goes_wrong = run.goes_wrong();
     let allowed = run.allowed(known.options.rate, shared.now(), STEP);
-    let items = store.pending(&known.id, allowed.max(1)).await?;
+    let items = store.pending(&known.id, None, allowed.max(1)).await?;
     if items.is_empty() {
         runs.forget(&known.id);
         return settle(shared, known, OperationState::Done, None).await;

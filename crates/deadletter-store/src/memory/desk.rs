@@ -54,9 +54,14 @@ impl Contents {
         frozen
     }
 
-    pub(super) fn pending(&self, operation: &OperationId, limit: u32) -> Vec<Item> {
+    pub(super) fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Vec<Item> {
         let operation = self.operations.get(operation);
-        operation.map(|it| it.pending().take(limit as usize).collect()).unwrap_or_default()
+        operation.map(|it| it.pending(after).take(limit as usize).collect()).unwrap_or_default()
     }
 
     pub(super) fn skip(&mut self, operation: &OperationId, tasks: &[TaskId]) {

@@ -163,8 +163,13 @@ impl Desk for MemoryStore {
         self.with(|contents| contents.freeze(freeze))
     }
 
-    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>> {
-        self.with(|contents| contents.pending(operation, limit))
+    async fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Item>> {
+        self.with(|contents| contents.pending(operation, after, limit))
     }
 
     async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()> {

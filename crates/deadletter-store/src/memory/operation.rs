@@ -2,7 +2,10 @@
 
 use crate::Item;
 use deadletter_core::{ItemState, TaskId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// Items by task.
 #[derive(Debug, Default)]
@@ -37,8 +40,10 @@ impl Operation {
         self.items.remove(&task);
     }
 
-    pub(super) fn pending(&self) -> impl Iterator<Item = Item> {
-        self.pending.iter().filter_map(|task| {
+    /// Those that are pending behind a task.
+    pub(super) fn pending(&self, after: Option<TaskId>) -> impl Iterator<Item = Item> {
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.pending.range(behind).filter_map(|task| {
             let &(version, state) = self.items.get(task)?;
             Some(Item { task: *task, version, state })
         })

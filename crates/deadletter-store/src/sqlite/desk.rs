@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 pub(super) const PENDING: &str = "SELECT task, version, state FROM operation_items \
      INDEXED BY operation_items_pending WHERE operation = ? AND state = 'pending' \
-     ORDER BY task LIMIT ?";
+     AND task > ? ORDER BY task LIMIT ?";
 
 /// The rows of `standing` for one dimension, largest first.
 pub(super) fn census(
@@ -135,14 +135,17 @@ pub(super) fn freeze(
     Ok(added)
 }
 
-/// Pending items by task.
+/// Pending items by task, those behind one.
 pub(super) fn pending(
     conn: &Connection,
     operation: &OperationId,
+    after: Option<TaskId>,
     limit: u32,
 ) -> Outcome<Vec<Item>> {
+    // Task ids begin at 0.
+    let after = after.map_or(-1, TaskId::as_i64);
     let mut statement = conn.prepare_cached(PENDING)?;
-    let rows = statement.query_map((operation.as_str(), limit), |row| {
+    let rows = statement.query_map((operation.as_str(), after, limit), |row| {
         let columns = &mut Columns::of(row);
         Ok(Item { task: columns.number()?, version: columns.number()?, state: columns.text()? })
     })?;

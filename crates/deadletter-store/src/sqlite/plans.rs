@@ -71,7 +71,7 @@ fn a_take_over_walks_what_is_held_and_nothing_else() {
 fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     let conn = database();
     assert_direct(&conn, &page::OVERDUE, "tasks_deadline (deadline_at>? AND deadline_at<?)");
-    assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=?)");
+    assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=? AND task>?)");
 }
 
 fn query(newest_first: bool) -> Query {

@@ -50,9 +50,15 @@ impl Desk for SqliteStore {
         Ok(Frozen { added, next })
     }
 
-    async fn pending(&self, operation: &OperationId, limit: u32) -> Result<Vec<Item>> {
+    async fn pending(
+        &self,
+        operation: &OperationId,
+        after: Option<TaskId>,
+        limit: u32,
+    ) -> Result<Vec<Item>> {
         let operation = operation.clone();
-        self.read("get pending items", move |conn| desk::pending(conn, &operation, limit)).await
+        self.read("get pending items", move |conn| desk::pending(conn, &operation, after, limit))
+            .await
     }
 
     async fn skip(&self, operation: &OperationId, tasks: &[TaskId]) -> Result<()> {

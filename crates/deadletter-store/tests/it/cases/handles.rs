@@ -88,7 +88,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.totals().await));
     assert!(is_closed(s.recount().await));
     assert!(is_closed(s.freeze(&freeze).await));
-    assert!(is_closed(s.pending(&op, 1).await));
+    assert!(is_closed(s.pending(&op, None, 1).await));
     assert!(is_closed(s.skip(&op, &[id]).await));
     assert!(is_closed(s.tally_items(&op).await));
     assert!(is_closed(s.purge(&[(id, 1)]).await));

@@ -14,7 +14,7 @@ async fn freeze(h: &Harness, name: &str) -> Frozen {
 }
 
 async fn pending(h: &Harness, name: &str) -> Vec<TaskId> {
-    let items = h.store.pending(&operation(name), MANY).await.unwrap();
+    let items = h.store.pending(&operation(name), None, MANY).await.unwrap();
     items.into_iter().map(|item| item.task).collect()
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn a_freeze_takes_what_the_filter_chooses_with_its_version(h: &
     let ids = dead(h, 2).await;
     h.insert(|_| ()).await;
     assert_eq!(freeze(h, "op").await, Frozen { added: 2, next: None });
-    let items = h.store.pending(&operation("op"), MANY).await.unwrap();
+    let items = h.store.pending(&operation("op"), None, MANY).await.unwrap();
     for (item, id) in items.iter().zip(&ids) {
         assert_eq!((item.task, item.version), (*id, h.task(*id).await.version));
     }
@@ -113,7 +113,7 @@ pub(crate) async fn a_stale_change_settles_nothing(h: &mut Harness) {
     h.happens(ids[0], None, Happened::Buried).await;
     assert_eq!(h.commit(change).await, Committed::Stale);
     assert_eq!(pending(h, "op").await, ids);
-    let item = h.store.pending(&operation("op"), 1).await.unwrap().remove(0);
+    let item = h.store.pending(&operation("op"), None, 1).await.unwrap().remove(0);
     assert_ne!(item.version, h.task(ids[0]).await.version, "whoever acts can see that it changed");
 }
 
@@ -132,6 +132,10 @@ pub(crate) async fn pending_items_are_listed_by_id_and_bounded(h: &mut Harness) 
     let mut newest_first = freeze_of(h, "op", "state:dead");
     newest_first.query.newest_first = true;
     h.store.freeze(&newest_first).await.unwrap();
-    let items = h.store.pending(&operation("op"), 3).await.unwrap();
+    let items = h.store.pending(&operation("op"), None, 3).await.unwrap();
     assert_eq!(items.iter().map(|item| item.task).collect::<Vec<_>>(), ids[..3]);
+    let rest = h.store.pending(&operation("op"), Some(ids[2]), 3).await.unwrap();
+    assert_eq!(rest.iter().map(|item| item.task).collect::<Vec<_>>(), ids[3..]);
+    let none = h.store.pending(&operation("op"), Some(ids[3]), 3).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
 }

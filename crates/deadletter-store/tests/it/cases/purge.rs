@@ -85,7 +85,7 @@ pub(crate) async fn a_purge_takes_the_tasks_items_and_leaves_its_events(h: &mut 
     let freeze = Freeze { operation: operation("op"), query: h.everything() };
     h.store.freeze(&freeze).await.unwrap();
     h.store.purge(&[(task.id, task.version)]).await.unwrap();
-    let pending = h.store.pending(&operation("op"), MANY).await.unwrap();
+    let pending = h.store.pending(&operation("op"), None, MANY).await.unwrap();
     assert_eq!(pending.iter().map(|item| item.task).collect::<Vec<_>>(), [kept.id]);
     assert_eq!(h.store.tally_items(&operation("op")).await.unwrap(), [1, 0, 0]);
     let events = h.store.events(0, MANY).await.unwrap();

@@ -110,7 +110,7 @@ pub(crate) async fn the_desk_comes_back(h: &mut Harness) {
     };
     h.store.audit(&entry).await.unwrap();
     h.reopen().await;
-    let pending = h.store.pending(&operation("op"), MANY).await.unwrap();
+    let pending = h.store.pending(&operation("op"), None, MANY).await.unwrap();
     assert_eq!(pending.iter().map(|item| item.task).collect::<Vec<_>>(), [dead.id]);
     assert_eq!(h.store.tally_items(&operation("op")).await.unwrap(), [1, 0, 1]);
     assert_eq!(h.store.put_document("hold/night", 0, "{}").await.unwrap(), None);
