@@ -1,7 +1,7 @@
 //! Tasks for the tests of this crate.
 
 use crate::{
-    AccountName, Cause, Class, Counters, DeadReason, Dimensions, Round, State, Task, TaskId,
+    AccountName, Cause, Class, Counters, DeadReason, Dimensions, Policy, State, Task, TaskId,
     UnixMs, UpstreamId, Why,
 };
 use proptest::{option, prelude::*, sample::select};
@@ -11,33 +11,11 @@ pub(crate) const THEN: UnixMs = UnixMs(1_800_000_000_000);
 
 /// A new task: queued, version 1, four submits of seven allowed.
 pub(crate) fn task() -> Task {
+    let account = AccountName::new("main").expect("a valid name");
     Task {
-        id: TaskId::at(THEN, 0),
-        state: State::Queued { due_at: THEN, why: Why::New },
-        version: 1,
-        account: AccountName::new("main").expect("a valid name"),
-        worker: None,
-        attempt: None,
         priority: 1,
-        turn: 0,
-        hold: None,
-        deadline_at: None,
-        counters: Counters::default(),
-        round: Round { allowance: 4, ..Round::default() },
-        max_submits: 7,
-        proxies: 0,
-        cause: None,
-        class: None,
-        fingerprint: None,
-        owner: None,
-        idempotency_key: None,
-        idempotency_expires_at: None,
-        parent: None,
-        answered_by: None,
-        verdict_read_at: None,
-        created_at: THEN,
-        updated_at: THEN,
         dimensions: Dimensions { method: "userrecaptcha".to_owned(), ..Dimensions::default() },
+        ..Task::queued(TaskId::at(THEN, 0), account, &Policy::default(), THEN)
     }
 }
 

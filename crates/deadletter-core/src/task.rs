@@ -1,13 +1,16 @@
 //! A task: the narrow, hot row that every store keeps, without payload and answer.
 
 use crate::{
-    AccountName, AttemptToken, Cause, Class, DeadReason, State, StateKind, TaskId, UnixMs, Why,
-    WorkerId, label::labels,
+    AccountName, AttemptToken, Cause, Class, DeadReason, Policy, State, StateKind, TaskId, UnixMs,
+    Why, WorkerId, label::labels,
 };
 use serde::{Deserialize, Serialize};
 
 /// Deaths of workers after which a task is claimed alone; the next one counts against itself.
 const SUSPECT_DEATHS: u32 = 2;
+
+/// The priority of a task that names none: the third of four.
+pub const NORMAL_PRIORITY: u8 = 2;
 
 labels! {
     /// Who may claim a queued task: each lane has a limit of its own.
@@ -138,6 +141,40 @@ pub struct Task {
 }
 
 impl Task {
+    /// A new task: due at once, nothing spent, of normal priority, with the submits that `policy`
+    /// allows it, and counted by nothing yet. Whatever else it shall be is written over this.
+    #[must_use]
+    pub fn queued(id: TaskId, account: AccountName, policy: &Policy, now: UnixMs) -> Self {
+        Self {
+            id,
+            state: State::Queued { due_at: now, why: Why::New },
+            version: 1,
+            account,
+            worker: None,
+            attempt: None,
+            priority: NORMAL_PRIORITY,
+            turn: 0,
+            hold: None,
+            deadline_at: None,
+            counters: Counters::default(),
+            round: policy.first_round(),
+            max_submits: policy.k(),
+            proxies: 0,
+            cause: None,
+            class: None,
+            fingerprint: None,
+            owner: None,
+            idempotency_key: None,
+            idempotency_expires_at: None,
+            parent: None,
+            answered_by: None,
+            verdict_read_at: None,
+            created_at: now,
+            updated_at: now,
+            dimensions: Dimensions::default(),
+        }
+    }
+
     /// The lane in which a queued task is claimed.
     #[must_use]
     pub const fn lane(&self) -> Lane {

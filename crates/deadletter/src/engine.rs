@@ -5,8 +5,7 @@ use crate::{
     provider::Explanation, shared::Shared,
 };
 use deadletter_core::{
-    AccountName, Answer, Counters, Failure, NewTask, State, StateKind, Task, TaskId, UnixMs, Why,
-    breaker::Phase,
+    AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
 };
 use deadletter_store::{Inserted, Store};
 use std::{
@@ -341,32 +340,14 @@ fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
     dimensions.tags = job.tags;
     let (idempotency_key, life_ms) = job.idempotency.unzip();
     let task = Task {
-        id: next_id(shared),
-        state: State::Queued { due_at: now, why: Why::New },
-        version: 1,
-        account: account.name.clone(),
-        worker: None,
-        attempt: None,
         priority: job.priority,
-        turn: 0,
-        hold: None,
         deadline_at,
-        counters: Counters::default(),
-        round: account.policy.first_round(),
-        max_submits: account.policy.k(),
         proxies: account.provider.proxies(&job.payload),
-        cause: None,
-        class: None,
-        fingerprint: None,
         owner: job.owner,
         idempotency_key,
         idempotency_expires_at: life_ms.flatten().map(|ms| now.plus(ms)),
-        parent: None,
-        answered_by: None,
-        verdict_read_at: None,
-        created_at: now,
-        updated_at: now,
         dimensions,
+        ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };
     Ok(NewTask { task, payload: job.payload, attempts: Vec::new() })
 }

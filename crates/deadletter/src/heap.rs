@@ -195,7 +195,7 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter_core::{Counters, Dimensions, Round, State, TaskId, WorkerId};
+    use deadletter_core::{Policy, State, TaskId, WorkerId};
 
     fn account() -> AccountName {
         AccountName::new("main").expect("a name")
@@ -206,32 +206,11 @@ mod tests {
         let token = AttemptToken::from_random(n * 2);
         let worker = WorkerId::new("w").expect("a name");
         let task = Task {
-            id,
             state: State::Submitting,
             version: 2,
-            account: account(),
             worker: Some(worker.clone()),
             attempt: Some(token),
-            priority: 2,
-            turn: 0,
-            hold: None,
-            deadline_at: None,
-            counters: Counters::default(),
-            round: Round::default(),
-            max_submits: 7,
-            proxies: 0,
-            cause: None,
-            class: None,
-            fingerprint: None,
-            owner: None,
-            idempotency_key: None,
-            idempotency_expires_at: None,
-            parent: None,
-            answered_by: None,
-            verdict_read_at: None,
-            created_at: UnixMs(0),
-            updated_at: UnixMs(0),
-            dimensions: Dimensions::default(),
+            ..Task::queued(id, account(), &Policy::default(), UnixMs(0))
         };
         let attempt = Attempt::intended(token, id, 1, account(), worker, UnixMs(0));
         Entry::new(task, attempt)

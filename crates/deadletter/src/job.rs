@@ -1,6 +1,6 @@
 //! What a caller asks for: a job, before it becomes a task.
 
-use deadletter_core::{AccountName, Payload, UnixMs};
+use deadletter_core::{AccountName, Payload, UnixMs, task::NORMAL_PRIORITY};
 use serde_json::{Map, Value};
 
 /// A job to submit: the provider's parameters, and how to treat it.
@@ -24,8 +24,6 @@ pub struct Job {
     pub(crate) owner: Option<String>,
 }
 
-/// The priority of a job that names none: the third of four.
-const NORMAL: u8 = 2;
 /// The lowest priority: best effort.
 const LOWEST: u8 = 3;
 
@@ -44,7 +42,7 @@ impl Job {
         Self {
             payload,
             account: None,
-            priority: NORMAL,
+            priority: NORMAL_PRIORITY,
             deadline_ms: None,
             idempotency: None,
             batch: None,

@@ -84,16 +84,7 @@ impl Restorer<'_> {
         let reason = entry.reason;
         let is_spent = submits >= self.policy.max_submits;
         let rests = Task {
-            id,
             state: if is_spent { State::Buried { reason } } else { State::Dead { reason } },
-            version: 1,
-            account: self.account.clone(),
-            worker: None,
-            attempt: None,
-            priority: 2,
-            turn: 0,
-            hold: None,
-            deadline_at: None,
             counters: Counters {
                 attempts: submits,
                 submits,
@@ -102,7 +93,6 @@ impl Restorer<'_> {
             },
             round: Round { allowance: submits, failures: submits, ..Round::default() },
             max_submits: self.policy.max_submits.max(submits),
-            proxies: 0,
             cause: Some(entry.cause.clone()),
             class: Some(entry.class),
             fingerprint: Some(fingerprint(
@@ -110,15 +100,9 @@ impl Restorer<'_> {
                 &dimensions.method,
                 &failure.detail,
             )),
-            owner: None,
             idempotency_key: Some(key_of(entry)),
-            idempotency_expires_at: None,
-            parent: None,
-            answered_by: None,
-            verdict_read_at: None,
-            created_at: entry.died_at,
-            updated_at: entry.died_at,
             dimensions,
+            ..Task::queued(id, self.account.clone(), self.policy, entry.died_at)
         };
         let attempts = self.attempts(&rests, &failure);
         Restored { rests, payload, attempts, is_masked: false }

@@ -3,9 +3,9 @@
 
 use crate::backends::Backend;
 use deadletter_core::{
-    AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Counters, Failure,
-    Happened, Lane, NewTask, OperationId, Payload, Policy, Round, RowChange, State, Task, TaskId,
-    Terms, UnixMs, UpstreamId, Why, WorkerId, decide,
+    AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Failure, Happened, Lane,
+    NewTask, OperationId, Payload, Policy, RowChange, Task, TaskId, Terms, UnixMs, UpstreamId,
+    WorkerId, decide,
 };
 use deadletter_store::{
     Claim, Claimed, Clock, Committed, Error, Inserted, ManualClock, Query, Store, TakeOver, Taken,
@@ -71,36 +71,10 @@ impl Harness {
     /// A task of account `main` that is due now.
     pub(crate) fn new_task(&self) -> NewTask {
         let now = self.now();
-        let mut task = Task {
-            id: TaskId::at(now, 0),
-            state: State::Queued { due_at: now, why: Why::New },
-            version: 1,
-            account: account("main"),
-            worker: None,
-            attempt: None,
-            priority: 1,
-            turn: 0,
-            hold: None,
-            deadline_at: None,
-            counters: Counters::default(),
-            round: Round { allowance: 4, ..Round::default() },
-            max_submits: 7,
-            proxies: 0,
-            cause: None,
-            class: None,
-            fingerprint: None,
-            owner: None,
-            idempotency_key: None,
-            idempotency_expires_at: None,
-            parent: None,
-            answered_by: None,
-            verdict_read_at: None,
-            created_at: now,
-            updated_at: now,
-            dimensions: deadletter_core::Dimensions::default(),
-        };
         // Ids in the order of choice, however many are chosen in one millisecond.
-        task.id = TaskId::try_from(task.id.get() + self.choose()).unwrap();
+        let id = TaskId::try_from(TaskId::at(now, 0).get() + self.choose()).unwrap();
+        let mut task = Task::queued(id, account("main"), &Policy::default(), now);
+        task.priority = 1;
         task.dimensions.method = "userrecaptcha".to_owned();
         task.dimensions.sitekey = Some("6Le-a".to_owned());
         task.dimensions.host = Some("example.com".to_owned());
