@@ -48,6 +48,7 @@ calls! {
     Purge = "purge",
     LastEvent = "last_event",
     Events = "events",
+    Trail = "trail",
     Register = "register",
     Beat = "beat",
     Leave = "leave",

@@ -8,7 +8,7 @@
 use crate::{
     AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error,
     Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store,
-    TakeOver, Taken, Tasks, Totals, Worker,
+    TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -279,6 +279,10 @@ impl<S: Store + ?Sized> Desk for Faulty<S> {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>> {
         self.meet(Call::Events, self.inner.events(after, limit)).await
+    }
+
+    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
+        self.meet(Call::Trail, self.inner.trail(id, limit)).await
     }
 }
 

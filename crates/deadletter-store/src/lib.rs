@@ -23,7 +23,7 @@ pub use memory::MemoryStore;
 pub use open::open;
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
-    Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Worker,
+    Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail, Worker,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

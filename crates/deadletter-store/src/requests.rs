@@ -178,6 +178,15 @@ pub struct Item {
     pub state: ItemState,
 }
 
+/// What is on record of one task beside its attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// Its events, in their order.
+    pub events: Vec<Sequenced>,
+    /// Its items, by operation.
+    pub items: Vec<(OperationId, Item)>,
+}
+
 /// The numbers that must agree: accepted = sum over states + purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each field is the place of the same name")]

@@ -6,7 +6,7 @@
 use crate::{
     AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Freeze,
     Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store, TakeOver,
-    Taken, Tasks, Totals, Worker, clock::Stopwatch,
+    Taken, Tasks, Totals, Trail, Worker, clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -87,6 +87,12 @@ impl Size for Page {
 impl Size for Taken {
     fn size(&self) -> usize {
         self.tasks.len() + self.abandoned.len()
+    }
+}
+
+impl Size for Trail {
+    fn size(&self) -> usize {
+        self.events.len() + self.items.len()
     }
 }
 
@@ -205,6 +211,10 @@ impl<S: Store + ?Sized> Desk for Traced<S> {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>> {
         self.watch(Call::Events, limit as usize, self.inner.events(after, limit)).await
+    }
+
+    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
+        self.watch(Call::Trail, limit as usize, self.inner.trail(id, limit)).await
     }
 }
 

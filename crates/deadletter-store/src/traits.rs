@@ -15,7 +15,7 @@
 
 use crate::{
     AuditEntry, Beat, Claim, Claimed, Clock, Committed, Document, Durability, Freeze, Frozen,
-    Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Worker,
+    Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
 use async_trait::async_trait;
@@ -141,6 +141,10 @@ pub trait Desk: Send + Sync {
 
     /// Events after that number of the sequence, at most `limit`.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>>;
+
+    /// What is on record of a task beside its attempts: its events in their order, and its items
+    /// by operation, of each at most `limit`. The events of a purged task stay.
+    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail>;
 }
 
 /// Workers, permits, documents, audit: what keeps a fleet in order.

@@ -17,6 +17,8 @@ pub(super) struct Contents {
     pub(super) counts: Counts,
     /// Terminal changes; an event's number is its place, from 1.
     pub(super) events: Vec<Event>,
+    /// The numbers of each task's events.
+    pub(super) events_of: BTreeMap<TaskId, Vec<u64>>,
     pub(super) operations: BTreeMap<OperationId, Operation>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) documents: BTreeMap<String, Document>,
@@ -38,7 +40,10 @@ impl Contents {
         }
         self.rows.change(id, |stored| stored.task = row.after.clone());
         self.counts.add(Deltas::of_row(row));
-        self.events.extend(row.event());
+        if let Some(event) = row.event() {
+            self.events.push(event);
+            self.events_of.entry(id).or_default().push(self.events.len() as u64);
+        }
         if let Some(operation) = &row.settles {
             self.settle(operation, id, ItemState::Done);
         }

@@ -1,7 +1,7 @@
 //! The memory store's side of [`crate::Desk`].
 
 use super::{contents::Contents, operation::Operation};
-use crate::{Freeze, Frozen, Item, Page, Query, Sequenced, Totals};
+use crate::{Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail};
 use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts::Deltas};
 
 impl Contents {
@@ -102,5 +102,19 @@ impl Contents {
     pub(super) fn events(&self, after: u64, limit: u32) -> Vec<Sequenced> {
         let newer = (1_u64..).zip(&self.events).skip(usize::try_from(after).unwrap_or(usize::MAX));
         newer.take(limit as usize).map(|(n, event)| (n, event.clone())).collect()
+    }
+
+    pub(super) fn trail(&self, id: TaskId, limit: u32) -> Trail {
+        let numbers = self.events_of.get(&id).into_iter().flatten();
+        let event = |n: u64| {
+            let at = usize::try_from(n).ok()?.checked_sub(1)?;
+            Some((n, self.events.get(at)?.clone()))
+        };
+        let items = self.operations.iter();
+        let items = items.filter_map(|(operation, it)| Some((operation.clone(), it.item(id)?)));
+        Trail {
+            events: numbers.take(limit as usize).filter_map(|n| event(*n)).collect(),
+            items: items.take(limit as usize).collect(),
+        }
     }
 }

@@ -28,7 +28,7 @@ mod tasks;
 use crate::{
     AuditEntry, Beat, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error, Freeze,
     Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store, TakeOver,
-    Taken, Tasks, Totals, Worker,
+    Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use contents::Contents;
@@ -187,6 +187,10 @@ impl Desk for MemoryStore {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>> {
         self.with(|contents| contents.events(after, limit))
+    }
+
+    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
+        self.with(|contents| contents.trail(id, limit))
     }
 
     async fn last_event(&self) -> Result<u64> {

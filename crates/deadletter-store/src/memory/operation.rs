@@ -40,6 +40,10 @@ impl Operation {
         self.items.remove(&task);
     }
 
+    pub(super) fn item(&self, task: TaskId) -> Option<Item> {
+        self.items.get(&task).map(|&(version, state)| Item { task, version, state })
+    }
+
     /// Those that are pending behind a task.
     pub(super) fn pending(&self, after: Option<TaskId>) -> impl Iterator<Item = Item> {
         let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);

@@ -4,7 +4,7 @@ use super::{
     attempt_row, columns::Columns, commit::settle, failure::Outcome, insert::owner, page,
     writer::Session,
 };
-use crate::{Item, Page, Totals, requests::Sequenced};
+use crate::{Item, Page, Totals, Trail, requests::Sequenced};
 use deadletter_core::{
     Attempt, Event, ItemState, OperationId, StateKind, Task, TaskId, UnixMs,
     counts::{Dim, Place, Standing, Tally},
@@ -14,6 +14,12 @@ use rusqlite::{Connection, OptionalExtension, Row};
 pub(super) const PENDING: &str = "SELECT task, version, state FROM operation_items \
      INDEXED BY operation_items_pending WHERE operation = ? AND state = 'pending' \
      AND task > ? ORDER BY task LIMIT ?";
+
+pub(super) const EVENTS_OF: &str = "SELECT seq, task, at, state, reason, cause, answered_by FROM events INDEXED BY events_task \
+     WHERE task = ? ORDER BY seq LIMIT ?";
+
+pub(super) const ITEMS_OF: &str = "SELECT operation, version, state FROM operation_items \
+     INDEXED BY operation_items_task WHERE task = ? ORDER BY operation LIMIT ?";
 
 /// The rows of `standing` for one dimension, largest first.
 pub(super) fn census(
@@ -260,6 +266,23 @@ pub(super) fn events(conn: &Connection, after: u64, limit: u32) -> Outcome<Vec<S
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let rows = statement.query_map((after, limit), read_event)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What is on record of a task beside its attempts.
+pub(super) fn trail(conn: &Connection, id: TaskId, limit: u32) -> Outcome<Trail> {
+    let mut statement = conn.prepare_cached(EVENTS_OF)?;
+    let events = statement.query_map((id.as_i64(), limit), read_event)?;
+    let mut items = conn.prepare_cached(ITEMS_OF)?;
+    let items = items.query_map((id.as_i64(), limit), |row| {
+        let columns = &mut Columns::of(row);
+        let operation = columns.text()?;
+        let (version, state) = (columns.number()?, columns.text()?);
+        Ok((operation, Item { task: id, version, state }))
+    })?;
+    Ok(Trail {
+        events: events.collect::<rusqlite::Result<_>>()?,
+        items: items.collect::<rusqlite::Result<_>>()?,
+    })
 }
 
 fn read_event(row: &Row<'_>) -> rusqlite::Result<Sequenced> {

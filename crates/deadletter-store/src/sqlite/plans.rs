@@ -72,6 +72,8 @@ fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     let conn = database();
     assert_direct(&conn, &page::OVERDUE, "tasks_deadline (deadline_at>? AND deadline_at<?)");
     assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=? AND task>?)");
+    assert_direct(&conn, desk::EVENTS_OF, "events_task (task=?)");
+    assert_direct(&conn, desk::ITEMS_OF, "operation_items_task (task=?)");
 }
 
 fn query(newest_first: bool) -> Query {

@@ -12,7 +12,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x646c_7131;
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The schema version that this program writes.
 pub(super) fn known() -> i64 {
@@ -169,6 +169,9 @@ CREATE TABLE audit (
   UNIQUE (writer, seq)
 ) STRICT;
 ";
+
+/// The events of one task are found without a walk over those of all.
+const V2: &str = "CREATE INDEX events_task ON events (task);";
 
 #[cfg(test)]
 mod tests {

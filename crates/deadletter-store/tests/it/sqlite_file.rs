@@ -301,13 +301,14 @@ async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
 
         let newer = Connection::open(&path).unwrap();
         let known: i64 = newer.pragma_query_value(None, "user_version", |r| r.get(0)).unwrap();
-        assert_eq!(known, 1);
+        assert!(known > 0);
         newer.pragma_update(None, "user_version", known + 1).unwrap();
         newer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         drop(newer);
         let before = fs::read(&path).unwrap();
         let refused = open_at(h, &path).await;
-        assert!(matches!(refused, Err(Error::TooNew { found: 2, known: 1, .. })), "{refused:?}");
+        let Err(Error::TooNew { found, known: ours, .. }) = &refused else { panic!("{refused:?}") };
+        assert_eq!((*found, *ours), (known + 1, known));
         assert_eq!(fs::read(&path).unwrap(), before);
     })
     .await;

@@ -181,6 +181,7 @@ macro_rules! every_case {
                 each_terminal_change_is_one_event_in_order
                 the_sequence_rises_and_can_be_read_on_from_anywhere
                 a_redrive_is_no_event_but_the_second_death_is_one
+                a_trail_holds_what_is_on_record_of_one_task
             }
             documents {
                 a_document_is_written_at_the_version_that_was_read

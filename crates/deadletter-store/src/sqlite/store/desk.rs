@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use crate::{
-    Desk, Freeze, Frozen, Item, Page, Query, Result, Sequenced, Totals,
+    Desk, Freeze, Frozen, Item, Page, Query, Result, Sequenced, Totals, Trail,
     sqlite::{desk, page},
 };
 use async_trait::async_trait;
@@ -82,5 +82,9 @@ impl Desk for SqliteStore {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>> {
         self.read("get events", move |conn| desk::events(conn, after, limit)).await
+    }
+
+    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
+        self.read("get a trail", move |conn| desk::trail(conn, id, limit)).await
     }
 }

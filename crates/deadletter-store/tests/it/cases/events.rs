@@ -1,7 +1,8 @@
 //! Events: each entry into a terminal state, once, in the order of commits.
 
-use crate::harness::{Harness, MANY, answered};
-use deadletter_core::{Event, Happened, StateKind};
+use crate::harness::{Harness, MANY, answered, operation};
+use deadletter_core::{Event, Happened, ItemState, StateKind};
+use deadletter_store::Freeze;
 
 pub(crate) async fn each_terminal_change_is_one_event_in_order(h: &mut Harness) {
     let worker = h.worker("w").await;
@@ -47,4 +48,32 @@ pub(crate) async fn a_redrive_is_no_event_but_the_second_death_is_one(h: &mut Ha
     let failure = deadletter_core::Failure::new("TWO", deadletter_core::Class::Permanent);
     h.happens(dead.id, Some(&claimed.attempt), Happened::Refused(failure)).await;
     assert_eq!(h.store.events(0, MANY).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_trail_holds_what_is_on_record_of_one_task(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let dead = h.dead(&worker, "ERROR_BAD", |_| ()).await;
+    let other = h.dead(&worker, "ERROR_BAD", |_| ()).await;
+    for name in ["op-2", "op-1"] {
+        let freeze = Freeze { operation: operation(name), query: h.everything() };
+        h.store.freeze(&freeze).await.unwrap();
+    }
+    h.store.skip(&operation("op-2"), &[dead.id]).await.unwrap();
+    h.happens(dead.id, None, Happened::Buried).await;
+    let trail = h.store.trail(dead.id, MANY).await.unwrap();
+    let states: Vec<_> = trail.events.iter().map(|(_, event)| event.state).collect();
+    assert_eq!(states, [StateKind::Dead, StateKind::Buried]);
+    assert!(trail.events.is_sorted_by(|a, b| a.0 < b.0));
+    let items: Vec<_> = trail.items.iter().map(|(id, item)| (id.as_str(), item.state)).collect();
+    assert_eq!(items, [("op-1", ItemState::Pending), ("op-2", ItemState::Skipped)]);
+    assert!(
+        trail.items.iter().all(|(_, item)| (item.task, item.version) == (dead.id, dead.version))
+    );
+    assert_eq!(h.store.trail(other.id, MANY).await.unwrap().events.len(), 1);
+    let first = h.store.trail(dead.id, 1).await.unwrap();
+    assert_eq!((first.events.len(), first.items.len()), (1, 1));
+    let buried = h.task(dead.id).await;
+    assert_eq!(h.store.purge(&[(buried.id, buried.version)]).await.unwrap(), 1);
+    let after = h.store.trail(dead.id, MANY).await.unwrap();
+    assert_eq!((after.events, after.items), (trail.events, Vec::new()));
 }
