@@ -1,6 +1,10 @@
 //! The audit log: one entry per operation, each chained to its writer's entry before.
 
-use crate::{Error, Result, operation::Operation, shared::Shared};
+use crate::{
+    Error, Result,
+    operation::{self, Operation},
+    shared::Shared,
+};
 use deadletter_store::{AuditEntry, Store};
 use sha2::{Digest, Sha256};
 
@@ -10,11 +14,12 @@ const TRIES: u32 = 16;
 /// Writes down where an operation stands.
 pub(crate) async fn write(shared: &Shared, operation: &Operation) -> Result<()> {
     let store = shared.store.as_ref();
-    let [pending, done, skipped] = store.tally_items(&operation.id).await?;
+    let [pending, done, skipped] = operation::tally(store, operation).await?;
     let body = serde_json::json!({
         "operation": operation.id,
-        "kind": "redrive",
+        "kind": operation.act.label(),
         "by": operation.options.by,
+        "why": operation.options.why,
         "filter": operation.filter,
         "state": operation.state.label(),
         "frozen": operation.frozen,

@@ -10,7 +10,10 @@ use crate::{
     stop, sweeper, watcher,
 };
 use deadletter_store::Store;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::task::JoinHandle;
 
 /// What an engine is made of; see [`Deadletter::builder`].
@@ -107,6 +110,7 @@ async fn prepare(shared: &Arc<Shared>) -> Result<()> {
 /// Starts the loops; each ends when `Shared::stopped` does, heartbeat and sweeper after the
 /// dispatchers.
 fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
+    shared.has_operator.store(true, Ordering::Relaxed);
     let mut loops = vec![
         tokio::spawn(heartbeat::run(Arc::clone(shared))),
         tokio::spawn(poller::run(Arc::clone(shared))),

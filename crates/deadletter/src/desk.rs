@@ -3,6 +3,7 @@
 use crate::{
     Error, Result,
     account::Account,
+    act::Act,
     gate::Pass,
     operation::{self, Operation, OperationState, RedriveOptions},
     redrive,
@@ -18,16 +19,16 @@ use deadletter_store::{Page, Query, Store};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Tasks of one page.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 /// Rows looked at for one page.
-const SCAN: u32 = 10_000;
+pub(crate) const SCAN: u32 = 10_000;
 /// Tasks that a plan shows as examples.
-const SAMPLES: usize = 5;
+pub(crate) const SAMPLES: usize = 5;
 
 /// The desk of a running engine.
 #[derive(Clone)]
 pub struct Desk {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Everything that is kept of one task.
@@ -67,7 +68,7 @@ impl Desk {
         Self { shared: Arc::clone(shared) }
     }
 
-    fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn Store {
         self.shared.store.as_ref()
     }
 
@@ -173,19 +174,27 @@ impl Desk {
     /// after a restart.
     pub async fn redrive(&self, filter: &Filter, options: RedriveOptions) -> Result<OperationId> {
         let now = self.shared.now();
-        let id = OperationId::new(format!("redrive-{}", TaskId::at(now, self.shared.random_u64())))
-            .expect("digits and letters, short");
-        let operation = Operation::new(id.clone(), &dead_only(filter)?, options, now);
+        let id = self.new_operation(Act::Redrive, now);
+        let filter = dead_only(filter)?;
+        let operation = Operation::new(id.clone(), Act::Redrive, &filter, options, now);
         operation::begin(self.store(), &operation).await?;
         self.shared.operations_written.notify_one();
         Ok(id)
+    }
+
+    pub(crate) fn new_operation(&self, act: Act, now: UnixMs) -> OperationId {
+        let number = TaskId::at(now, self.shared.random_u64());
+        OperationId::new(format!("{}-{number}", act.label())).expect("digits and letters, short")
     }
 
     /// An operation, with its items: pending, done, skipped.
     pub async fn operation(&self, id: &OperationId) -> Result<Option<(Operation, [u64; 3])>> {
         match operation::read(self.store(), id).await? {
             None => Ok(None),
-            Some(operation) => Ok(Some((operation, self.store().tally_items(id).await?))),
+            Some(operation) => {
+                let items = operation::tally(self.store(), &operation).await?;
+                Ok(Some((operation, items)))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong for a user of the library.
 
-use deadletter_core::{AccountName, TaskId};
+use deadletter_core::{AccountName, OperationId, TaskId};
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,6 +24,9 @@ pub enum Error {
     /// The task does not exist, or was purged.
     #[error("there is no task {0}")]
     NoSuchTask(TaskId),
+    /// The operation does not exist.
+    #[error("there is no operation {0}")]
+    NoSuchOperation(OperationId),
     /// The engine is stopping: nothing new is taken in.
     #[error("the engine is stopping; nothing new is taken in")]
     Stopping,

@@ -5,8 +5,10 @@
 //! goes through them, is in the repository's ARCHITECTURE.md.
 
 mod account;
+mod act;
 mod audit;
 mod builder;
+mod bulk;
 mod committer;
 mod crash;
 mod desk;
@@ -36,8 +38,10 @@ mod sweeper;
 mod watcher;
 
 pub use account::AccountConfig;
+pub use act::{Act, Skip};
 pub use audit::chained;
 pub use builder::Builder;
+pub use bulk::{ActOptions, ActPlan};
 pub use crash::{CRASH_POINTS, CrashPoint};
 pub use deadletter_core as core;
 pub use deadletter_store as store;

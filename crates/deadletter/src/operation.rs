@@ -2,11 +2,13 @@
 
 use crate::{
     Error, Result,
+    act::{Act, Skip},
     document::{self, Updated},
 };
 use deadletter_core::{Filter, OperationId, TaskId, UnixMs, WorkerId};
 use deadletter_store::Store;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The document that names the operations which are not finished.
 const ACTIVE: &str = "operations/active";
@@ -17,9 +19,13 @@ const DEFAULT_RATE: f64 = 50.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
+    /// Its tasks are being frozen, and it will wait to be released.
+    Preparing,
+    /// Its tasks are frozen; nothing happens until it is released.
+    Prepared,
     /// Its tasks are being frozen.
     Freezing,
-    /// Its tasks are being redriven.
+    /// Its tasks are being acted on.
     Running,
     /// It paused itself: too many of its tasks died again.
     Paused,
@@ -34,6 +40,8 @@ impl OperationState {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Preparing => "preparing",
+            Self::Prepared => "prepared",
             Self::Freezing => "freezing",
             Self::Running => "running",
             Self::Paused => "paused",
@@ -42,7 +50,7 @@ impl OperationState {
         }
     }
 
-    /// True while a worker has something to do for it.
+    /// True while any worker that works has something to do for it.
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Freezing | Self::Running)
@@ -63,6 +71,8 @@ pub struct RedriveOptions {
     pub keep_deadline: bool,
     /// Who asked for it, for the audit log.
     pub by: String,
+    /// Why, in their words.
+    pub why: Option<String>,
 }
 
 impl Default for RedriveOptions {
@@ -73,15 +83,19 @@ impl Default for RedriveOptions {
             force: false,
             keep_deadline: false,
             by: "library".to_owned(),
+            why: None,
         }
     }
 }
 
-/// A redrive of the tasks that matched a filter when it began.
+/// A bulk act over the tasks that matched a filter when it began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// Its id.
     pub id: OperationId,
+    /// What is done to its tasks.
+    #[serde(default)]
+    pub act: Act,
     /// The filter, as text.
     pub filter: String,
     /// How.
@@ -98,6 +112,9 @@ pub struct Operation {
     pub cursor: Option<TaskId>,
     /// Why it paused.
     pub note: Option<String>,
+    /// Tasks that were skipped, by why; what a worker that died had no time to count is missing.
+    #[serde(default)]
+    pub skips: BTreeMap<Skip, u64>,
     /// Who runs it, and until when without a sign of life.
     pub lease: Option<(WorkerId, UnixMs)>,
 }
@@ -105,12 +122,14 @@ pub struct Operation {
 impl Operation {
     pub(crate) fn new(
         id: OperationId,
+        act: Act,
         filter: &Filter,
         options: RedriveOptions,
         now: UnixMs,
     ) -> Self {
         Self {
             id,
+            act,
             filter: filter.to_string(),
             options,
             state: OperationState::Freezing,
@@ -119,6 +138,7 @@ impl Operation {
             frozen: 0,
             cursor: None,
             note: None,
+            skips: BTreeMap::new(),
             lease: None,
         }
     }
@@ -128,14 +148,32 @@ fn key(id: &OperationId) -> String {
     format!("operation/{id}")
 }
 
-/// Stores a new operation and puts it on the list of active ones.
-pub(crate) async fn begin(store: &dyn Store, operation: &Operation) -> Result<()> {
+/// Stores a new operation that nobody works on yet.
+pub(crate) async fn write_down(store: &dyn Store, operation: &Operation) -> Result<()> {
     let body = serde_json::to_string(operation)
         .map_err(|source| Error::BadDocument { key: key(&operation.id), source })?;
     if store.put_document(&key(&operation.id), 0, &body).await?.is_none() {
         return Err(Error::Contended(key(&operation.id)));
     }
+    Ok(())
+}
+
+/// Stores a new operation and puts it on the list of active ones.
+pub(crate) async fn begin(store: &dyn Store, operation: &Operation) -> Result<()> {
+    write_down(store, operation).await?;
     list(store, &operation.id, true).await
+}
+
+/// Its items: pending, done, skipped.
+///
+/// A purge takes its items along with their tasks: what is missing was done.
+pub(crate) async fn tally(store: &dyn Store, operation: &Operation) -> Result<[u64; 3]> {
+    let [pending, done, skipped] = store.tally_items(&operation.id).await?;
+    let done = match operation.act {
+        Act::Purge => operation.frozen.saturating_sub(pending + skipped),
+        _ => done,
+    };
+    Ok([pending, done, skipped])
 }
 
 /// Puts an operation on the list of active ones, or takes it off.

@@ -1,10 +1,11 @@
-//! Runs operations: freezes their tasks, and lets them be redriven.
+//! Runs operations: freezes their tasks, and lets them be acted on.
 //!
 //! One worker at a time holds an operation's lease; whoever dies in the middle is followed by
 //! another one.
 
 use crate::{
     Error, Result,
+    act::{self, Act},
     notice::Notice,
     operation::{self, Operation, OperationState},
     ramp::Runs,
@@ -13,7 +14,7 @@ use crate::{
 };
 use deadletter_core::{Filter, OperationId};
 use deadletter_store::{Freeze, Query};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 /// Tasks frozen per step.
@@ -98,8 +99,29 @@ async fn step_one(shared: &Arc<Shared>, id: &OperationId, runs: &mut Runs) -> Re
     };
     match leased.state {
         OperationState::Freezing => freeze(shared, &leased).await?,
-        OperationState::Running => redrive::step(shared, &leased, runs).await?,
-        OperationState::Paused | OperationState::Done | OperationState::Stopped => {}
+        OperationState::Running if leased.act == Act::Redrive => {
+            redrive::step(shared, &leased, runs).await?;
+        }
+        OperationState::Running => act::step(shared, &leased).await?,
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// One step of an act that sends nothing, by whoever asks; true while there is more to do.
+pub(crate) async fn advance(shared: &Arc<Shared>, id: &OperationId) -> Result<bool> {
+    let known = operation::read(shared.store.as_ref(), id).await?;
+    let known = known.filter(|known| known.state.is_active() && known.act != Act::Redrive);
+    let Some(known) = known else { return Ok(false) };
+    // Two of one worker would not see each other's lease.
+    if shared.has_operator.load(Ordering::Relaxed) {
+        shared.sleep_ms(STEP_MS).await;
+        return Ok(true);
+    }
+    match lease(shared, &known).await? {
+        None => shared.sleep_ms(STEP_MS).await,
+        Some(leased) if leased.state == OperationState::Freezing => freeze(shared, &leased).await?,
+        Some(leased) => act::step(shared, &leased).await?,
     }
     Ok(true)
 }
@@ -123,7 +145,7 @@ async fn lease(shared: &Shared, known: &Operation) -> Result<Option<Operation>> 
 
 /// Freezes one page. What was frozen is counted by the store, because a worker may have died
 /// between a page and its note of it.
-async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
+pub(crate) async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
     let store = shared.store.as_ref();
     let filter: Filter = match known.filter.parse() {
         Ok(filter) => filter,
@@ -152,8 +174,13 @@ async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
     operation::update(store, known, |operation| {
         operation.frozen = frozen;
         operation.cursor = next.or(operation.cursor);
-        if operation.state == OperationState::Freezing && (next.is_none() || frozen >= limit) {
-            operation.state = OperationState::Running;
+        if next.is_some() && frozen < limit {
+            return;
+        }
+        match operation.state {
+            OperationState::Freezing => operation.state = OperationState::Running,
+            OperationState::Preparing => operation.state = OperationState::Prepared,
+            _ => {}
         }
     })
     .await?;

@@ -134,7 +134,7 @@ async fn may_go(shared: &Shared, account: &Account) -> Result<bool> {
 }
 
 /// True where the row is ours after all: it was written, and the answer got lost.
-async fn stands(shared: &Shared, after: &Task) -> Result<bool> {
+pub(crate) async fn stands(shared: &Shared, after: &Task) -> Result<bool> {
     let found = patiently(|| shared.store.get(std::slice::from_ref(&after.id))).await?;
     Ok(found.into_iter().flatten().next().as_ref() == Some(after))
 }

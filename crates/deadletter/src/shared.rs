@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) events_written: Notify,
     /// Wakes the operator: an operation may have begun.
     pub(crate) operations_written: Notify,
+    /// True where the operator runs: the desk leaves its work to it.
+    pub(crate) has_operator: AtomicBool,
     /// True from the moment that the engine stops.
     pub(crate) stopping: watch::Sender<bool>,
     /// Dispatchers that may still have a submit on the wire.
@@ -96,6 +98,7 @@ impl Shared {
             notices: broadcast::channel(NOTICES).0,
             events_written: Notify::new(),
             operations_written: Notify::new(),
+            has_operator: AtomicBool::new(false),
             stopping: watch::channel(false).0,
             dispatching: watch::channel(0).0,
             in_hand: InHand::default(),

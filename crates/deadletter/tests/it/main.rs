@@ -8,6 +8,7 @@
     reason = "clippy lets these pass in test functions, but not in the functions that tests share"
 )]
 
+mod acts;
 mod breaker;
 mod crash;
 mod engine;

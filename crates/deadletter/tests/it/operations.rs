@@ -25,7 +25,7 @@ use std::sync::{
 };
 
 /// An upstream that refuses everything for good until it is healed.
-fn sick(class: Class) -> (Arc<ScriptedProvider>, Arc<AtomicBool>) {
+pub(crate) fn sick(class: Class) -> (Arc<ScriptedProvider>, Arc<AtomicBool>) {
     let healed = Arc::new(AtomicBool::new(false));
     let is_healed = Arc::clone(&healed);
     let provider = ScriptedProvider::default().on_poll(move |call| {
@@ -41,7 +41,7 @@ fn sick(class: Class) -> (Arc<ScriptedProvider>, Arc<AtomicBool>) {
     (Arc::new(provider), healed)
 }
 
-async fn dead_letters(engine: &Deadletter, n: usize) -> Vec<TaskId> {
+pub(crate) async fn dead_letters(engine: &Deadletter, n: usize) -> Vec<TaskId> {
     let ids = submit(engine, jobs(n)).await;
     all_rest(engine, &ids).await;
     ids
@@ -66,7 +66,7 @@ async fn settled(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3])
 }
 
 /// Every writer's entries are numbered without gaps, and each is chained to the one before.
-async fn audited(store: &dyn Store) -> usize {
+pub(crate) async fn audited(store: &dyn Store) -> usize {
     let mut log = store.audit_log(None, 1_000).await.expect("read");
     log.sort_by_key(|entry| (entry.writer.clone(), entry.seq));
     for writer in log.chunk_by(|a, b| a.writer == b.writer) {

@@ -1,0 +1,221 @@
+//! Bulk acts that send nothing: bury, exhume, cancel, purge; whom they fit, and one step of them.
+//!
+//! An item is settled in the transaction that changes its task, and a purge deletes both at once:
+//! whoever dies in the middle, the next one goes on with what is pending.
+
+use crate::{
+    Result,
+    operation::{self, Operation, OperationState},
+    patience::patiently,
+    redrive::{settle, stands},
+    shared::{Shared, shared_error},
+};
+use deadletter_core::{Context, Happened, Policy, StateKind, Task, TaskId, Terms, decide};
+use deadletter_store::Committed;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Tasks of one step: one transaction of the store, short enough for others to get in between.
+const STEP: u32 = 500;
+
+/// What an operation does to its tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Brings dead letters back.
+    #[default]
+    Redrive,
+    /// Gives dead letters up for good.
+    Bury,
+    /// Makes buried tasks dead letters again.
+    Exhume {
+        /// Submits that each may spend from now on, beyond what it has spent; 0 leaves K as it is.
+        more_submits: u32,
+    },
+    /// Stops tasks; a late answer is kept, unused.
+    Cancel,
+    /// Deletes tasks that are at rest.
+    Purge,
+}
+
+impl Act {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Redrive => "redrive",
+            Self::Bury => "bury",
+            Self::Exhume { .. } => "exhume",
+            Self::Cancel => "cancel",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// The states of the tasks that it fits.
+    #[must_use]
+    pub const fn fits(self) -> &'static [StateKind] {
+        match self {
+            Self::Redrive | Self::Bury => &[StateKind::Dead],
+            Self::Exhume { .. } => &[StateKind::Buried],
+            Self::Cancel => {
+                &[StateKind::Queued, StateKind::Submitting, StateKind::Polling, StateKind::Dead]
+            }
+            Self::Purge => {
+                &[StateKind::Solved, StateKind::Dead, StateKind::Buried, StateKind::Cancelled]
+            }
+        }
+    }
+
+    /// What happens to each task, as the core knows it; nothing where that is not a change of it.
+    const fn happened(self) -> Option<Happened> {
+        match self {
+            Self::Bury => Some(Happened::Buried),
+            Self::Exhume { more_submits } => Some(Happened::Exhumed { more_submits }),
+            Self::Cancel => Some(Happened::Cancelled),
+            Self::Redrive | Self::Purge => None,
+        }
+    }
+}
+
+/// Why a task of an operation was left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// It has changed since it was chosen: somebody else works on it, or it is gone.
+    Changed,
+    /// The act does not fit its state.
+    Unfit,
+    /// An attempt of it may still be answered, and counts against the account's threads.
+    Open,
+}
+
+impl Skip {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unfit => "unfit",
+            Self::Open => "open",
+        }
+    }
+
+    /// For people, after a number.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Changed => "changed since they were chosen",
+            Self::Unfit => "in a state that it does not fit",
+            Self::Open => "with an attempt that may still be answered; try again in a few minutes",
+        }
+    }
+}
+
+/// Acts on a batch of frozen tasks; ends the operation where none is left.
+pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> {
+    let store = shared.store.as_ref();
+    let items = patiently(|| store.pending(&known.id, None, STEP)).await?;
+    if items.is_empty() {
+        return settle(shared, known, OperationState::Done, None).await;
+    }
+    let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
+    let tasks = patiently(|| store.get(&ids)).await?;
+    let mut chosen = Vec::new();
+    let mut skips = Vec::new();
+    for (item, task) in items.into_iter().zip(tasks) {
+        match task {
+            Some(task) if task.version != item.version => skips.push((item.task, Skip::Changed)),
+            Some(task) if !known.act.fits().contains(&task.kind()) => {
+                skips.push((item.task, Skip::Unfit));
+            }
+            Some(task) => chosen.push(task),
+            None => skips.push((item.task, Skip::Changed)),
+        }
+    }
+    skips.extend(match known.act.happened() {
+        Some(happened) => change(shared, known, chosen, &happened).await?,
+        None => purge(shared, &chosen).await?,
+    });
+    skip(shared, known, &skips).await?;
+    shared.events_written.notify_one();
+    shared.wake_dispatchers();
+    Ok(())
+}
+
+/// Lets it happen to each of them; answers who has changed in the meantime.
+async fn change(
+    shared: &Arc<Shared>,
+    known: &Operation,
+    tasks: Vec<Task>,
+    happened: &Happened,
+) -> Result<Vec<(TaskId, Skip)>> {
+    let acts = tasks.into_iter().map(|task| change_one(shared, known, task, happened));
+    Ok(try_join_all(acts).await?.into_iter().flatten().collect())
+}
+
+async fn change_one(
+    shared: &Shared,
+    known: &Operation,
+    task: Task,
+    happened: &Happened,
+) -> Result<Option<(TaskId, Skip)>> {
+    let attempts = match task.attempt {
+        Some(_) => shared.store.history(task.id).await?,
+        None => Vec::new(),
+    };
+    let attempt = attempts.iter().find(|attempt| Some(attempt.token) == task.attempt);
+    // Its account may be one of another configuration: giving up does not depend on it.
+    let (policy, terms) = match shared.accounts.get(&task.account) {
+        Some(account) => (account.policy.clone(), account.terms(&task.dimensions.method)),
+        None => (Policy::default(), Terms::default()),
+    };
+    let (now, random) = (shared.now(), shared.random());
+    let context = Context { policy: &policy, terms: &terms, attempt, now, random };
+    let mut change = decide(&task, happened, context).change;
+    let Some(row) = change.row.as_mut() else { return Ok(Some((task.id, Skip::Unfit))) };
+    row.settles = Some(known.id.clone());
+    let after = row.after.clone();
+    let committed = shared.committer.commit(change).await.map_err(shared_error)?;
+    if committed == Committed::Stale && !stands(shared, &after).await? {
+        return Ok(Some((task.id, Skip::Changed)));
+    }
+    Ok(None)
+}
+
+/// Deletes them; answers who still stands.
+async fn purge(shared: &Shared, tasks: &[Task]) -> Result<Vec<(TaskId, Skip)>> {
+    let store = shared.store.as_ref();
+    let versions: Vec<_> = tasks.iter().map(|task| (task.id, task.version)).collect();
+    let purged = patiently(|| store.purge(&versions)).await?;
+    if usize::try_from(purged) == Ok(tasks.len()) {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    let found = patiently(|| store.get(&ids)).await?;
+    let standing = tasks.iter().zip(found).filter_map(|(task, found)| {
+        let why = if found?.version == task.version { Skip::Open } else { Skip::Changed };
+        Some((task.id, why))
+    });
+    Ok(standing.collect())
+}
+
+async fn skip(shared: &Shared, known: &Operation, skips: &[(TaskId, Skip)]) -> Result<()> {
+    if skips.is_empty() {
+        return Ok(());
+    }
+    let store = shared.store.as_ref();
+    let ids: Vec<TaskId> = skips.iter().map(|(id, _)| *id).collect();
+    patiently(|| store.skip(&known.id, &ids)).await?;
+    let mut counts = BTreeMap::<Skip, u64>::new();
+    for (_, why) in skips {
+        *counts.entry(*why).or_default() += 1;
+    }
+    operation::update(store, known, |operation| {
+        for (why, n) in &counts {
+            *operation.skips.entry(*why).or_default() += n;
+        }
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Bury, exhume, cancel, purge: what is frozen, what is skipped and why, what is written down.
+
+use crate::{
+    operations::{audited, dead_letters, sick},
+    rig::{account, all_rest, engine, job, jobs, memory, soon, sound, submit},
+};
+use deadletter::{
+    Act, ActOptions, Deadletter, Operation, OperationState, RedriveOptions, Skip,
+    core::{Class, Filter, OperationId, Policy, StateKind, TaskId, Terms},
+    provider::{
+        Polled,
+        scripted::{ScriptedProvider, failed},
+    },
+    store::Store,
+};
+use std::sync::{Arc, atomic::Ordering::SeqCst};
+
+fn asked() -> ActOptions {
+    ActOptions { limit: None, by: "ada".to_owned(), why: Some("the page is gone".to_owned()) }
+}
+
+async fn prepare(engine: &Deadletter, act: Act, filter: &str) -> OperationId {
+    let filter: Filter = filter.parse().expect("a filter");
+    engine.desk().prepare(act, &filter, asked()).await.expect("frozen")
+}
+
+/// Lets it go, works it off, and answers it with its items: pending, done, skipped.
+async fn carry_out(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3]) {
+    let desk = engine.desk();
+    assert!(desk.release(id).await.expect("released"));
+    soon(async { while desk.advance(id).await.expect("the store works") {} }).await;
+    desk.operation(id).await.expect("read").expect("there")
+}
+
+async fn states(store: &dyn Store) -> [i64; 4] {
+    let totals = store.totals().await.expect("counted");
+    assert!(totals.is_conserved(), "{totals:?}");
+    [totals.dead, totals.buried, totals.cancelled, totals.purged]
+}
+
+#[tokio::test]
+async fn what_was_frozen_is_acted_on_and_nothing_else() {
+    let store = memory();
+    let (provider, _) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    let mut ids = dead_letters(&dl, 12).await;
+    let id = prepare(&dl, Act::Bury, "").await;
+    ids.extend(dead_letters(&dl, 3).await);
+    let plan = dl.desk().plan_prepared(&id).await.expect("planned");
+    assert_eq!((plan.count, plan.fit, plan.by_cause.len()), (12, 12, 1));
+    assert_eq!(states(store.as_ref()).await, [15, 0, 0, 0], "nothing happens before the release");
+    assert!(!dl.desk().advance(&id).await.expect("asked"));
+    let (found, items) = carry_out(&dl, &id).await;
+    assert_eq!((found.state, items), (OperationState::Done, [0, 12, 0]));
+    assert_eq!(states(store.as_ref()).await, [3, 12, 0, 0]);
+    assert!(!dl.desk().release(&id).await.expect("asked"), "once is enough");
+    sound(store.as_ref(), &ids).await;
+    assert_eq!(audited(store.as_ref()).await, 1);
+    let body = &store.audit_log(None, 1).await.expect("read")[0].body;
+    for part in ["\"bury\"", "\"ada\"", "\"the page is gone\"", "\"done\":12"] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_changed_and_what_does_not_fit_is_skipped_and_told_apart() {
+    let store = memory();
+    let (provider, _) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    let ids = dead_letters(&dl, 6).await;
+    assert!(dl.desk().cancel(ids[0]).await.expect("cancelled"));
+    let list = ids.iter().map(TaskId::to_string).collect::<Vec<_>>().join(",");
+    let id = prepare(&dl, Act::Bury, &format!("id:{list}")).await;
+    let plan = dl.desk().plan_prepared(&id).await.expect("planned");
+    assert_eq!((plan.count, plan.fit), (6, 5));
+    assert!(dl.desk().cancel(ids[1]).await.expect("cancelled"));
+    let (found, items) = carry_out(&dl, &id).await;
+    assert_eq!(items, [0, 4, 2]);
+    let told: Vec<_> = found.skips.into_iter().collect();
+    assert_eq!(told, [(Skip::Changed, 1), (Skip::Unfit, 1)]);
+    assert_eq!(states(store.as_ref()).await, [0, 4, 2, 0]);
+    sound(store.as_ref(), &ids).await;
+}
+
+#[tokio::test]
+async fn exhumed_with_room_a_task_can_be_redriven_again() {
+    let store = memory();
+    let (provider, healed) = sick(Class::Unsolvable);
+    let mut config = account(provider);
+    config.policy = Policy { first_submits: 3, max_submits: 3, ..Policy::default() };
+    let dl = engine(&store, config).await;
+    let ids = dead_letters(&dl, 4).await;
+    assert_eq!(states(store.as_ref()).await, [0, 4, 0, 0], "K is reached");
+    let without = Act::Exhume { more_submits: 0 };
+    let plan = dl.desk().plan_act(without, &Filter::all(), None).await.expect("planned");
+    assert_eq!((plan.fit, plan.without_room), (4, 4));
+    let id = prepare(&dl, Act::Exhume { more_submits: 2 }, "state:buried").await;
+    assert_eq!(carry_out(&dl, &id).await.1, [0, 4, 0]);
+    for task in sound(store.as_ref(), &ids).await {
+        assert_eq!((task.kind(), task.max_submits), (StateKind::Dead, 5));
+    }
+    healed.store(true, SeqCst);
+    dl.desk().redrive(&Filter::all(), RedriveOptions::default()).await.expect("begun");
+    soon(async {
+        while store.totals().await.expect("counted").solved < 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_cancelled_is_not_submitted_any_more() {
+    let store = memory();
+    // Nothing is ever ready, and there are ten threads: most of them wait.
+    let provider =
+        Arc::new(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }));
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let ids = submit(&dl, jobs(40)).await;
+    soon(provider.submits().wait_for(|n| *n == 10)).await.expect("counted");
+    let id = prepare(&dl, Act::Cancel, "state:queued").await;
+    let (_, [pending, done, skipped]) = carry_out(&dl, &id).await;
+    assert_eq!((pending, done, skipped), (0, 30, 0));
+    assert_eq!(states(store.as_ref()).await[2], 30);
+    assert_eq!(*provider.submits().borrow(), 10);
+    sound(store.as_ref(), &ids).await;
+}
+
+#[tokio::test]
+async fn a_purge_deletes_what_rests_keeps_the_sum_and_says_what_stands() {
+    let store = memory();
+    // The first id is never ready, and may still be answered for a day; the others fail.
+    let terms = Terms { timeout_ms: 15_000, hold_ms: 86_400_000, ..Terms::default() };
+    let provider = ScriptedProvider::default().on_poll(|call| async move {
+        match call.id.as_str() {
+            "1" => Ok(Polled::NotReady),
+            _ => Err(failed("ERROR_CAPTCHA_UNSOLVABLE", Class::Unsolvable)),
+        }
+    });
+    let mut config = account(Arc::new(provider.with_terms(terms)));
+    config.policy.first_submits = 1;
+    let dl = engine(&store, config).await;
+    let open = submit(&dl, vec![job("open")]).await;
+    all_rest(&dl, &open).await;
+    let ids = dead_letters(&dl, 9).await;
+    let id = prepare(&dl, Act::Purge, "*").await;
+    let (found, items) = carry_out(&dl, &id).await;
+    assert_eq!((found.frozen, items), (10, [0, 9, 1]));
+    assert_eq!(found.skips.into_iter().collect::<Vec<_>>(), [(Skip::Open, 1)]);
+    assert_eq!(states(store.as_ref()).await, [1, 0, 0, 9]);
+    let left = store.get(&ids).await.expect("read");
+    assert!(left.iter().all(Option::is_none), "{left:?}");
+    assert!(store.payload(ids[0]).await.expect("read").is_none());
+    sound(store.as_ref(), &open).await;
+}
+
+#[tokio::test]
+async fn an_act_that_its_beginner_left_is_finished_by_whoever_works() {
+    let store = memory();
+    let (provider, _) = sick(Class::Unsolvable);
+    let config = || account(Arc::clone(&provider));
+    let first = engine(&store, config()).await;
+    let ids = dead_letters(&first, 8).await;
+    first.stop().await.expect("stopped");
+    let builder = Deadletter::builder().store(Arc::clone(&store)).account(config());
+    let desk = builder.desk_only().await.expect("a desk");
+    let (left, dropped) =
+        (prepare(&desk, Act::Purge, "").await, prepare(&desk, Act::Bury, "").await);
+    assert!(desk.desk().release(&left).await.expect("released"));
+    drop(desk);
+    let second = engine(&store, config()).await;
+    soon(async {
+        while store.totals().await.expect("counted").purged < 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon(async {
+        let found =
+            || async { second.desk().operation(&left).await.expect("read").expect("there") };
+        while found().await.0.state != OperationState::Done {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (found, _) = second.desk().operation(&dropped).await.expect("read").expect("there");
+    assert_eq!(found.state, OperationState::Prepared, "nobody released it");
+    assert_eq!(states(store.as_ref()).await, [0, 0, 0, 8]);
+    assert!(store.get(&ids).await.expect("read").iter().all(Option::is_none));
+}
