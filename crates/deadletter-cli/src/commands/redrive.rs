@@ -64,6 +64,9 @@ pub(crate) struct Args {
     /// Keep old deadlines; without this a redriven task has none
     #[arg(long)]
     keep_deadline: bool,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Leave the work to a running process
     #[arg(long, conflicts_with = "out")]
     detach: bool,
@@ -84,6 +87,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         force: args.force,
         keep_deadline: args.keep_deadline,
         by: "command line".to_owned(),
+        why: args.reason.clone(),
     };
     let desk_only = args.dry_run || args.detach;
     let engine =
