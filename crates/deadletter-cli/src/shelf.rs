@@ -4,6 +4,7 @@ use crate::{
     app::App,
     config::Settings,
     fault::{Fault, Result},
+    render::Record,
 };
 use deadletter::{
     TaskFile,
@@ -78,6 +79,27 @@ impl Shelf {
         let attempts = self.store.history(id).await.map_err(fault)?;
         let answer = self.store.answer(id).await.map_err(fault)?;
         Ok(Some(TaskFile { task, payload, attempts, answer }))
+    }
+}
+
+/// Most events, and most operations, that are told of one task.
+const TRAIL: u32 = 1_000;
+
+impl Shelf {
+    /// What is on record of a task beside its attempts.
+    pub(crate) async fn record(&self, id: TaskId) -> Result<Record> {
+        let trail = self.store.trail(id, TRAIL).await.map_err(fault)?;
+        let mut record = Record {
+            events: trail.events.into_iter().map(|(_, event)| event).collect(),
+            operations: Vec::new(),
+        };
+        for (operation, item) in trail.items {
+            let key = format!("operation/{operation}");
+            let document = self.store.document(&key).await.map_err(fault)?;
+            let operation = document.and_then(|it| serde_json::from_str(&it.body).ok());
+            record.operations.extend(operation.map(|operation| (operation, item.state)));
+        }
+        Ok(record)
     }
 }
 

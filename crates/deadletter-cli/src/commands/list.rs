@@ -3,11 +3,11 @@
 use crate::{
     app::App,
     exit::Exit,
-    fault::Result,
-    render,
+    fault::{Fault, Result},
+    letter, render,
     shelf::{self, dead_unless, filter_of},
 };
-use deadletter::core::{Task, UnixMs};
+use deadletter::core::Task;
 
 /// Rows of a table where nobody says how many: what fits on a few screens.
 const TABLE_LIMIT: u64 = 50;
@@ -37,7 +37,6 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let mut table = render::Table::new(COLUMNS);
     let mut listed = 0;
     let mut has_more = false;
-    let now = shelf.now();
     shelf
         .each(&filter, !args.oldest_first, async |task| {
             if limit > 0 && listed == limit {
@@ -46,9 +45,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             }
             listed += 1;
             if app.out.is_table() {
-                table.row(row(&task, now));
+                table.row(row(&task));
             } else {
-                app.out.json(&task)?;
+                app.out.json(&letter::dated(&task).map_err(unwritable)?)?;
             }
             Ok(true)
         })
@@ -64,9 +63,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
 }
 
 const COLUMNS: &[&str] =
-    &["id", "state", "cause", "method", "site key", "host", "#submits", "changed", "batch"];
+    &["=id", "state", "cause", "method", "site key", "host", "#submits", "changed at", "batch"];
 
-fn row(task: &Task, now: UnixMs) -> [String; 9] {
+fn row(task: &Task) -> [String; 9] {
     let dimensions = &task.dimensions;
     let text = |text: &Option<String>, chars| render::cut(text.as_deref().unwrap_or("-"), chars);
     [
@@ -77,7 +76,11 @@ fn row(task: &Task, now: UnixMs) -> [String; 9] {
         text(&dimensions.sitekey, 14),
         text(&dimensions.host, 30),
         task.counters.submits.to_string(),
-        render::ago(task.updated_at, now),
+        render::second(task.updated_at),
         text(&dimensions.batch, 24),
     ]
+}
+
+fn unwritable(error: serde_json::Error) -> Fault {
+    Fault::failed("cannot write a task as JSON").because(error)
 }

@@ -13,6 +13,7 @@ use deadletter::{
     core::{State, TaskId, UnixMs},
     provider::captchaai::codes,
 };
+use serde_json::{Value, json};
 
 /// Longest value of a request that is shown to people: an image is not read.
 const VALUE_CHARS: usize = 200;
@@ -39,55 +40,66 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
                 .why(format!("the store {} does not know it, or it was purged", shelf.store.url()))
                 .fix("`deadletter list '*'` lists every task")
         })?;
+        let record = shelf.record(id).await?;
+        let timeline = Timeline::of(&file.task, &file.attempts, &record);
         if app.out.is_table() {
-            app.out.picture(&page(&file, args.with_secrets, shelf.now(), app))?;
+            app.out.picture(&page(&file, &timeline, args.with_secrets, shelf.now()))?;
         } else {
-            app.out.json(&letter::document(&file, args.with_secrets))?;
+            app.out.json(&document(&file, &timeline, args.with_secrets)?)?;
         }
     }
     Ok(Exit::Good)
 }
 
-fn page(file: &TaskFile, with_secrets: bool, now: UnixMs, app: &App) -> String {
-    let mut sections = vec![facts(file, now).draw(app.out.width, app.out.glyphs)];
+/// The letter as export has it, and its time line.
+fn document(file: &TaskFile, timeline: &Timeline, with_secrets: bool) -> Result<Value> {
+    let unwritable = |error| Fault::failed("cannot write a letter as JSON").because(error);
+    let letter = letter::document(file, with_secrets);
+    let mut shown = serde_json::to_value(&letter).map_err(unwritable)?;
+    let moments = timeline
+        .moments
+        .iter()
+        .map(|moment| json!({"at": render::instant(moment.at), "what": moment.what}));
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("timeline".to_owned(), moments.collect());
+    }
+    Ok(shown)
+}
+
+fn page(file: &TaskFile, timeline: &Timeline, with_secrets: bool, now: UnixMs) -> String {
+    let mut sections = vec![render::aligned(&facts(file, now))];
     if let Some(code) = file.task.cause.as_ref().and_then(|cause| codes::find(cause.as_str())) {
         sections.push(format!("  {}\n  {}", code.meaning, code.advice));
     }
     let letter = letter::document(file, with_secrets);
-    let mut request = render::Table::new(&["parameter", "value"]);
-    for (name, value) in &letter.request {
+    let request = letter.request.iter().map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        request.row([name.clone(), render::cut(&text, VALUE_CHARS)]);
-    }
-    sections.push(request.draw(app.out.width, app.out.glyphs));
-    let mut table = render::Table::new(&["when", "#after", "what happened"]);
-    for moment in Timeline::of(&file.task, &file.attempts).moments {
-        table.row([
-            render::instant(moment.at),
-            render::duration(moment.at.since(file.task.created_at)),
-            moment.what,
-        ]);
-    }
-    sections.push(table.draw(app.out.width, app.out.glyphs));
+        [name.clone(), render::cut(&text, VALUE_CHARS)]
+    });
+    sections.push(format!("request\n{}", render::aligned(&request.collect::<Vec<_>>())));
+    let moments = timeline.moments.iter().map(|moment| {
+        let age = render::duration(moment.at.since(file.task.created_at));
+        [render::instant(moment.at), age, moment.what.clone()]
+    });
+    sections.push(format!("history\n{}", render::aligned(&moments.collect::<Vec<_>>())));
     if let Some(answer) = &file.answer {
         sections.push(if with_secrets {
-            format!("  answer: {}", render::plain(answer.expose()))
+            format!("answer\n  {}", render::plain(answer.expose()))
         } else {
-            format!("  answer: {} characters; --with-secrets shows it", answer.expose().len())
+            format!("answer\n  {} characters; --with-secrets shows it", answer.expose().len())
         });
     }
     sections.join("\n\n")
 }
 
-fn facts(file: &TaskFile, now: UnixMs) -> render::Table {
+fn facts(file: &TaskFile, now: UnixMs) -> Vec<[String; 2]> {
     let task = &file.task;
-    let mut table = render::Table::new(&["task", ""]);
+    let at = |at: UnixMs| format!("{} ({})", render::instant(at), render::ago(at, now));
+    let mut rows = Vec::new();
     let mut row = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            table.row([name.to_owned(), value]);
-        }
+        rows.extend(value.map(|value| [name.to_owned(), value]));
     };
-    row("id", Some(task.id.to_string()));
+    row("task", Some(task.id.to_string()));
     row("state", Some(state(&task.state, now)));
     row(
         "cause",
@@ -112,15 +124,16 @@ fn facts(file: &TaskFile, now: UnixMs) -> render::Table {
             spent.submits, task.max_submits, spent.failures, spent.refusals, spent.redrives
         )),
     );
-    row("accepted", Some(render::ago(task.created_at, now)));
-    row("deadline", task.deadline_at.map(|at| render::ago(at, now)));
-    table
+    row("accepted", Some(at(task.created_at)));
+    row("deadline", task.deadline_at.map(at));
+    rows
 }
 
 fn state(state: &State, now: UnixMs) -> String {
     match state {
         State::Queued { due_at, why } => {
-            format!("queued ({why}), due {}", render::ago(*due_at, now))
+            let due = render::instant(*due_at);
+            format!("queued ({why}), due {due} ({})", render::ago(*due_at, now))
         }
         State::Polling { upstream_id } => format!("polling upstream id {upstream_id}"),
         State::Dead { reason } => format!("dead ({reason})"),

@@ -199,8 +199,8 @@ mod tests {
     fn other_files_are_refused_with_advice() {
         assert!(read("sitekey,url\n").expect_err("CSV").fix.is_some());
         assert!(read("{\"sitekey\":\"a\"}\n").expect_err("no header").fix.is_some());
-        let newer = "{\"export\":\"deadletter\",\"version\":2}\n";
-        assert!(format!("{:?}", read(newer).expect_err("newer").why).contains("version 2"));
+        let newer = "{\"export\":\"deadletter\",\"version\":3}\n";
+        assert!(format!("{:?}", read(newer).expect_err("newer").why).contains("version 3"));
         assert!(read("[{\"a\":1}]").expect_err("no letter").what.contains("line 1"));
     }
 }

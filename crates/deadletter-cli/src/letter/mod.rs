@@ -2,6 +2,7 @@
 //! lines, CSV, and the shape of the article's queue files. Pure functions over core types.
 
 mod article;
+mod dated;
 mod incoming;
 mod mask;
 mod ours;
@@ -11,6 +12,7 @@ mod sheet;
 #[cfg(test)]
 pub(crate) use article::from_article;
 pub(crate) use article::to_article;
+pub(crate) use dated::dated;
 pub(crate) use incoming::{Incoming, read_all};
 pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, header};

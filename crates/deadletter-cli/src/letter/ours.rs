@@ -1,7 +1,8 @@
 //! Our own format: JSON lines, one letter a line between a header and a footer, so that a torn file
 //! is always told from a whole one.
 
-use super::mask::masked;
+use super::{dated, mask::masked};
+use crate::render;
 use deadletter::{
     TaskFile,
     core::{Answer, Attempt, Task, UnixMs},
@@ -12,14 +13,15 @@ use serde_json::{Map, Value, json};
 
 /// The format's name in its header.
 const NAME: &str = "deadletter";
-/// Its version; a newer one is refused.
-const VERSION: u64 = 1;
+/// Its version; a newer one is refused. Version 1 had its instants in milliseconds.
+const VERSION: u64 = 2;
 
 /// One letter as a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Letter {
     /// The row.
+    #[serde(with = "dated")]
     pub(crate) task: Task,
     /// What it asks for.
     pub(crate) request: Map<String, Value>,
@@ -27,7 +29,7 @@ pub(crate) struct Letter {
     #[serde(default)]
     pub(crate) masked: Vec<String>,
     /// Every attempt.
-    #[serde(default)]
+    #[serde(default, with = "dated")]
     pub(crate) attempts: Vec<Attempt>,
     /// Its answer, where it has one.
     #[serde(default)]
@@ -36,7 +38,7 @@ pub(crate) struct Letter {
 
 /// The first line.
 pub(crate) fn header(now: UnixMs, with_secrets: bool) -> Value {
-    json!({"export": NAME, "version": VERSION, "at": now, "with_secrets": with_secrets})
+    json!({"export": NAME, "version": VERSION, "exported_at": render::instant(now), "with_secrets": with_secrets})
 }
 
 /// The last line.
@@ -51,8 +53,8 @@ pub(super) fn read_header(line: &Value) -> Option<Result<(), String>> {
     }
     let version = line.get("version").and_then(Value::as_u64);
     Some(match version {
-        Some(VERSION) => Ok(()),
-        Some(newer) => Err(format!("it has version {newer}, and this program knows {VERSION}")),
+        Some(1..=VERSION) => Ok(()),
+        Some(other) => Err(format!("it has version {other}, and this program knows {VERSION}")),
         None => Err("its header names no version".to_owned()),
     })
 }
@@ -81,9 +83,9 @@ fn answer_of(answer: &Answer, with_secrets: bool) -> Value {
     let mut shown = json!({
         "attempt": answer.token,
         "dialect": answer.dialect,
-        "solved_at": answer.solved_at,
-        "expires_at": answer.expires_at,
-        "read_at": answer.read_at,
+        "solved_at": render::instant(answer.solved_at),
+        "expires_at": answer.expires_at.map(render::instant),
+        "read_at": render::instant(answer.read_at),
         "chars": answer.expose().chars().count(),
     });
     if with_secrets && let Some(fields) = shown.as_object_mut() {

@@ -1,11 +1,13 @@
 //! Text for people: pure functions from values to text.
 
+mod aligned;
 mod chart;
 mod table;
 mod text;
 mod timeline;
 
+pub(crate) use aligned::aligned;
 pub(crate) use chart::{bars, columns};
 pub(crate) use table::Table;
-pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain};
-pub(crate) use timeline::Timeline;
+pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain, second};
+pub(crate) use timeline::{Record, Timeline};

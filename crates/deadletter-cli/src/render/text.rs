@@ -106,6 +106,11 @@ pub(crate) fn instant(at: UnixMs) -> String {
     Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |time| format!("{time:.3}"))
 }
 
+/// An instant in UTC to the second: for columns.
+pub(crate) fn second(at: UnixMs) -> String {
+    Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |time| format!("{time:.0}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!(ago(now.plus(-300_000), now), "5 m ago");
         assert_eq!(ago(now.plus(300_000), now), "in 5 m");
         assert_eq!(instant(UnixMs(1_767_225_600_123)), "2026-01-01T00:00:00.123Z");
+        assert_eq!(second(UnixMs(1_767_225_600_999)), "2026-01-01T00:00:00Z");
     }
 
     #[test]

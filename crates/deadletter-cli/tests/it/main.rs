@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod demo;
+mod history;
 mod letters;
 mod redrive;
 mod run;

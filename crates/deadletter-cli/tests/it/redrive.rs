@@ -4,7 +4,7 @@ use crate::upstream::{GOOD, Scene, json_lines, lines};
 use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
 
 /// A scene with four dead letters: three unsolvable ones, one with a wrong site key.
-fn with_dead_letters() -> Scene {
+pub(crate) fn with_dead_letters() -> Scene {
     let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll).sitekey("6Le-dead");
     let code = "ERROR_GOOGLEKEY".to_owned();
     let wrong = Rule::new(Fault::Error { code }).on(Phase::Submit).sitekey("6Le-wrong");
