@@ -1,9 +1,10 @@
-//! One arrow: core <- store <- engine <- program; the simulator stands alone beside them.
+//! One arrow: core <- store <- engine <- program or benchmarks; the simulator stands alone beside
+//! them.
 
 use crate::Breach;
 
 /// What each crate of ours may use of ours: in its code, and in its tests besides.
-const ARROW: [(&str, &[&str], &[&str]); 5] = [
+const ARROW: [(&str, &[&str], &[&str]); 6] = [
     ("deadletter-core", &[], &[]),
     ("deadletter-store", &["deadletter-core"], &[]),
     ("deadletter", &["deadletter-core", "deadletter-store"], &["deadletter-sim"]),
@@ -13,6 +14,7 @@ const ARROW: [(&str, &[&str], &[&str]); 5] = [
         &["deadletter", "deadletter-core", "deadletter-store", "deadletter-sim"],
         &[],
     ),
+    ("deadletter-bench", &["deadletter", "deadletter-core", "deadletter-store"], &[]),
 ];
 
 pub(crate) fn breaches(path: &str, manifest: &str) -> Vec<Breach> {

@@ -1,0 +1,64 @@
+//! The lines about the store, each beside what the disk does in the same round.
+
+mod inserts;
+mod life;
+pub(crate) mod rate;
+mod standing;
+
+use crate::{line::Line, output::say};
+use anyhow::Result;
+use deadletter_store::{SqliteStore, Store, SystemClock};
+use std::{path::Path, sync::Arc};
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Rounds, of which the median counts.
+    rounds: usize,
+    /// Durable inserts by one producer, per round.
+    inserts: usize,
+    /// Durable inserts by 64 producers, per round.
+    shared_inserts: usize,
+    /// Life cycles per round.
+    lives: usize,
+    /// Dead letters that stand.
+    dead: usize,
+    /// Looks at the store with the dead, of which the median counts.
+    looks: usize,
+}
+
+/// What the table is about. A round takes some seconds, so that it sees more than one checkpoint.
+pub(crate) const FULL: Sizes = Sizes {
+    rounds: 7,
+    inserts: 1_500,
+    shared_inserts: 30_000,
+    lives: 20_000,
+    dead: 1_000_000,
+    looks: 51,
+};
+
+/// Only shows that it runs.
+pub(crate) const QUICK: Sizes =
+    Sizes { rounds: 2, inserts: 20, shared_inserts: 200, lives: 300, dead: 2_000, looks: 3 };
+
+/// Measures the parts whose name contains `only`.
+pub(crate) async fn measure(sizes: &Sizes, directory: &Path, only: &str) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    if "inserts".contains(only) {
+        say("inserts ...");
+        lines.extend(inserts::measure(sizes, directory).await?);
+    }
+    if "life".contains(only) {
+        say("life cycles ...");
+        lines.extend(life::measure(sizes, directory).await?);
+    }
+    if "standing".contains(only) {
+        say("beside the dead ...");
+        lines.extend(standing::measure(sizes, directory).await?);
+    }
+    Ok(lines)
+}
+
+async fn open(path: &Path) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open(path, Arc::new(SystemClock)).await?))
+}

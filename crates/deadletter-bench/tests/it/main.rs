@@ -1,0 +1,41 @@
+//! The benchmarks run and say what they should in the form that they should; never how fast.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use serde_json::Value;
+
+fn quick(args: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("deadletter-bench").unwrap();
+    command.args(["store", "--quick", "--dir"]).arg(directory.path()).args(args);
+    let output = command.assert().success().get_output().stdout.clone();
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0, "files are left behind");
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn every_line_of_the_table_is_measured_and_judged() {
+    let report: Value = serde_json::from_str(&quick(&["--json"])).unwrap();
+    assert!(report["cores"].as_u64().unwrap() > 0);
+    assert_eq!(report["quick"], true);
+    let lines = report["lines"].as_array().unwrap();
+    for line in lines {
+        let number = |name: &str| line[name].as_f64().unwrap();
+        assert!(number("min") <= number("median") && number("median") <= number("max"), "{line}");
+        assert!(number("min") > 0.0, "{line}");
+        let is_asked = line["at_least"].is_number() || line["at_most"].is_number();
+        assert!(line["met"].is_boolean() && is_asked, "{line}");
+    }
+    let works: Vec<_> = lines.iter().map(|line| line["work"].as_str().unwrap()).collect();
+    for work in ["64 producers", "life cycle", "claim", "page", "counts", "open"] {
+        assert!(works.iter().any(|line| line.contains(work)), "no line on {work}: {works:?}");
+    }
+}
+
+#[test]
+fn a_table_shows_reach_and_whether_it_is_met() {
+    let table = quick(&["--only", "inserts"]);
+    for word in ["Reach", "Met", "64 producers", "cores", "say nothing about speed"] {
+        assert!(table.contains(word), "{word} in\n{table}");
+    }
+}
