@@ -5,6 +5,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
+    input::{KeyWatch, one_sitekey},
     letter, render,
     signals::Signals,
     work,
@@ -15,6 +16,10 @@ use deadletter::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+
+/// For a task that upstream would refuse.
+const SEND_FIX: &str = "--param NAME=VALUE sets what has no option of its own; \
+    --dry-run shows what would be sent";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -47,7 +52,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
     let request = request(&args)?;
     crate::input::sendable(&request, &args.method)
-        .map_err(|why| Fault::usage("this task cannot be submitted").why(why))?;
+        .map_err(|why| Fault::usage("this task cannot be submitted").why(why).fix(SEND_FIX))?;
     refuse_key(&request, settings.key.as_ref())?;
     if args.dry_run {
         app.out.json(&letter::masked(&request).0)?;
@@ -151,18 +156,29 @@ fn request(args: &Args) -> Result<Map<String, Value>> {
         fields.extend(value.clone().map(|value| (name.to_owned(), Value::from(value))));
     }
     for (name, value) in &args.params {
-        fields.insert(name.clone(), value_of(name, value)?.into());
+        let value = Value::from(value_of(name, value)?);
+        if fields.get(name).is_some_and(|said| *said != value) {
+            return Err(Fault::usage(format!("{name} is given twice, and the two differ"))
+                .fix("give each parameter once, by its own option or by --param"));
+        }
+        fields.insert(name.clone(), value);
     }
+    one_sitekey(fields.get("sitekey"), fields.get("googlekey"))
+        .map_err(|why| Fault::usage("this task cannot be submitted").why(why).fix(SEND_FIX))?;
     Ok(fields)
 }
 
 /// The key is no part of a task, whatever the parameter is called.
 fn refuse_key(request: &Map<String, Value>, key: Option<&SecretString>) -> Result<()> {
-    let Some(key) = key else { return Ok(()) };
-    match request.iter().find(|(_, value)| value.as_str() == Some(key.expose_secret())) {
+    let watch = KeyWatch::new(key);
+    match request.iter().find(|(name, value)| watch.finds_in(name) || watch.finds_in_value(value)) {
         None => Ok(()),
-        Some((name, _)) => Err(Fault::usage(format!("the value of {name} is the account's key"))
-            .fix(format!("leave {name} out: the key is sent without it"))),
+        Some((name, _)) => {
+            let name = watch.mask(name);
+            Err(Fault::usage(format!("the value of {name} holds the account's key"))
+                .why("it would be stored with the task, and shown")
+                .fix(format!("leave {name} out: the key is sent without it")))
+        }
     }
 }
 

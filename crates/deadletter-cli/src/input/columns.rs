@@ -4,7 +4,7 @@ use crate::fault::{Fault, Result};
 use std::collections::BTreeMap;
 
 /// What a column is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// A parameter of the request.
     Param(String),

@@ -6,6 +6,7 @@
 mod array;
 mod columns;
 mod csv;
+mod key;
 mod lines;
 mod rejects;
 mod row;
@@ -13,9 +14,10 @@ mod source;
 
 pub(crate) use array::{Element, Elements, Torn};
 pub(crate) use columns::{Columns, Overrides, override_of};
+pub(crate) use key::KeyWatch;
 pub(crate) use lines::{Line, Lines};
 pub(crate) use rejects::Rejects;
-pub(crate) use row::{Occurrences, row_of, sendable};
+pub(crate) use row::{Occurrences, one_sitekey, row_of, sendable};
 pub(crate) use source::{Format, Source};
 
 use crate::fault::{Fault, Result};

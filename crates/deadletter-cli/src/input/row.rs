@@ -1,6 +1,9 @@
 //! From the fields of a record to a request, or to the reason why it is none.
 
-use super::columns::{Columns, Target};
+use super::{
+    columns::{Columns, Target},
+    key::KeyWatch,
+};
 use crate::fault::Result;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -25,61 +28,113 @@ pub(crate) fn row_of(
     fields: &[(String, Value)],
     columns: &mut Columns,
     usual_method: Option<&str>,
+    key: &KeyWatch,
 ) -> Result<Result<Row, String>> {
-    let mut row = Row { params: Map::new(), priority: None, tags: Vec::new() };
-    let mut sitekey = None;
+    let mut draft = Draft::default();
     for (column, value) in fields {
+        if key.finds_in(column) {
+            return Ok(Err("the name of a column holds the account's key".to_owned()));
+        }
         let target = columns.target(column)?;
-        let value = match value {
-            Value::Null => continue,
-            Value::String(text) if text.trim().is_empty() => continue,
-            value => value.clone(),
+        let is_blank = match value {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty(),
+            _ => false,
         };
-        let set = match target {
-            Target::Ignored => Ok(()),
-            Target::Sitekey => {
-                sitekey = Some(value);
-                Ok(())
-            }
-            Target::Priority => priority(&value).map(|priority| row.priority = Some(priority)),
-            Target::Tags => tags(&value).map(|tags| row.tags = tags),
-            Target::Param(name) => param(name, value).map(|value| {
-                row.params.extend(value.map(|value| (name.clone(), value)));
-            }),
+        if is_blank || *target == Target::Ignored {
+            continue;
+        }
+        let taken = if key.finds_in_value(value) {
+            Err("it holds the account's key, which is no part of a task".to_owned())
+        } else {
+            draft.take(column, target, value.clone())
         };
-        if let Err(reason) = set {
+        if let Err(reason) = taken {
             return Ok(Err(format!("{column}: {reason}")));
         }
     }
-    Ok(complete(row, sitekey, usual_method))
+    Ok(draft.complete(usual_method))
 }
 
-/// Chooses the method where none is named, names the site key as the method does, and checks that
-/// nothing is missing that would only be refused, or paid for, upstream.
-fn complete(
-    mut row: Row,
+/// A row whose columns are being read.
+#[derive(Debug, Default)]
+struct Draft {
+    params: Map<String, Value>,
     sitekey: Option<Value>,
-    usual_method: Option<&str>,
-) -> Result<Row, String> {
-    let params = &mut row.params;
-    if !params.contains_key("method") {
-        let has = |name: &str| params.contains_key(name);
-        let guessed = match usual_method {
-            Some(method) => method,
-            None if has("gt") || has("captcha_id") => "geetest",
-            None if sitekey.is_some() || has("googlekey") => "userrecaptcha",
-            None if has("body") => "base64",
-            None => return Err("it names no method, and no site key to guess one from".to_owned()),
-        };
-        params.insert("method".to_owned(), guessed.into());
+    priority: Option<u8>,
+    tags: Vec<String>,
+    /// What was said by which column, and how.
+    said: HashMap<Target, (String, String)>,
+}
+
+impl Draft {
+    fn take(&mut self, column: &str, target: &Target, value: Value) -> Result<(), String> {
+        let text = text_of(&value);
+        if let Some((other, said)) = self.said.get(target) {
+            let meaning = target.label();
+            return if *said == text {
+                Ok(())
+            } else {
+                Err(format!("it means {meaning}, as {other} does, and the two differ"))
+            };
+        }
+        self.said.insert(target.clone(), (column.to_owned(), text));
+        match target {
+            Target::Ignored => {}
+            Target::Sitekey => self.sitekey = param("sitekey", value)?,
+            Target::Priority => self.priority = Some(priority(&value)?),
+            Target::Tags => self.tags = tags(&value)?,
+            Target::Param(name) => {
+                self.params.extend(param(name, value)?.map(|value| (name.clone(), value)));
+            }
+        }
+        Ok(())
     }
-    let method = params.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(sitekey) = sitekey {
-        let name = if method == "userrecaptcha" { "googlekey" } else { "sitekey" };
-        params.entry(name.to_owned()).or_insert(sitekey);
+
+    /// Chooses the method where none is named, names the site key as the method does, and checks
+    /// that nothing is missing that would only be refused, or paid for, upstream.
+    fn complete(mut self, usual_method: Option<&str>) -> Result<Row, String> {
+        let params = &mut self.params;
+        if !params.contains_key("method") {
+            let has = |name: &str| params.contains_key(name);
+            let guessed = match usual_method {
+                Some(method) => method,
+                None if has("gt") || has("captcha_id") => "geetest",
+                None if self.sitekey.is_some() || has("googlekey") => "userrecaptcha",
+                None if has("body") => "base64",
+                None => {
+                    return Err("it names no method, and no site key to guess one from".to_owned());
+                }
+            };
+            params.insert("method".to_owned(), guessed.into());
+        }
+        let method = params.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(sitekey) = self.sitekey {
+            one_sitekey(Some(&sitekey), params.get("googlekey"))?;
+            let name = if method == "userrecaptcha" { "googlekey" } else { "sitekey" };
+            params.insert(name.to_owned(), sitekey);
+        }
+        sendable(params, &method)?;
+        Ok(Row { params: self.params, priority: self.priority, tags: self.tags })
     }
-    sendable(params, &method)?;
-    Ok(row)
+}
+
+/// A value as it would be sent, to compare it with another spelling of itself.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned())
+}
+
+/// Refuses two site keys for one task: only one of them can be meant.
+pub(crate) fn one_sitekey(
+    sitekey: Option<&Value>,
+    googlekey: Option<&Value>,
+) -> Result<(), String> {
+    match (sitekey, googlekey) {
+        (Some(one), Some(other)) if text_of(one) != text_of(other) => {
+            Err("sitekey and googlekey differ, and a task has one site key".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why a request would only be refused, or paid for in vain.
@@ -198,7 +253,8 @@ mod tests {
 
     fn row(value: &Value) -> Result<Row, String> {
         let fields: Vec<_> = value.as_object().expect("an object").clone().into_iter().collect();
-        row_of(&fields, &mut Columns::default(), None).expect("columns are allowed")
+        row_of(&fields, &mut Columns::default(), None, &KeyWatch::default())
+            .expect("columns are allowed")
     }
 
     #[test]
@@ -236,6 +292,38 @@ mod tests {
             let reason = row(&fields).expect_err("rejected");
             assert!(reason.contains(part), "{reason}");
         }
+    }
+
+    #[test]
+    fn two_columns_of_one_meaning_must_agree() {
+        let same = json!({"sitekey": "6Le", "googlekey": " 6Le", "websiteKey": "6Le", "url": "https://a.b",
+            "pageurl": "https://a.b "});
+        assert_eq!(row(&same).expect("good").params.get("googlekey"), Some(&json!("6Le")));
+        for (fields, part) in [
+            (json!({"sitekey": "6Le", "googlekey": "6Lf", "url": "https://a.b"}), "one site key"),
+            (
+                json!({"method": "turnstile", "sitekey": "0x", "googlekey": "6Lf", "url": "https://a.b"}),
+                "one site key",
+            ),
+            (
+                json!({"sitekey": "6Le", "websiteKey": "6Lf", "url": "https://a.b"}),
+                "as sitekey does",
+            ),
+            (json!({"sitekey": "6Le", "url": "https://a.b", "page": "https://a.c"}), "as url does"),
+            (
+                json!({"sitekey": "6Le", "url": "https://a.b", "tag": "x", "tags": "y"}),
+                "tags: it means tags of the task, as tag does",
+            ),
+        ] {
+            let reason = row(&fields).expect_err("rejected");
+            assert!(reason.contains(part), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_site_key_is_text() {
+        let reason = row(&json!({"sitekey": ["6Le"], "url": "https://a.b"})).expect_err("rejected");
+        assert!(reason.contains("sitekey: it is a list"), "{reason}");
     }
 
     #[test]

@@ -93,7 +93,9 @@ impl Cleaner {
         self.needles.iter().any(|needle| lower.contains(needle.expose_secret()))
     }
 
-    fn without_key(&self, text: &str) -> String {
+    /// `text` with a mask where the key stood, and otherwise as it is, however long.
+    #[must_use]
+    pub fn without_key(&self, text: &str) -> String {
         self.needles.iter().fold(text.to_owned(), |text, needle| {
             let needle = needle.expose_secret();
             let lower = text.to_ascii_lowercase();

@@ -2,7 +2,7 @@
 
 use super::{
     Args, Place, exists,
-    rows::{Row, Rows},
+    rows::{Reading, Row, Rows},
 };
 use crate::{
     app::App,
@@ -16,6 +16,8 @@ use deadletter::{
     core::{Filter, TaskId},
     store::{Query, Store},
 };
+use secrecy::SecretString;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Rows of one insert.
@@ -32,7 +34,7 @@ type Jobs = Box<dyn Iterator<Item = Result<(Place, Job)>>>;
 
 /// A file whose rows have been checked.
 pub(super) struct Batch {
-    name: String,
+    reading: Arc<Reading>,
     good: usize,
     rejected: u64,
     /// The rows of standard input; a file is read a second time.
@@ -49,14 +51,14 @@ pub(super) struct Stored {
 
 impl Batch {
     /// Reads the whole file before anything is submitted: a mistake in it costs nothing.
-    pub(super) fn check(app: &App, args: &Args) -> Result<Self> {
-        let name = args.name.clone().unwrap_or_else(|| args.file.stem());
-        let mut rows = Rows::open(args, &name)?;
+    pub(super) fn check(app: &App, args: &Args, key: Option<&SecretString>) -> Result<Self> {
+        let reading = Arc::new(Reading::of(args, key));
+        let mut rows = Rows::open(Arc::clone(&reading))?;
         let (format, header) = rows.shape();
         app.out.say(&format!("{} is read as {}", args.file, format.label()));
         let mut rejects =
             Rejects::new(args.rejects.clone(), args.file.clone(), format, header).dry(args.dry_run);
-        let mut batch = Self { name, good: 0, rejected: 0, kept: Vec::new() };
+        let mut batch = Self { reading, good: 0, rejected: 0, kept: Vec::new() };
         while let Some(row) = rows.next().transpose()? {
             for news in rows.columns.take_news() {
                 app.out.say(&format!("column {news}"));
@@ -127,7 +129,7 @@ impl Batch {
         if resume {
             return Ok(());
         }
-        let filter = Filter::batch(&self.name)
+        let filter = Filter::batch(&self.reading.batch)
             .map_err(|error| Fault::usage("the batch's name cannot be used").because(error))?;
         let query = Query {
             filter,
@@ -140,8 +142,8 @@ impl Batch {
         let page = store.page(&query).await.map_err(|error| work::of_engine(error.into()))?;
         match page.tasks.len() {
             0 => Ok(()),
-            100 => Err(exists(&self.name, "100 or more")),
-            n => Err(exists(&self.name, &n.to_string())),
+            100 => Err(exists(&self.reading.batch, "100 or more")),
+            n => Err(exists(&self.reading.batch, &n.to_string())),
         }
     }
 
@@ -152,7 +154,7 @@ impl Batch {
         engine: &Deadletter,
         stored: mpsc::Sender<Vec<Stored>>,
     ) -> Result<()> {
-        let mut rows = self.rows(args)?;
+        let mut rows = self.rows()?;
         loop {
             let mut places = Vec::with_capacity(CHUNK);
             let mut jobs = Vec::with_capacity(CHUNK);
@@ -172,12 +174,12 @@ impl Batch {
         }
     }
 
-    fn rows(&mut self, args: &Args) -> Result<Jobs> {
-        if args.file == Source::Stdin {
+    fn rows(&mut self) -> Result<Jobs> {
+        if self.reading.file == Source::Stdin {
             return Ok(Box::new(std::mem::take(&mut self.kept).into_iter().map(Ok)));
         }
         // Bad rows have been told and put aside by the check.
-        Ok(Box::new(Rows::open(args, &self.name)?.filter_map(|row| match row {
+        Ok(Box::new(Rows::open(Arc::clone(&self.reading))?.filter_map(|row| match row {
             Ok(Row::Good(place, job)) => Some(Ok((place, *job))),
             Ok(Row::Bad(_)) => None,
             Err(fault) => Some(Err(fault)),

@@ -88,7 +88,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let on_dead = on_dead.transpose()?;
     // Without a key nothing is read: the first thing to mend comes first.
     let account = if args.dry_run { None } else { Some(work::account(&settings)?) };
-    let mut batch = Batch::check(app, &args)?;
+    let mut batch = Batch::check(app, &args, settings.key.as_ref())?;
     let Some(account) = account else {
         app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
         return Ok(batch.exit(Exit::Good));

@@ -3,19 +3,30 @@
 use super::{Args, Place};
 use crate::{
     fault::{Fault, Result},
-    input::{Columns, Format, Occurrences, Overrides, Records, Reject, row_of},
+    input::{Columns, Format, KeyWatch, Occurrences, Overrides, Records, Reject, Source, row_of},
     render,
 };
 use deadletter::{Job, core::Payload};
+use secrecy::SecretString;
+use std::sync::Arc;
+
+/// How a file is read: twice, and both times alike.
+pub(super) struct Reading {
+    pub(super) file: Source,
+    pub(super) batch: String,
+    overrides: Overrides,
+    method: Option<String>,
+    /// The key is no part of a task, whatever the column is called.
+    key: KeyWatch,
+}
 
 /// A file being read.
 pub(super) struct Rows {
+    reading: Arc<Reading>,
     records: Records,
     pub(super) columns: Columns,
     occurrences: Occurrences,
-    batch: String,
     read: u64,
-    method: Option<String>,
 }
 
 /// What a record is.
@@ -26,26 +37,48 @@ pub(super) enum Row {
     Bad(Reject),
 }
 
+impl Reading {
+    /// As the arguments say; no row may hold `key`.
+    pub(super) fn of(args: &Args, key: Option<&SecretString>) -> Self {
+        Self {
+            file: args.file.clone(),
+            batch: args.name.clone().unwrap_or_else(|| args.file.stem()),
+            overrides: args.maps.iter().cloned().collect(),
+            method: args.method.clone(),
+            key: KeyWatch::new(key),
+        }
+    }
+
+    /// The words that every task would carry.
+    fn refuse_key(&self, header: Option<&[String]>) -> Result<()> {
+        let header = header.unwrap_or_default().iter().map(|name| ("a column's name", name));
+        let method = self.method.iter().map(|method| ("--method", method));
+        let batch = std::iter::once(("the name of the batch", &self.batch));
+        match header.chain(method).chain(batch).find(|(_, text)| self.key.finds_in(text)) {
+            None => Ok(()),
+            Some((what, _)) => Err(Fault::usage(format!("{what} holds the account's key"))
+                .why("it would be stored with every task, and shown")
+                .fix("choose another word: the key is sent without it")),
+        }
+    }
+}
+
 impl Rows {
     /// Opens the file, and looks at its columns before any row where it has a header.
-    pub(super) fn open(args: &Args, batch: &str) -> Result<Self> {
-        let overrides: Overrides = args.maps.iter().cloned().collect();
-        let mut rows = Self {
-            records: Records::open(&args.file)?,
-            columns: Columns::new(overrides),
-            occurrences: Occurrences::default(),
-            batch: batch.to_owned(),
-            read: 0,
-            method: args.method.clone(),
-        };
+    pub(super) fn open(reading: Arc<Reading>) -> Result<Self> {
+        let records = Records::open(&reading.file)?;
+        reading.refuse_key(records.header.as_deref())?;
+        let columns = Columns::new(reading.overrides.clone());
+        let mut rows =
+            Self { reading, records, columns, occurrences: Occurrences::default(), read: 0 };
         let Some(header) = &rows.records.header else { return Ok(rows) };
         for column in header {
             rows.columns.target(column)?;
         }
-        if rows.columns.are_of_tasks() || args.method.is_some() {
+        if rows.columns.are_of_tasks() || rows.reading.method.is_some() {
             return Ok(rows);
         }
-        Err(Fault::usage(format!("no column of {} says what to solve", args.file))
+        Err(Fault::usage(format!("no column of {} says what to solve", rows.reading.file))
             .why(format!("its first line names: {}", render::cut(&header.join(", "), 200)))
             .fix(
                 "the first line names the columns, such as sitekey,url; --map tells what one means",
@@ -62,14 +95,17 @@ impl Rows {
         self.read += 1;
         let place = Place { line: record.line, row: self.read };
         let row = match &record.fields {
-            Ok(fields) => row_of(fields, &mut self.columns, self.method.as_deref())?,
+            Ok(fields) => {
+                let method = self.reading.method.as_deref();
+                row_of(fields, &mut self.columns, method, &self.reading.key)?
+            }
             Err(reason) => Err(reason.clone()),
         };
         Ok(Some(match row {
             Ok(row) => {
-                let key = self.occurrences.key(&self.batch, &row);
+                let key = self.occurrences.key(&self.reading.batch, &row);
                 let job = Job::from_payload(Payload::new(row.params))
-                    .batch(self.batch.clone())
+                    .batch(self.reading.batch.clone())
                     .idempotency_key(key, None);
                 let job = row.tags.into_iter().fold(job, Job::tag);
                 Row::Good(place, Box::new(row.priority.into_iter().fold(job, Job::priority)))
@@ -78,8 +114,8 @@ impl Rows {
                 line: place.line,
                 row: place.row,
                 reason,
-                text: record.text,
-                fields: record.fields.ok(),
+                text: self.reading.key.mask(&record.text),
+                fields: record.fields.ok().map(|fields| self.reading.key.mask_fields(fields)),
             }),
         }))
     }
