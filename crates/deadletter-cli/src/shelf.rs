@@ -11,7 +11,7 @@ use deadletter::{
     core::{Filter, Task, TaskId, UnixMs},
     store::{self, Clock, FastClock, Query, Store, SystemClock},
 };
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// Tasks of one page.
 const PAGE: u32 = 500;
@@ -28,10 +28,17 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// Opens the store that the settings name.
+    /// Opens the store that the settings name, and creates it where nothing stands.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let store = store::open(&settings.store, clock(settings)).await.map_err(fault)?;
         Ok(Self { store })
+    }
+
+    /// Opens the store that the settings name for a command that has nothing to do where none
+    /// stands: it is not created, so that a slip in a path is not taken for an empty queue.
+    pub(crate) async fn open_existing(settings: &Settings) -> Result<Self> {
+        refuse_missing(settings)?;
+        Self::open(settings).await
     }
 
     /// Store time.
@@ -115,10 +122,45 @@ pub(crate) fn clock(settings: &Settings) -> Arc<dyn Clock> {
     }
 }
 
+/// Refuses settings whose store no command could open, without looking at what stands there.
+pub(crate) fn check(settings: &Settings) -> Result<()> {
+    store::check_url(&settings.store).map_err(fault)
+}
+
+/// Refuses settings whose store does not exist yet.
+pub(crate) fn refuse_missing(settings: &Settings) -> Result<()> {
+    store::refuse_missing(&settings.store).map_err(|error| match error {
+        store::Error::Missing(path) => missing(&path, settings.store_from.as_deref()),
+        error => fault(error),
+    })
+}
+
+/// Nothing was ever stored, or the path is a slip.
+fn missing(path: &Path, from: Option<&str>) -> Fault {
+    let path = path.display();
+    match from {
+        None => Fault::failed("nothing has been stored yet")
+            .why(format!("there is no store at {path}, where one is kept by default"))
+            .fix("`deadletter run FILE` or `deadletter solve` begins one; --store names another"),
+        Some(from) => Fault::failed(format!("there is no store at {path}"))
+            .why(format!("{from} names it, and this command creates none"))
+            .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
+    }
+}
+
 /// The fault that a store's error is.
 pub(crate) fn fault(error: store::Error) -> Fault {
     let fault = match &error {
-        store::Error::BadUrl(_) => return Fault::usage("there is no such store").because(error),
+        store::Error::BadUrl(_) => Fault::usage("there is no such store")
+            .fix("for example --store sqlite:tasks.db; `deadletter config show` tells where the store is set"),
+        store::Error::Missing(_) => Fault::failed("there is no store")
+            .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
+        store::Error::Damaged { .. } => Fault::failed("the store cannot be read")
+            .fix("leave the file as it is, and go on with a copy of it or with another --store"),
+        store::Error::NetworkFileSystem { .. } => Fault::failed("a store cannot be kept there")
+            .fix("name a file on a local disk with --store sqlite:PATH"),
+        store::Error::TooNew { .. } => Fault::failed("the store is of a newer program")
+            .fix("use the newer deadletter, or another --store"),
         store::Error::Full { .. } => Fault::failed("the store's disk is full")
             .fix("make room; nothing was lost, and the same command can be run again"),
         store::Error::Unavailable { .. } => Fault::failed("the store is not available")
@@ -151,7 +193,7 @@ pub(crate) fn dead_unless(given: Option<Filter>, states: &str) -> Result<Filter>
     }
 }
 
-/// What every command that opens a store does first.
+/// What every command that looks at a store does first.
 pub(crate) async fn open(app: &App) -> Result<Shelf> {
-    Shelf::open(&app.settings()?).await
+    Shelf::open_existing(&app.settings()?).await
 }

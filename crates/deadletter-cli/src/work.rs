@@ -22,9 +22,10 @@ pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter>
     start(app, shelf.store, account).await
 }
 
-/// The desk of the settings' store, without an engine that works: needs no key.
+/// The desk of the settings' store, without an engine that works: needs no key, and a store that
+/// stands.
 pub(crate) async fn desk(settings: &Settings) -> Result<Deadletter> {
-    let shelf = Shelf::open(settings).await?;
+    let shelf = Shelf::open_existing(settings).await?;
     let provider = Arc::new(upstream::provider_or_nobody(settings)?);
     let account = account_at(settings, provider);
     let builder = Deadletter::builder().store(shelf.store).account(account);

@@ -2,10 +2,8 @@
 
 /// Why a text is not one of an enum's labels.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {what}; expected one of: {expected}")]
+#[error("{text:?} is none of: {expected}")]
 pub struct UnknownLabel {
-    /// The kind of label that was expected.
-    pub what: &'static str,
     /// The text that was read, cut to 80 characters.
     pub text: String,
     /// All labels, joined by commas.
@@ -49,7 +47,6 @@ macro_rules! labels {
                 match text {
                     $($label => Ok(Self::$variant),)+
                     _ => Err($crate::label::UnknownLabel {
-                        what: stringify!($name),
                         text: text.chars().take(80).collect(),
                         expected: [$($label,)+].join(", "),
                     }),
@@ -72,3 +69,14 @@ macro_rules! labels {
     };
 }
 pub(crate) use labels;
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::OnDoubt;
+
+    #[test]
+    fn an_unknown_word_is_told_beside_those_that_are_known() {
+        let error = "perhaps".parse::<OnDoubt>().expect_err("there is no such word");
+        assert_eq!(error.to_string(), "\"perhaps\" is none of: resubmit, dead_letter");
+    }
+}

@@ -71,6 +71,9 @@ pub enum Error {
         /// The file system's name.
         kind: String,
     },
+    /// Nothing stands where a store was to be read, and nothing was created.
+    #[error("nothing stands at {0}")]
+    Missing(PathBuf),
     /// A URL or path that names no store.
     #[error("{0}")]
     BadUrl(String),

@@ -20,6 +20,31 @@ pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(SqliteStore::open(sqlite_path(url)?, clock).await?))
 }
 
+/// Opens the store that `url` names for somebody who only looks: where nothing stands, nothing is
+/// created, so that a slip in a path is not taken for an empty store.
+///
+/// Errors: `Missing`, and those of [`open`].
+pub async fn open_existing(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    refuse_missing(url)?;
+    open(url, clock).await
+}
+
+/// `Missing` where nothing stands at `url`; memory always does. Errors: `Missing`, `BadUrl`.
+pub fn refuse_missing(url: &str) -> Result<()> {
+    if url == "memory:" {
+        return Ok(());
+    }
+    let path = sqlite_path(url)?;
+    // What cannot even be looked at is told better by the one that opens it.
+    if path.try_exists().unwrap_or(true) { Ok(()) } else { Err(Error::Missing(path.to_owned())) }
+}
+
+/// Checks that `url` names a store that this program can open, without looking at what stands
+/// there. Errors: `BadUrl`.
+pub fn check_url(url: &str) -> Result<()> {
+    if url == "memory:" { Ok(()) } else { sqlite_path(url).map(drop) }
+}
+
 fn sqlite_path(url: &str) -> Result<&Path> {
     let path = match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => path,
@@ -67,7 +92,21 @@ mod tests {
             ("./a b/tasks.db", "./a b/tasks.db"),
         ] {
             assert_eq!(sqlite_path(url).ok(), Some(Path::new(path)), "{url}");
+            assert!(check_url(url).is_ok() && check_url("memory:").is_ok(), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_only_looks_creates_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deeper/tasks.db");
+        let url = format!("sqlite:{}", path.display());
+        let clock = || Arc::new(crate::SystemClock) as Arc<dyn Clock>;
+        let missing = open_existing(&url, clock()).await.err();
+        assert!(matches!(missing, Some(Error::Missing(missing)) if missing == path));
+        assert!(!path.parent().expect("it has one").exists());
+        open(&url, clock()).await.expect("created").close().await.expect("closed");
+        assert!(open_existing(&url, clock()).await.is_ok() && refuse_missing("memory:").is_ok());
     }
 
     #[test]
@@ -76,6 +115,7 @@ mod tests {
         for url in ["", "tasks", "sqlite:", "memory:x", "sqlite://x.db", password, "mysql:x"] {
             let told = sqlite_path(url).expect_err(url).to_string();
             assert!(told.contains("sqlite:PATH"), "{told}");
+            assert!(check_url(url).is_err(), "{url}");
             assert!(!told.contains("hunter2"), "{told}");
         }
     }

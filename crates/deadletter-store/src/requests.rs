@@ -44,7 +44,6 @@ impl FromStr for Durability {
     fn from_str(text: &str) -> Result<Self, UnknownLabel> {
         [Self::D0, Self::D1, Self::D2, Self::D3].into_iter().find(|d| d.label() == text).ok_or_else(
             || UnknownLabel {
-                what: "durability class",
                 text: text.chars().take(80).collect(),
                 expected: "D0, D1, D2, D3".to_owned(),
             },

@@ -1,6 +1,6 @@
 //! `deadletter config`: every setting with its origin.
 
-use crate::{app::App, config, exit::Exit, fault::Result, render};
+use crate::{app::App, config, exit::Exit, fault::Result, render, shelf, upstream};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -74,8 +74,8 @@ fn path(app: &App) -> Result<Exit> {
 
 fn validate(app: &App) -> Result<Exit> {
     let settings = app.settings()?;
-    settings.refuse_fast_clock()?;
-    settings.key()?;
+    shelf::check(&settings)?;
+    upstream::provider(&settings)?;
     app.out.say("the configuration is valid");
     Ok(Exit::Good)
 }

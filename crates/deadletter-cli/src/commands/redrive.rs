@@ -6,7 +6,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
     render,
-    shelf::{dead_unless, filter_of},
+    shelf::{dead_unless, filter_of, refuse_missing},
     signals::Signals,
     work,
 };
@@ -89,6 +89,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         by: "command line".to_owned(),
         why: args.reason.clone(),
     };
+    refuse_missing(&settings)?;
     let desk_only = args.dry_run || args.detach;
     let engine =
         if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };

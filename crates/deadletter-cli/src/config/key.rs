@@ -26,9 +26,6 @@ pub(super) fn find(layers: &Layers) -> Result<Option<SecretString>> {
         return checked(text.trim(), &value.origin).map(Some);
     }
     let Some(value) = set else { return Ok(None) };
-    if let Origin::File { path, .. } = &value.origin {
-        private(path, "a configuration that holds a key")?;
-    }
     checked(&value.raw, &value.origin).map(Some)
 }
 
@@ -56,7 +53,7 @@ fn checked(text: &str, origin: &Origin) -> Result<SecretString> {
 
 /// Refuses a file that others can read.
 #[cfg(unix)]
-fn private(path: &Path, what: &str) -> Result<()> {
+pub(super) fn private(path: &Path, what: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let fault = |what: String| Fault::new(crate::exit::Exit::Key, what);
     let shown = path.display();
@@ -73,7 +70,7 @@ fn private(path: &Path, what: &str) -> Result<()> {
 }
 
 #[cfg(not(unix))]
-fn private(_path: &Path, _what: &str) -> Result<()> {
+pub(super) fn private(_path: &Path, _what: &str) -> Result<()> {
     Ok(())
 }
 

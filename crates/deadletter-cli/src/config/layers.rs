@@ -1,7 +1,7 @@
 //! Every value with its origin: flags over environment over file over defaults.
 
 use super::{
-    Environment, file,
+    Environment, file, key,
     table::{OTHER_VARIABLES, SETTINGS, nearest},
 };
 use crate::fault::Result;
@@ -90,7 +90,12 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
         Layers { file: file::find(environment, flags.config.as_deref())?, ..Layers::default() };
     layers.defaults(environment);
     if let Some(path) = &layers.file {
-        layers.values.extend(file::read(path)?);
+        let values = file::read(path)?;
+        // A key that lies open is one, whether or not it is the one that is used.
+        if values.iter().any(|(key, _)| key == "account.key") {
+            key::private(path, "a configuration that holds a key")?;
+        }
+        layers.values.extend(values);
     }
     layers.variables(environment);
     for (key, flag, raw) in &flags.values {

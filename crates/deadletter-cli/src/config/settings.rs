@@ -2,7 +2,7 @@
 
 use super::{
     key,
-    layers::{Layers, Sourced},
+    layers::{Layers, Origin, Sourced},
     table::{SETTINGS, nearest},
 };
 use crate::{
@@ -28,6 +28,8 @@ const LONGEST_TIMEOUT_MS: i64 = 86_400_000;
 pub(crate) struct Settings {
     /// The store's URL.
     pub(crate) store: String,
+    /// What names the store; none for the default.
+    pub(crate) store_from: Option<String>,
     /// The account's name.
     pub(crate) account: AccountName,
     /// Where jobs are submitted.
@@ -60,6 +62,7 @@ impl Settings {
         }
         let settings = Self {
             store: required(layers, "store")?.raw.clone(),
+            store_from: required(layers, "store").map(named_by)?,
             account: parsed(layers, "account.name")?,
             submit_endpoint: endpoint(layers, "account.submit_endpoint")?,
             result_endpoint: endpoint(layers, "account.result_endpoint")?,
@@ -146,6 +149,11 @@ fn without_password(url: &str) -> String {
     }
 }
 
+/// Where somebody set a value; none where nobody did.
+fn named_by(value: &Sourced) -> Option<String> {
+    (value.origin != Origin::Default).then(|| value.origin.to_string())
+}
+
 fn required<'a>(layers: &'a Layers, key: &str) -> Result<&'a Sourced> {
     layers.get(key).ok_or_else(|| {
         Fault::usage(format!("{key} is not set"))
@@ -155,7 +163,8 @@ fn required<'a>(layers: &'a Layers, key: &str) -> Result<&'a Sourced> {
 
 fn invalid(key: &str, value: &Sourced, why: impl Display) -> Fault {
     let at = &value.origin;
-    Fault::usage(format!("{key} = {:?} ({at}) is not valid", value.raw)).why(why)
+    let shown = without_password(&value.raw);
+    Fault::usage(format!("{key} = {shown:?} ({at}) is not valid")).why(why)
 }
 
 fn parsed<T: FromStr<Err: Display>>(layers: &Layers, key: &str) -> Result<T> {
@@ -207,7 +216,7 @@ fn policy(layers: &Layers) -> Result<Policy> {
         first_submits: number(layers, "policy.first_submits", MOST_SUBMITS)?,
         redrive_submits: number(layers, "policy.redrive_submits", MOST_SUBMITS)?,
         max_submits: number(layers, "policy.max_submits", MOST_SUBMITS)?,
-        on_doubt: parsed::<OnDoubt>(layers, "policy.on_doubt")?,
+        on_doubt: on_doubt(layers)?,
         ..Policy::default()
     };
     if policy.first_submits > policy.max_submits {
@@ -231,12 +240,28 @@ fn timeout(method: &str, value: &Sourced) -> Result<i64> {
     }
 }
 
+fn on_doubt(layers: &Layers) -> Result<OnDoubt> {
+    let key = "policy.on_doubt";
+    let words = OnDoubt::ALL.iter().map(|choice| choice.label());
+    word(key, required(layers, key)?, words)
+}
+
 fn class(code: &str, value: &Sourced) -> Result<Class> {
-    value.raw.parse().map_err(|error| {
-        let fault = invalid(&format!("codes.{code}"), value, error);
-        match nearest(&value.raw, Class::ALL.iter().map(|class| class.label())) {
+    word(&format!("codes.{code}"), value, Class::ALL.iter().map(|class| class.label()))
+}
+
+/// One of a few words.
+fn word<T: FromStr>(
+    key: &str,
+    value: &Sourced,
+    known: impl Iterator<Item = &'static str> + Clone,
+) -> Result<T> {
+    value.raw.parse().map_err(|_| {
+        let words = known.clone().collect::<Vec<_>>().join(", ");
+        let fault = invalid(key, value, format!("it is one of: {words}"));
+        match nearest(&value.raw, known) {
             Some(near) => fault.fix(format!("did you mean {near}?")),
-            None => fault,
+            None => fault.fix("write one of these words, or leave the setting out"),
         }
     })
 }
@@ -301,6 +326,15 @@ mod tests {
             assert!(fault.what.contains(part), "{}", fault.what);
             assert!(fault.what.contains("deadletter.toml:3"), "{}", fault.what);
         }
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_a_settings_words_is_told_beside_them() {
+        let fault = read("store = \"memory:\"\n[policy]\non_doubt = \"resubmitt\"", &[])
+            .expect_err("there is no such word");
+        let lines: Vec<_> = fault.lines().into_iter().map(|(_, line)| line).collect();
+        assert!(lines[0].contains("policy.on_doubt = \"resubmitt\""), "{lines:?}");
+        assert_eq!(lines[1..], ["it is one of: resubmit, dead_letter", "did you mean resubmit?"]);
     }
 
     #[cfg(unix)]

@@ -56,6 +56,57 @@ fn a_key_in_a_file_is_taken_only_where_nobody_else_can_read_it() {
 }
 
 #[test]
+fn a_key_that_lies_open_is_refused_though_a_variable_or_a_key_file_wins() {
+    let bench = Bench::new();
+    let path = bench.write("deadletter.toml", &format!("[account]\nkey = \"{KEY}\"\n"));
+    let file = bench.write("key.txt", KEY);
+    set_mode(&file, 0o600);
+    for (variable, value) in
+        [("CAPTCHAAI_API_KEY", "another-key"), ("DEADLETTER_KEY_FILE", "key.txt")]
+    {
+        for (mode, code) in [(0o640, 4), (0o600, 0)] {
+            set_mode(&path, mode);
+            let mut command = bench.command(&["config", "validate"]);
+            command.env(variable, value);
+            let ran = ran(command);
+            assert_eq!(ran.code, code, "{variable} {mode:o}: {}", ran.stderr);
+            assert_eq!(ran.stderr.contains("chmod 600"), code == 4, "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn validate_refuses_what_no_command_could_work_with() {
+    let bench = Bench::new();
+    let validate = |store: &str, key: &str, endpoint: &str| {
+        let mut command = bench.command(&["config", "validate", "--store", store]);
+        command.env("CAPTCHAAI_API_KEY", key).env("CAPTCHAAI_SUBMIT_ENDPOINT", endpoint);
+        ran(command)
+    };
+    let there = "https://a.example/in.php";
+    assert_eq!(validate("sqlite:new.db", KEY, there).code, 0);
+    assert!(!bench.path("new.db").exists());
+    for url in ["mysql:x", "tasks", "sqlite:", "memory:x", "sqlite://x.db"] {
+        let refused = validate(url, KEY, there);
+        assert_eq!(refused.code, 2, "{url}: {}", refused.stderr);
+        assert!(refused.stderr.contains("  fix: "), "{}", refused.stderr);
+    }
+    assert_eq!(validate("memory:", "a*b", there).code, 4);
+    assert_eq!(validate("memory:", KEY, "https://a.example:port/in.php").code, 2);
+}
+
+#[test]
+fn a_word_that_no_setting_knows_is_told_without_the_names_of_the_code() {
+    let bench = Bench::new();
+    bench.write("deadletter.toml", "[policy]\non_doubt = \"perhaps\"\n");
+    let ran = bench.run(&["config", "validate"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("policy.on_doubt"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("  why: it is one of: resubmit, dead_letter"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("OnDoubt"), "{}", ran.stderr);
+}
+
+#[test]
 fn path_says_where_it_looked() {
     let bench = Bench::new();
     let ran = bench.run(&["config", "path"]);
