@@ -1,11 +1,16 @@
 //! The table of commands; each has a file of its own.
 
+mod act;
 mod answers;
+mod bury;
+mod cancel;
 mod config;
 mod demo;
+mod exhume;
 mod export;
 mod import;
 mod list;
+mod purge;
 mod redrive;
 mod run;
 mod show;
@@ -34,6 +39,14 @@ pub(crate) enum Command {
     Solve(solve::Args),
     /// Bring dead letters back: plan, confirm, run
     Redrive(redrive::Args),
+    /// Give dead letters up for good; they are kept, and left alone
+    Bury(bury::Args),
+    /// Make buried tasks dead letters again, with room for more submits
+    Exhume(exhume::Args),
+    /// Stop tasks: they are not submitted any more
+    Cancel(cancel::Args),
+    /// Delete tasks that are at rest, after their count was confirmed
+    Purge(purge::Args),
     /// List tasks by filter: the dead letters, unless told otherwise
     List(list::Args),
     /// Show one task with its request and the time line of its attempts
@@ -58,6 +71,10 @@ impl Command {
             Self::Run(args) => run::run(app, args).await,
             Self::Solve(args) => solve::run(app, args).await,
             Self::Redrive(args) => redrive::run(app, args).await,
+            Self::Bury(args) => bury::run(app, args).await,
+            Self::Exhume(args) => exhume::run(app, args).await,
+            Self::Cancel(args) => cancel::run(app, args).await,
+            Self::Purge(args) => purge::run(app, args).await,
             Self::List(args) => list::run(app, args).await,
             Self::Show(args) => show::run(app, args).await,
             Self::Stats(args) => stats::run(app, args).await,

@@ -1,6 +1,10 @@
 //! `deadletter redrive`: dead letters back under control.
 
-use super::{answers::Answers, run::Progress};
+use super::{
+    act::{chosen_ids, confirmed, refuse_unknown, who},
+    answers::Answers,
+    run::Progress,
+};
 use crate::{
     app::App,
     exit::Exit,
@@ -15,12 +19,7 @@ use deadletter::{
     core::{Filter, OperationId, StateKind, TaskId, decide::Eligibility},
 };
 use serde_json::json;
-use std::{
-    collections::HashSet,
-    io::{IsTerminal, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 
 /// The operation is looked at, and the bar drawn, this often.
@@ -86,7 +85,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         limit: args.limit,
         force: args.force,
         keep_deadline: args.keep_deadline,
-        by: "command line".to_owned(),
+        by: who(app),
         why: args.reason.clone(),
     };
     refuse_missing(&settings)?;
@@ -117,7 +116,7 @@ async fn redrive(
     if args.dry_run || plan.eligible == 0 {
         return Ok(Exit::Good);
     }
-    if !args.yes && !confirmed(app, plan.eligible)? {
+    if !args.yes && !confirmed(app, &format!("redrive {} tasks?", plan.eligible))? {
         app.out.say("nothing was changed");
         return Ok(Exit::Good);
     }
@@ -240,8 +239,7 @@ impl<'a> Follow<'a> {
 fn chosen(args: &Args) -> Result<Filter> {
     match &args.filter {
         Some(text) => dead_unless(filter_of(std::slice::from_ref(text))?, "state:dead"),
-        None => Filter::ids(args.ids.iter().copied())
-            .map_err(|error| Fault::usage("too many ids").because(error).fix("use --where")),
+        None => chosen_ids(&args.ids),
     }
 }
 
@@ -292,30 +290,4 @@ const fn meaning(verdict: Eligibility, is_forced: bool) -> &'static str {
         Eligibility::Spent => "skips: all submits are spent (exhume first)",
         Eligibility::NotDead => "skips: not a dead letter any more",
     }
-}
-
-/// A mistyped id is no empty plan.
-async fn refuse_unknown(engine: &Deadletter, ids: &[TaskId]) -> Result<()> {
-    let found = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
-    let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, task)| task.is_none()).collect();
-    let Some(((first, _), others)) = missing.split_first() else { return Ok(()) };
-    let more =
-        if others.is_empty() { String::new() } else { format!(", nor {} others", others.len()) };
-    Err(Fault::failed(format!("there is no task {first}{more}; nothing was changed"))
-        .fix("`deadletter list` shows the ids of the dead letters"))
-}
-
-/// Asks on a terminal; elsewhere nobody can answer.
-fn confirmed(app: &App, n: u64) -> Result<bool> {
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-    if !(stdin.is_terminal() && stderr.is_terminal()) {
-        app.out.say("nobody can be asked, so it begins at once; --dry-run shows the plan first");
-        return Ok(true);
-    }
-    app.out.say(&format!("redrive {n} tasks? [y/N]"));
-    let failed = |error| Fault::failed("cannot ask").because(error).fix("use --yes");
-    stderr.flush().map_err(failed)?;
-    let mut line = String::new();
-    stdin.read_line(&mut line).map_err(failed)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

@@ -1,6 +1,7 @@
 //! The binary as a shell sees it: one module per group of commands.
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod acts;
 mod bench;
 mod config;
 mod demo;

@@ -1,0 +1,202 @@
+//! What bury, exhume, cancel and purge have in common: choose, freeze, show, do, tell.
+
+mod consent;
+mod plan;
+
+pub(super) use consent::{asked, confirmed};
+
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    shelf::filter_of,
+    signals::Signals,
+    work,
+};
+use deadletter::{
+    Act, ActOptions, ActPlan, Deadletter, OperationState,
+    core::{Filter, OperationId, TaskId},
+};
+use serde_json::json;
+
+/// Which tasks, and on whose word.
+#[derive(Debug, clap::Args)]
+pub(super) struct Choice {
+    /// Ids of tasks
+    #[arg(value_name = "ID", required_unless_present = "filter")]
+    ids: Vec<TaskId>,
+    /// Which tasks
+    #[arg(
+        long = "where",
+        value_name = "FILTER",
+        allow_hyphen_values = true,
+        conflicts_with = "ids"
+    )]
+    filter: Option<String>,
+    /// Show what it would do, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Tasks at most, oldest first
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Choice {
+    fn filter(&self) -> Result<Filter> {
+        match &self.filter {
+            Some(text) => Ok(filter_of(std::slice::from_ref(text))?.unwrap_or_default()),
+            None => chosen_ids(&self.ids),
+        }
+    }
+}
+
+/// The tasks of these ids.
+pub(super) fn chosen_ids(ids: &[TaskId]) -> Result<Filter> {
+    Filter::ids(ids.iter().copied())
+        .map_err(|error| Fault::usage("too many ids").because(error).fix("use --where"))
+}
+
+/// Who is at the command line, for the audit log.
+pub(super) fn who(app: &App) -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| app.environment.variable(name));
+    user.map_or("command line".to_owned(), |user| format!("{user} at the command line"))
+}
+
+/// A mistyped id is no empty plan.
+pub(super) async fn refuse_unknown(engine: &Deadletter, ids: &[TaskId]) -> Result<()> {
+    let found = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
+    let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, task)| task.is_none()).collect();
+    let Some(((first, _), others)) = missing.split_first() else { return Ok(()) };
+    let more =
+        if others.is_empty() { String::new() } else { format!(", nor {} others", others.len()) };
+    Err(Fault::failed(format!("there is no task {first}{more}; nothing was changed"))
+        .fix("`deadletter list` shows the ids of the dead letters"))
+}
+
+/// How it ends where there is nothing to do: by name there should have been.
+pub(super) const fn nothing(choice: &Choice) -> Exit {
+    if choice.ids.is_empty() { Exit::Good } else { Exit::Failed }
+}
+
+/// How far it has come before anybody is asked.
+pub(super) enum Begun<'a> {
+    /// The plan is shown, and there is nothing to do.
+    Nothing,
+    /// The plan is shown, and that was all that was asked.
+    Shown,
+    /// The tasks are frozen, and wait for a word.
+    Ready(Box<Prepared<'a>>),
+}
+
+/// An act whose tasks are frozen.
+pub(super) struct Prepared<'a> {
+    app: &'a App,
+    pub(super) engine: Deadletter,
+    act: Act,
+    pub(super) id: OperationId,
+    pub(super) plan: ActPlan,
+}
+
+/// Chooses, freezes unless it is a dry run, and shows what would be done.
+pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result<Begun<'a>> {
+    let filter = choice.filter()?;
+    let engine = work::desk(&app.settings()?).await?;
+    let desk = engine.desk();
+    refuse_unknown(&engine, &choice.ids).await?;
+    let limit = if choice.dry_run { choice.limit } else { Some(choice.limit.unwrap_or(1).min(1)) };
+    let plan = desk.plan_act(act, &filter, limit).await.map_err(work::of_engine)?;
+    if choice.dry_run || plan.count == 0 {
+        plan::show(app, act, &filter, &plan, None)?;
+        return Ok(if plan.count == 0 { Begun::Nothing } else { Begun::Shown });
+    }
+    let (by, why) = (who(app), choice.reason.clone());
+    let options = ActOptions { limit: choice.limit, by, why };
+    let id = desk.prepare(act, &filter, options).await.map_err(work::of_engine)?;
+    let plan = desk.plan_prepared(&id).await.map_err(work::of_engine)?;
+    plan::show(app, act, &filter, &plan, Some(&id))?;
+    let prepared = Prepared { app, engine, act, id, plan };
+    if prepared.plan.fit == 0 {
+        prepared.drop_it().await?;
+        return Ok(Begun::Nothing);
+    }
+    Ok(Begun::Ready(Box::new(prepared)))
+}
+
+impl Prepared<'_> {
+    /// Forgets it: nothing was changed.
+    pub(super) async fn drop_it(self) -> Result<()> {
+        self.engine.desk().stop_operation(&self.id).await.map_err(work::of_engine)?;
+        self.app.out.say("nothing was changed");
+        Ok(())
+    }
+
+    /// Does it, and tells what came of it.
+    pub(super) async fn carry_out(self) -> Result<Exit> {
+        let desk = self.engine.desk();
+        let mut signals = Signals::listen()?;
+        desk.release(&self.id).await.map_err(work::of_engine)?;
+        let bar = self.app.out.bar(usize::try_from(self.plan.count).unwrap_or(usize::MAX));
+        let mut is_stopped = false;
+        loop {
+            let mut step = std::pin::pin!(desk.advance(&self.id));
+            // A step that has begun is ended: its tasks are counted.
+            let more = tokio::select! {
+                more = &mut step => more,
+                () = signals.next() => {
+                    is_stopped = true;
+                    step.await
+                }
+            };
+            if !more.map_err(work::of_engine)? {
+                break;
+            }
+            if is_stopped {
+                desk.stop_operation(&self.id).await.map_err(work::of_engine)?;
+                break;
+            }
+            let found = desk.operation(&self.id).await.map_err(work::of_engine)?;
+            let [_, done, skipped] = found.map_or([0; 3], |(_, items)| items);
+            let position = usize::try_from(done + skipped).unwrap_or(usize::MAX);
+            bar.draw(position, format!("{done} {}, {skipped} skipped", plan::done_word(self.act)));
+        }
+        bar.clear();
+        self.tell(is_stopped).await
+    }
+
+    async fn tell(&self, is_stopped: bool) -> Result<Exit> {
+        let found = self.engine.desk().operation(&self.id).await.map_err(work::of_engine)?;
+        let Some((operation, [left, done, skipped])) = found else {
+            return Err(Fault::failed(format!("operation {} is gone", self.id)));
+        };
+        let word = plan::done_word(self.act);
+        if !self.app.out.is_table() {
+            self.app.out.json(&json!({
+                "operation": self.id,
+                "act": self.act.label(),
+                "state": operation.state.label(),
+                "done": done,
+                "skipped": skipped,
+                "left": left,
+                "skips": operation.skips,
+            }))?;
+        }
+        let mut line = format!("{done} {word}");
+        if skipped > 0 {
+            let why: Vec<_> =
+                operation.skips.iter().map(|(why, n)| format!("{n} {}", why.about())).collect();
+            line.push_str(&format!("; {skipped} skipped: {}", why.join(", ")));
+        }
+        if left > 0 {
+            line.push_str(&format!("; {left} stand as they stood"));
+        }
+        self.app.out.say(&line);
+        if is_stopped && operation.state == OperationState::Stopped {
+            self.app.out.say("interrupted: what was done stays done, and nothing more is");
+            return Ok(Exit::Interrupted);
+        }
+        Ok(if skipped + left > 0 { Exit::Failed } else { Exit::Good })
+    }
+}

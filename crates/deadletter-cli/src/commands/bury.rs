@@ -1,0 +1,33 @@
+//! `deadletter bury`: dead letters given up for good.
+
+use super::act::{self, Begun, Choice, confirmed};
+use crate::{app::App, exit::Exit, fault::Result};
+use deadletter::Act;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter bury 116230479282176 --reason 'the page is gone'\n  deadletter bury --where 'class:permanent age:>7d' --dry-run",
+    after_help = "A buried task is kept with its history, and no redrive or drain takes it; `exhume` undoes it.\nOnly dead letters are buried. Exit code 1: some were skipped, and it says why."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    match act::begin(app, Act::Bury, &args.choice).await? {
+        Begun::Nothing => Ok(act::nothing(&args.choice)),
+        Begun::Shown => Ok(Exit::Good),
+        Begun::Ready(prepared) => {
+            let question = format!("bury {} dead letters?", prepared.plan.fit);
+            if !args.yes && !confirmed(app, &question)? {
+                return prepared.drop_it().await.map(|()| Exit::Good);
+            }
+            prepared.carry_out().await
+        }
+    }
+}

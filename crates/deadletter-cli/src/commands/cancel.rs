@@ -1,0 +1,39 @@
+//! `deadletter cancel`: tasks stopped by their owner.
+
+use super::act::{self, Begun, Choice, confirmed};
+use crate::{app::App, exit::Exit, fault::Result};
+use deadletter::{Act, core::StateKind};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter cancel 116230479282176\n  deadletter cancel --where 'batch:nightly state:queued' --reason 'wrong file'",
+    after_help = "A cancelled task is never submitted again. What is submitted already stays paid for: a late\nanswer is kept, unused, and its thread is counted until its hold time ends. A filter chooses\nqueued, submitting and polling tasks, unless it names states. Exit code 1: some were skipped\n(they were claimed or ended in the meantime), and it says so."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    match act::begin(app, Act::Cancel, &args.choice).await? {
+        Begun::Nothing => Ok(act::nothing(&args.choice)),
+        Begun::Shown => Ok(Exit::Good),
+        Begun::Ready(prepared) => {
+            let plan = &prepared.plan;
+            let in_state = |state| plan.by_state.get(&state).copied().unwrap_or(0);
+            let paid = in_state(StateKind::Submitting) + in_state(StateKind::Polling);
+            if paid > 0 {
+                app.out.warn(&format!("{paid} of them are submitted already: that stays paid for"));
+            }
+            let question = format!("cancel {} tasks?", plan.fit);
+            if !args.yes && !confirmed(app, &question)? {
+                return prepared.drop_it().await.map(|()| Exit::Good);
+            }
+            prepared.carry_out().await
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `deadletter exhume`: buried tasks are dead letters again, with room for more submits.
+
+use super::act::{self, Begun, Choice, confirmed};
+use crate::{app::App, exit::Exit, fault::Result};
+use deadletter::Act;
+
+/// More than this are a slip: a task that fails so often fails for a reason.
+const MOST_SUBMITS: i64 = 100;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter exhume 116230479282176 --submits 2\n  deadletter exhume --where 'state:buried cause:TIMEOUT' --submits 3 --reason 'upstream was repaired'",
+    after_help = "An exhumed task is a dead letter: `redrive` brings it back. --submits is the only way to raise\nthe number of submits that a task may ever spend (7, unless configured): it may spend N more than\nit has spent. Exit code 1: some were skipped, and it says why."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Submits that each may spend beyond what it has spent; 0 leaves its limit as it is
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MOST_SUBMITS))]
+    submits: u32,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let exhume = Act::Exhume { more_submits: args.submits };
+    match act::begin(app, exhume, &args.choice).await? {
+        Begun::Nothing => Ok(act::nothing(&args.choice)),
+        Begun::Shown => Ok(Exit::Good),
+        Begun::Ready(prepared) => {
+            let (fit, submits) = (prepared.plan.fit, args.submits);
+            let question = format!("exhume {fit} tasks, each with up to {submits} more submits?");
+            if !args.yes && !confirmed(app, &question)? {
+                return prepared.drop_it().await.map(|()| Exit::Good);
+            }
+            prepared.carry_out().await
+        }
+    }
+}

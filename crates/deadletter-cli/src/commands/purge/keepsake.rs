@@ -1,0 +1,109 @@
+//! What is about to be purged, in a file that is on the disk before the first task is deleted.
+
+use crate::{
+    commands::act::Prepared,
+    fault::{Fault, Result},
+    letter, work,
+};
+use deadletter::Error;
+use std::{
+    ffi::OsString,
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// Letters written between two looks at the store.
+const PAGE: u32 = 500;
+
+/// An export that is there already may be all that is left of another purge.
+pub(super) fn refuse_existing(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Fault::usage(format!("{} exists already", path.display()))
+            .fix("name a file that does not exist yet"));
+    }
+    Ok(())
+}
+
+/// Writes every frozen task that can be purged; answers how many.
+///
+/// A task that changes after it was written is skipped by the purge, which knows the version that
+/// was frozen; so what is deleted is in the file as it was.
+pub(super) async fn write(prepared: &Prepared<'_>, path: &Path, with_secrets: bool) -> Result<u64> {
+    let failed = |error: io::Error| {
+        Fault::failed(format!("cannot write {}; nothing was deleted", path.display()))
+            .because(error)
+    };
+    let part = beside(path);
+    let mut file = BufWriter::new(create(&part).map_err(failed)?);
+    let written = letters(prepared, &mut file, with_secrets).await;
+    let finished = match written {
+        Ok(letters) => finish(file, &part, path).map(|()| letters).map_err(failed),
+        Err(fault) => Err(fault),
+    };
+    if finished.is_err() {
+        // It is no export, and nobody should take it for one.
+        std::fs::remove_file(&part).unwrap_or_default();
+    }
+    finished
+}
+
+async fn letters(
+    prepared: &Prepared<'_>,
+    file: &mut BufWriter<File>,
+    with_secrets: bool,
+) -> Result<u64> {
+    let desk = prepared.engine.desk();
+    let failed =
+        |error: io::Error| Fault::failed("cannot export; nothing was deleted").because(error);
+    let now = prepared.engine.store().clock().now();
+    writeln!(file, "{}", letter::header(now, with_secrets)).map_err(failed)?;
+    let (mut after, mut n) = (None, 0);
+    loop {
+        let items = desk.frozen(&prepared.id, after, PAGE).await.map_err(work::of_engine)?;
+        let Some((last, _)) = items.last() else { break };
+        after = Some(last.task);
+        for task in items.into_iter().filter_map(|(_, task)| task) {
+            if !task.kind().is_terminal() {
+                continue;
+            }
+            let found = match desk.open(task.id).await {
+                Err(Error::NoSuchTask(_)) => continue,
+                found => found.map_err(work::of_engine)?,
+            };
+            let line = serde_json::to_string(&letter::document(&found, with_secrets))
+                .map_err(|error| Fault::failed("cannot write a letter as JSON").because(error))?;
+            writeln!(file, "{line}").map_err(failed)?;
+            n += 1;
+        }
+    }
+    writeln!(file, "{}", letter::footer(n)).map_err(failed)?;
+    Ok(n)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut part: OsString = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// On the disk, under its name: the file first, then the folder that names it.
+fn finish(file: BufWriter<File>, part: &Path, path: &Path) -> io::Result<()> {
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    std::fs::rename(part, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    #[cfg(unix)]
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    #[cfg(not(unix))]
+    drop(folder);
+    Ok(())
+}

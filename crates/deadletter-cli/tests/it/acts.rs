@@ -1,0 +1,161 @@
+//! `bury`, `exhume`, `cancel`, `purge`: on letters in a store of their own, and beside a run.
+
+use crate::{
+    bench::{Bench, Ran, ran},
+    upstream::{Scene, lines},
+};
+use deadletter_sim::{Fault, Rule, Scenario};
+use serde_json::{Value, json};
+
+const AT: i64 = 1_800_000_000;
+
+/// A bench with three dead letters and a buried one, which has spent nine submits.
+fn filled() -> Bench {
+    let bench = Bench::new();
+    let entry = |sitekey: &str, error: &str, attempts: u32, at: i64| {
+        json!({"sitekey": sitekey, "page_url": format!("https://{sitekey}.example/login"),
+            "error": error, "attempts": attempts, "timestamp": at})
+    };
+    let list = json!([
+        entry("a", "ERROR_CAPTCHA_UNSOLVABLE", 4, AT),
+        entry("a", "Task 1234567 timed out", 4, AT + 1),
+        entry("b", "Task 7654321 timed out", 4, AT + 2),
+        entry("c", "ERROR_PAGEURL", 9, AT + 3),
+    ]);
+    bench.write("article.json", &list.to_string());
+    let ran = run(&bench, &["import", "article.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    bench
+}
+
+fn run(bench: &Bench, args: &[&str]) -> Ran {
+    let mut command = bench.command(args);
+    command.env("DEADLETTER_STORE", "sqlite:tasks.db").env("USER", "ada");
+    ran(command)
+}
+
+fn count(bench: &Bench, filter: &str) -> usize {
+    lines(&run(bench, &["list", filter])).len()
+}
+
+/// The last line of an act: what came of it.
+fn outcome(ran: &Ran) -> Value {
+    lines(ran).pop().unwrap_or_else(|| panic!("no line: {}", ran.stderr))
+}
+
+#[test]
+fn bury_and_exhume_undo_each_other_and_a_dry_run_changes_nothing() {
+    let bench = filled();
+    let dry = run(&bench, &["bury", "--where", "cause:TIMEOUT", "--dry-run"]);
+    let plan = &lines(&dry)[0];
+    assert_eq!((&plan["fit"], &plan["by_cause"]["TIMEOUT"]), (&2.into(), &2.into()), "{plan}");
+    assert_eq!(count(&bench, "state:buried"), 1);
+    let buried = run(&bench, &["bury", "--where", "cause:TIMEOUT", "--yes", "--reason", "gone"]);
+    assert_eq!(buried.code, 0, "{}", buried.stderr);
+    let told = outcome(&buried);
+    assert_eq!(
+        (&told["done"], &told["skipped"], &told["state"]),
+        (&2.into(), &0.into(), &"done".into())
+    );
+    assert_eq!((count(&bench, "state:buried"), count(&bench, "state:dead")), (3, 1));
+    let back = run(&bench, &["exhume", "--where", "cause:TIMEOUT", "--submits", "0", "--yes"]);
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    assert_eq!((count(&bench, "state:buried"), count(&bench, "state:dead")), (1, 3));
+}
+
+#[test]
+fn exhume_raises_the_limit_of_submits_only_where_it_is_told_to() {
+    let bench = filled();
+    assert_eq!(run(&bench, &["exhume", "--where", "*"]).code, 2, "--submits says how many");
+    let plan = run(&bench, &["exhume", "--where", "*", "--submits", "0", "--dry-run"]);
+    assert_eq!(lines(&plan)[0]["without_room"], 1);
+    assert!(plan.stderr.contains("a redrive skips them"), "{}", plan.stderr);
+    assert_eq!(run(&bench, &["exhume", "--where", "*", "--submits", "2", "--yes"]).code, 0);
+    let task = &lines(&run(&bench, &["list", "sitekey:c"]))[0];
+    assert_eq!((&task["state"], &task["max_submits"]), (&"dead".into(), &11.into()));
+}
+
+#[test]
+fn what_is_named_and_does_not_fit_is_skipped_with_a_reason_and_a_code() {
+    let bench = filled();
+    let id = |filter: &str| lines(&run(&bench, &["list", filter]))[0]["id"].to_string();
+    let (dead, buried) = (id("sitekey:b"), id("state:buried"));
+    let mixed = run(&bench, &["bury", &dead, &buried]);
+    assert_eq!(mixed.code, 1, "{}", mixed.stderr);
+    let told = outcome(&mixed);
+    assert_eq!((&told["done"], &told["skips"]["unfit"]), (&1.into(), &1.into()), "{told}");
+    assert!(mixed.stderr.contains("in a state that it does not fit"), "{}", mixed.stderr);
+    assert!(mixed.stderr.contains("nobody can be asked"), "{}", mixed.stderr);
+    assert_eq!(run(&bench, &["bury", &buried]).code, 1, "nothing was done for what was named");
+    let slip = run(&bench, &["bury", &dead, "7"]);
+    assert_eq!(slip.code, 1);
+    assert!(slip.stderr.contains("there is no task 7; nothing was changed"), "{}", slip.stderr);
+    assert_eq!(
+        run(&bench, &["bury", "--where", "state:solved"]).code,
+        0,
+        "an empty choice is none"
+    );
+    assert_eq!(run(&bench, &["bury", "--where", "cuase:X"]).code, 2);
+}
+
+#[test]
+fn a_purge_wants_the_exact_count_and_nothing_less() {
+    let bench = filled();
+    let bare = run(&bench, &["purge", "--where", "state:dead"]);
+    assert_eq!(bare.code, 2);
+    assert!(bare.stderr.contains("delete 3 tasks"), "{}", bare.stderr);
+    assert!(bare.stderr.contains("--confirm 3"), "{}", bare.stderr);
+    for wrong in ["2", "4"] {
+        let ran = run(&bench, &["purge", "--where", "state:dead", "--confirm", wrong]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains("delete 3 tasks"), "{}", ran.stderr);
+    }
+    assert_eq!(run(&bench, &["purge", "--where", "sitekey:none", "--confirm", "1"]).code, 2);
+    assert_eq!(count(&bench, "*"), 4, "nothing was deleted so far");
+    let done = run(&bench, &["purge", "--where", "state:dead", "--confirm", "3"]);
+    assert_eq!((done.code, &outcome(&done)["done"]), (0, &3.into()), "{}", done.stderr);
+    assert_eq!((count(&bench, "*"), count(&bench, "state:buried")), (1, 1));
+}
+
+#[test]
+fn an_export_comes_first_and_comes_back_whole() {
+    let bench = filled();
+    let purge = ["purge", "--where", "*", "--confirm", "4", "--export-first", "kept.jsonl"];
+    // What cannot be written keeps everything as it is.
+    std::fs::create_dir(bench.path("kept.jsonl.part")).expect("made");
+    let failed = run(&bench, &purge);
+    assert_eq!(failed.code, 1, "{}", failed.stderr);
+    assert!(failed.stderr.contains("nothing was deleted"), "{}", failed.stderr);
+    assert_eq!(count(&bench, "*"), 4);
+    std::fs::remove_dir(bench.path("kept.jsonl.part")).expect("gone");
+    bench.write("kept.jsonl", "another purge's");
+    let existing = run(&bench, &purge);
+    assert_eq!((existing.code, count(&bench, "*")), (2, 4), "{}", existing.stderr);
+    std::fs::remove_file(bench.path("kept.jsonl")).expect("gone");
+
+    let done = run(&bench, &purge);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(count(&bench, "*"), 0);
+    assert!(!bench.path("kept.jsonl.part").exists());
+    let back = run(&bench, &["import", "kept.jsonl"]);
+    assert_eq!(lines(&back)[0]["imported"], 4, "{}", back.stderr);
+    assert_eq!((count(&bench, "state:dead"), count(&bench, "state:buried")), (3, 1));
+}
+
+#[test]
+fn what_is_cancelled_beside_a_run_is_not_submitted() {
+    // One thread, and a job that is never ready: the others wait for it.
+    let slow = Rule::new(Fault::Late { after_ms: 86_400_000 });
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(slow));
+    scene.rows("tasks.csv", "6Le-slow", 6);
+    let child = crate::bench::started(scene.command(&["run", "tasks.csv", "--concurrency", "1"]));
+    scene.until(|stats| stats.paid == 1);
+    let ran = scene.run(&["cancel", "--where", "state:queued", "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(lines(&ran)[1]["done"], 5, "{}", ran.stdout);
+    assert_eq!(lines(&scene.run(&["list", "state:cancelled"])).len(), 5);
+    crate::bench::interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(scene.paid(), 1);
+}
