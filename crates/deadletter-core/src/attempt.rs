@@ -231,6 +231,13 @@ impl Attempt {
             && matches!(self.verdict, None | Some(Verdict::TimedOut | Verdict::InDoubt))
     }
 
+    /// True while no attempt of another task may be given its upstream id: whatever is asked under
+    /// that id now is its answer. Upstream may use an id again when this one is closed.
+    #[must_use]
+    pub fn keeps_its_id_from(&self, other: TaskId) -> bool {
+        self.upstream_id.is_some() && self.is_open() && self.task != other
+    }
+
     /// True while it counts against the account's threads.
     #[must_use]
     pub fn holds_permit(&self, now: UnixMs) -> bool {

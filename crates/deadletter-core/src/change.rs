@@ -103,6 +103,12 @@ impl Change {
         self.facts.iter().filter(move |fact| row_written || !is_of_the_row(fact))
     }
 
+    /// The facts by which an attempt would be asked for under an upstream id: only one task at a
+    /// time may have an open attempt with that id in an account ([`Attempt::keeps_its_id_from`]).
+    pub fn naming(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().filter(|f| matches!(f.learned, Learned::Accepted(_) | Learned::Resumed))
+    }
+
     /// True where there is nothing to write.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -120,6 +120,9 @@ pub enum Committed {
     Applied,
     /// Facts as above; the row was not written, because the task is no longer at that version.
     Stale,
+    /// Nothing was written: an attempt would be asked for under an upstream id that an open attempt
+    /// of another task in that account has.
+    IdTaken,
 }
 
 /// A page of tasks by filter, in the order of ids.

@@ -49,6 +49,8 @@ pub trait Tasks: Send + Sync {
     /// Writes changes, in order, one answer each: the row, and the facts that the core
     /// names for a row that was written or not (`Change::facts_taken`), in one transaction.
     ///
+    /// A change that would name two tasks' open attempts of an account alike (`Change::naming`,
+    /// `Attempt::keeps_its_id_from`) answers `IdTaken`: one token never goes to two tasks.
     /// A fact whose task has no attempt with that token is no news. An attempt's first answer is
     /// kept with it, won or not.
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>>;

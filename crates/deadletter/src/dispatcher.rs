@@ -271,6 +271,9 @@ async fn submit(
     };
     let settled = shared.report(account, task, Some(&attempt), &happened, pass).await?;
     shared.crash.pass("after_id");
+    if settled.is_id_taken {
+        return Ok(());
+    }
     if let (Some(id), Some(task)) = (accepted_id, settled.task) {
         let attempt = Attempt { upstream_id: Some(id), accepted_at: Some(accepted_at), ..attempt };
         poll_from_now(shared, account, task, attempt);

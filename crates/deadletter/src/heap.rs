@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// The longest time between upstream's "not ready" and our writing it down: a request's time-out.
-const ROUND_TRIP_MS: i64 = 15_000;
+pub(crate) const ROUND_TRIP_MS: i64 = 15_000;
 
 /// An attempt that is asked for.
 #[derive(Clone, Debug)]

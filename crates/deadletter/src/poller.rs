@@ -9,7 +9,7 @@ use crate::{
     account::Account,
     gate::Pass,
     guarded::guarded,
-    heap::Entry,
+    heap::{Entry, ROUND_TRIP_MS},
     provider::{PollError, Polled, Reply},
     shared::{Settled, Shared},
 };
@@ -86,7 +86,9 @@ async fn look(
     entry: &mut Entry,
 ) -> Result<Option<UnixMs>> {
     let now = shared.now();
-    if !entry.is_current() && entry.attempt.permit_until.is_none_or(|until| until <= now) {
+    // Nothing is on the wire when it lapses: from then on upstream may use the id again.
+    let is_too_late = |until: UnixMs| until <= now.plus(ROUND_TRIP_MS);
+    if !entry.is_current() && entry.attempt.permit_until.is_none_or(is_too_late) {
         return Ok(None);
     }
     if entry.is_current() && entry.task.deadline_at.is_some_and(|deadline| deadline <= now) {

@@ -89,32 +89,61 @@ async fn one(
     let now = shared.now();
     let terms = account.terms(&task.dimensions.method);
     let resume = resume_of(shared.store.as_ref(), &task, &account.policy, &terms, now).await?;
-    let happened = Happened::Redriven {
+    let mut happened = Happened::Redriven {
         resume: resume.clone().map(Box::new),
         due_at: now,
         keep_deadline: known.options.keep_deadline,
         force: known.options.force,
     };
-    let random = shared.random();
-    let context = Context { policy: &account.policy, terms: &terms, attempt: None, now, random };
-    let mut change = decide(&task, &happened, context).change;
-    let Some(row) = change.row.as_mut() else { return skip(shared, known, item).await };
+    let mut brought = bring_back(shared, known, &account, &task, &happened).await?;
+    if matches!(brought, Brought::IdTaken) {
+        // Upstream has given the id to another task since it was looked at.
+        happened = happened.with_id_taken();
+        brought = bring_back(shared, known, &account, &task, &happened).await?;
+    }
+    let Brought::Back(after) = brought else { return skip(shared, known, item).await };
+    match resume {
+        Some(attempt) if after.kind() == StateKind::Polling => {
+            shared.poller.add(Entry::resumed(*after, attempt, now), now);
+        }
+        _ => account.hint_due(now),
+    }
+    Ok(Act::Redriven)
+}
+
+/// What became of one way to bring a task back.
+enum Brought {
+    /// Its row now.
+    Back(Box<Task>),
+    /// Its upstream id is another task's by now; nothing was written.
+    IdTaken,
+    /// It may not be brought back, or has moved on.
+    Not,
+}
+
+async fn bring_back(
+    shared: &Shared,
+    known: &Operation,
+    account: &Account,
+    task: &Task,
+    happened: &Happened,
+) -> Result<Brought> {
+    let terms = account.terms(&task.dimensions.method);
+    let (policy, now, random) = (&account.policy, shared.now(), shared.random());
+    let context = Context { policy, terms: &terms, attempt: None, now, random };
+    let mut change = decide(task, happened, context).change;
+    let Some(row) = change.row.as_mut() else { return Ok(Brought::Not) };
     row.settles = Some(known.id.clone());
     if row.after.kind() == StateKind::Polling {
         row.after.worker = Some(shared.worker());
     }
     let after = row.after.clone();
-    let committed = shared.committer.commit(change).await.map_err(shared_error)?;
-    if committed == Committed::Stale && !stands(shared, &after).await? {
-        return skip(shared, known, item).await;
-    }
-    match resume {
-        Some(attempt) if after.kind() == StateKind::Polling => {
-            shared.poller.add(Entry::resumed(after, attempt, now), now);
-        }
-        _ => account.hint_due(now),
-    }
-    Ok(Act::Redriven)
+    Ok(match shared.committer.commit(change).await.map_err(shared_error)? {
+        Committed::Applied => Brought::Back(Box::new(after)),
+        Committed::IdTaken => Brought::IdTaken,
+        Committed::Stale if stands(shared, &after).await? => Brought::Back(Box::new(after)),
+        Committed::Stale => Brought::Not,
+    })
 }
 
 /// A redrive into an outage would only make the same dead letters again. But where the breaker

@@ -68,6 +68,21 @@ pub(crate) struct Settled {
     pub(crate) task: Option<Task>,
     /// True where the task's row was changed by this report.
     pub(crate) moved: bool,
+    /// True where the upstream id that was reported is another task's: nobody may ask for it.
+    pub(crate) is_id_taken: bool,
+}
+
+impl Settled {
+    const fn new(task: Option<Task>, moved: bool) -> Self {
+        Self { task, moved, is_id_taken: false }
+    }
+}
+
+/// What became of one way to see what happened.
+enum Written {
+    Settled(Settled),
+    /// Nothing is written: the upstream id is another task's. The row as it was read.
+    IdTaken(Task),
 }
 
 /// What [`Shared::new`] is made of.
@@ -192,17 +207,41 @@ impl Shared {
 
     /// Decides what follows from `happened`, makes it durable, and tells the account.
     ///
-    /// Where the task has moved on, what happened is decided again on the task as it is now.
+    /// Where the task has moved on, what happened is decided again on the task as it is now; where
+    /// the upstream id is another task's, as what it is then: a doubt.
     pub(crate) async fn report(
+        &self,
+        account: &Arc<Account>,
+        task: Task,
+        attempt: Option<&Attempt>,
+        happened: &Happened,
+        pass: &Pass,
+    ) -> Result<Settled> {
+        match self.write_down(account, task, attempt, happened, Some(pass)).await? {
+            Written::Settled(settled) => Ok(settled),
+            Written::IdTaken(task) => {
+                let id = task.id;
+                tracing::error!(task = %id, account = %account.name, ?happened, "id is not unique");
+                let doubt = happened.with_id_taken();
+                // The account has learned from the first look.
+                match self.write_down(account, task, attempt, &doubt, None).await? {
+                    Written::Settled(settled) => Ok(Settled { is_id_taken: true, ..settled }),
+                    Written::IdTaken(_) => Err(Error::Contended(format!("task/{id}"))),
+                }
+            }
+        }
+    }
+
+    async fn write_down(
         &self,
         account: &Arc<Account>,
         mut task: Task,
         attempt: Option<&Attempt>,
         happened: &Happened,
-        pass: &Pass,
-    ) -> Result<Settled> {
+        mut pass: Option<&Pass>,
+    ) -> Result<Written> {
         let terms = account.terms(&task.dimensions.method);
-        for round in 0..REPORT_TRIES {
+        for _ in 0..REPORT_TRIES {
             let context = Context {
                 policy: &account.policy,
                 terms: &terms,
@@ -212,31 +251,32 @@ impl Shared {
             };
             let decision = decide(&task, happened, context);
             // What the account learns is worth less than what the task learns: it must not fail.
-            if round == 0
+            if let Some(pass) = pass.take()
                 && let Err(error) = self.take_signal(account, &decision.account, pass).await
             {
                 tracing::warn!(account = %account.name, %error, "could not share what it learned");
             }
             if decision.change.is_empty() {
-                return Ok(Settled { task: Some(task), moved: false });
+                return Ok(Written::Settled(Settled::new(Some(task), false)));
             }
             let after = decision.change.row.as_ref().map(|row| row.after.clone());
             let committed = self.committer.commit(decision.change).await.map_err(shared_error)?;
             match (committed, after) {
                 (Committed::Applied, Some(after)) => {
                     self.follow(account, &after);
-                    return Ok(Settled { task: Some(after), moved: true });
+                    return Ok(Written::Settled(Settled::new(Some(after), true)));
                 }
                 (Committed::Applied, None) => {
                     account.wake.notify_one();
-                    return Ok(Settled { task: Some(task), moved: false });
+                    return Ok(Written::Settled(Settled::new(Some(task), false)));
                 }
+                (Committed::IdTaken, _) => return Ok(Written::IdTaken(task)),
                 (Committed::Stale, after) => match self.reload(&task).await? {
-                    None => return Ok(Settled { task: None, moved: false }),
+                    None => return Ok(Written::Settled(Settled::new(None, false))),
                     // Our own write, of which we were not told: the answer got lost.
                     Some(found) if after.as_ref() == Some(&found) => {
                         self.follow(account, &found);
-                        return Ok(Settled { task: Some(found), moved: true });
+                        return Ok(Written::Settled(Settled::new(Some(found), true)));
                     }
                     Some(found) => task = found,
                 },

@@ -22,6 +22,8 @@ use crate::{
 pub enum Happened {
     /// On submit: upstream took the job.
     Accepted(UpstreamId),
+    /// On submit: upstream took the job under an id that another task's open attempt has.
+    NotUnique(UpstreamId),
     /// On submit: upstream's readable word that it did not take the job.
     Refused(Failure),
     /// On submit: proven that not a byte was sent.
@@ -72,6 +74,24 @@ pub enum Happened {
     },
     /// Stopped by its owner.
     Cancelled,
+}
+
+impl Happened {
+    /// What happened, seen from a store in which the upstream id that was named is another task's:
+    /// nobody can say whose answer would be read under it.
+    #[must_use]
+    pub fn with_id_taken(&self) -> Self {
+        match self {
+            Self::Accepted(id) => Self::NotUnique(id.clone()),
+            Self::Redriven { resume: _, due_at, keep_deadline, force } => Self::Redriven {
+                resume: None,
+                due_at: *due_at,
+                keep_deadline: *keep_deadline,
+                force: *force,
+            },
+            other => other.clone(),
+        }
+    }
 }
 
 /// What `decide` knows besides the task.
@@ -126,6 +146,7 @@ pub fn decide(task: &Task, happened: &Happened, context: Context<'_>) -> Decisio
     let rules = Rules { task, context };
     match happened {
         Happened::Accepted(id) => rules.accepted(id),
+        Happened::NotUnique(id) => rules.not_unique(id),
         Happened::Refused(failure) => rules.refused(failure),
         Happened::Unsent(failure) => rules.unsent(failure),
         Happened::InDoubt(failure) => rules.in_doubt(failure),

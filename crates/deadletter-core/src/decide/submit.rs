@@ -26,6 +26,15 @@ impl Rules<'_> {
         Decision { account: healthy, ..decision }
     }
 
+    /// Accepted, but under a name by which nobody can ask: one token would go to two tasks. The
+    /// attempt learns no id, so it is not polled, and holds its thread like any other in doubt.
+    pub(super) fn not_unique(&self, upstream_id: &UpstreamId) -> Decision {
+        let failure = Failure::new(Cause::ID_NOT_UNIQUE, Class::Transient).with_detail(format!(
+            "upstream named it {upstream_id}, like an open job of another task"
+        ));
+        Decision { account: AccountSignal::Healthy, ..self.in_doubt(&failure) }
+    }
+
     pub(super) fn refused(&self, failure: &Failure) -> Decision {
         let account = match failure.class {
             Class::Capacity => AccountSignal::Full(failure.clone()),

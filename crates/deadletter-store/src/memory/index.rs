@@ -135,9 +135,13 @@ impl Index {
         lapsing.take_while(|(at, _)| *at <= now).map(|&(_, key)| key).collect()
     }
 
-    pub(super) fn bearers(&self, account: &AccountName, id: &UpstreamId) -> u32 {
-        let bearers = self.upstream_ids.len(&(account.clone(), id.clone()));
-        u32::try_from(bearers).unwrap_or(u32::MAX)
+    /// Attempts of the account that carry this upstream id.
+    pub(super) fn bearers(
+        &self,
+        account: &AccountName,
+        id: &UpstreamId,
+    ) -> impl Iterator<Item = AttemptKey> {
+        self.upstream_ids.members(&(account.clone(), id.clone())).copied()
     }
 
     /// Tasks of an account in a leased state that `holder` holds, by id.

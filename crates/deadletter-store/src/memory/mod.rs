@@ -128,7 +128,8 @@ impl Tasks for MemoryStore {
     }
 
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
-        self.with(|contents| contents.rows.index().bearers(account, id))
+        let count = |contents: &mut Contents| contents.rows.index().bearers(account, id).count();
+        Ok(u32::try_from(self.with(count)?).unwrap_or(u32::MAX))
     }
 }
 

@@ -46,10 +46,6 @@ impl<K: Ord, V: Ord> Sets<K, V> {
         self.0.get(key).into_iter().flatten()
     }
 
-    pub(super) fn len(&self, key: &K) -> usize {
-        self.0.get(key).map_or(0, BTreeSet::len)
-    }
-
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.keys()
     }

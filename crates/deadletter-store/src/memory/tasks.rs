@@ -3,8 +3,8 @@
 use super::{contents::Contents, index::Holder, row::Row};
 use crate::{Claim, Claimed, Committed, Error, Inserted, Result, TakeOver, Taken};
 use deadletter_core::{
-    AccountName, Attempt, AttemptToken, Change, NewTask, RowChange, StateKind, Task, TaskId,
-    UnixMs, WorkerId, counts::Deltas,
+    AccountName, Attempt, AttemptToken, Change, Fact, Learned, NewTask, RowChange, StateKind, Task,
+    TaskId, UnixMs, WorkerId, counts::Deltas,
 };
 use std::collections::BTreeSet;
 
@@ -78,12 +78,30 @@ impl Contents {
     }
 
     fn commit_one(&mut self, change: &Change) -> Committed {
+        if change.naming().any(|fact| self.is_id_taken(fact)) {
+            return Committed::IdTaken;
+        }
         let written = change.row.as_ref().is_none_or(|row| self.write(row));
         for fact in change.facts_taken(written) {
             self.rows.change(fact.task, |row| row.learn(fact));
             self.pulse += 1;
         }
         if written { Committed::Applied } else { Committed::Stale }
+    }
+
+    /// True where the fact would name two tasks' open attempts of an account alike.
+    fn is_id_taken(&self, fact: &Fact) -> bool {
+        let stored = self.rows.get(fact.task).and_then(|row| row.attempt(fact.token));
+        let Some(attempt) = stored else { return false };
+        let named = match &fact.learned {
+            Learned::Accepted(id) => Some(id),
+            _ => attempt.upstream_id.as_ref(),
+        };
+        let Some(id) = named else { return false };
+        self.rows.index().bearers(&attempt.account, id).any(|(task, token)| {
+            let bearer = self.rows.get(task).and_then(|row| row.attempt(token));
+            bearer.is_some_and(|bearer| bearer.keeps_its_id_from(fact.task))
+        })
     }
 
     pub(super) fn take_over(&mut self, take: &TakeOver) -> Result<Taken> {

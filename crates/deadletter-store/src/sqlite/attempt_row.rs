@@ -1,7 +1,9 @@
 //! Attempts and their answers as rows, and back.
 
 use super::columns::{Binder, Columns};
-use deadletter_core::{AccountName, Answer, Attempt, AttemptToken, TaskId, UpstreamId};
+use deadletter_core::{
+    AccountName, Answer, Attempt, AttemptToken, Fact, Learned, TaskId, UpstreamId,
+};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -29,6 +31,14 @@ pub(super) const OF_TASK: &str = "SELECT task, token, n, account, intent_at, wor
 
 pub(super) const BEARERS: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_upstream \
      WHERE upstream_id IS NOT NULL AND account = ? AND upstream_id = ?";
+
+/// Whether an open attempt of another task has the id that an attempt is given (or has already):
+/// `Attempt::keeps_its_id_from`, over the rows that carry the id.
+pub(super) const ID_TAKEN: &str = "SELECT 1 FROM attempts AS mine \
+     CROSS JOIN attempts AS other INDEXED BY attempts_upstream \
+     WHERE mine.task = ? AND mine.token = ? AND other.account = mine.account \
+     AND other.upstream_id IS NOT NULL AND other.upstream_id = coalesce(?, mine.upstream_id) \
+     AND other.closed_at IS NULL AND other.task <> mine.task LIMIT 1";
 
 /// Stores a new attempt: the intent.
 pub(super) fn insert(conn: &Connection, attempt: &Attempt) -> Result<()> {
@@ -142,6 +152,16 @@ fn read_answer(row: &Row<'_>) -> Result<Answer> {
         expires_at: columns.instant_opt()?,
         read_at: columns.instant()?,
     })
+}
+
+/// True where the fact would name two tasks' open attempts of an account alike.
+pub(super) fn is_id_taken(conn: &Connection, fact: &Fact) -> Result<bool> {
+    let named = match &fact.learned {
+        Learned::Accepted(id) => Some(id.as_str()),
+        _ => None,
+    };
+    let mine = (fact.task.as_i64(), fact.token.get(), named);
+    conn.prepare_cached(ID_TAKEN)?.exists(mine)
 }
 
 /// How many attempts of an account carry an upstream id.

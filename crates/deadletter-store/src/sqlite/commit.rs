@@ -13,6 +13,11 @@ pub(super) fn commit(session: &mut Session<'_>, changes: &[Change]) -> Outcome<V
 }
 
 fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> {
+    for fact in change.naming() {
+        if attempt_row::is_id_taken(session.conn, fact)? {
+            return Ok(Committed::IdTaken);
+        }
+    }
     let written = match &change.row {
         Some(row) => write_row(session, row)?,
         None => true,

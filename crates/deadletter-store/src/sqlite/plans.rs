@@ -53,6 +53,7 @@ fn a_row_and_an_attempt_are_found_by_key() {
     assert_direct(&conn, attempt_row::UPDATE, "PRIMARY KEY (task=? AND token=?)");
     assert_direct(&conn, attempt_row::OF_TASK, "PRIMARY KEY (task=?)");
     assert_direct(&conn, attempt_row::BEARERS, "attempts_upstream (account=? AND upstream_id=?)");
+    assert_direct(&conn, attempt_row::ID_TAKEN, "attempts_upstream (account=? AND upstream_id=?)");
     assert_direct(&conn, insert::HOLDER, "PRIMARY KEY (owner=? AND key=?)");
 }
 

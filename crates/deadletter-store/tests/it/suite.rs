@@ -106,6 +106,10 @@ macro_rules! every_case {
                 a_resumed_attempt_is_open_again
                 a_stale_redrive_opens_no_attempt
                 bearers_of_an_upstream_id_are_counted_within_the_account
+                an_id_of_another_tasks_open_attempt_is_not_given_again
+                an_id_is_given_again_when_its_attempt_is_closed
+                of_one_batch_the_first_has_the_id
+                an_id_that_was_given_again_is_not_resumed
             }
             take_over {
                 tasks_of_a_dead_worker_go_to_the_one_who_asks

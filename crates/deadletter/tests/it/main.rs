@@ -14,6 +14,7 @@ mod crash;
 mod engine;
 mod faults;
 mod fleet;
+mod ids;
 mod limits;
 mod operations;
 mod provider;

@@ -19,6 +19,7 @@ enum Try {
 #[derive(Clone, Debug)]
 enum Kind {
     Accept,
+    NotUnique,
     Refused(Class),
     Unsent,
     InDoubt,
@@ -40,6 +41,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
     let redriven = (option::of(0_usize..6), any::<bool>(), any::<bool>());
     prop_oneof![
         6 => Just(Kind::Accept),
+        1 => Just(Kind::NotUnique),
         4 => class().prop_map(Kind::Refused),
         1 => Just(Kind::Unsent),
         2 => Just(Kind::InDoubt),
@@ -151,6 +153,7 @@ impl Walk {
         let with_id = |at: &usize| bench.attempts.get(*at).is_some_and(|a| a.upstream_id.is_some());
         Some(match kind {
             Kind::Accept => Happened::Accepted(upstream_id(&format!("u-{about:?}-{now}"))),
+            Kind::NotUnique => Happened::NotUnique(upstream_id("taken")),
             Kind::Refused(class) => Happened::Refused(failure(*class)),
             Kind::Unsent => Happened::Unsent(failure(Class::Transient)),
             Kind::InDoubt => Happened::InDoubt(failure(Class::Transient)),

@@ -213,6 +213,8 @@ pub(crate) async fn bearers_of_an_upstream_id_are_counted_within_the_account(h: 
     for account in [crate::harness::account("main"), other.clone(), other.clone()] {
         let (task, attempt) = h.submitting(&worker, |task| task.account = account).await;
         h.happens(task.id, Some(&attempt), Happened::Accepted(upstream_id("same"))).await;
+        // Closed: upstream may use the id again.
+        h.happens(task.id, Some(&attempt), answered(&attempt, "token")).await;
     }
     let bearers = async |account: &str, id: &str| {
         h.store.bearers(&crate::harness::account(account), &upstream_id(id)).await.unwrap()
@@ -225,4 +227,75 @@ pub(crate) async fn bearers_of_an_upstream_id_are_counted_within_the_account(h: 
     assert_eq!(bearers("other", &id).await, 1, "a closed attempt bears its id");
     h.store.purge(&[(solved.id, solved.version)]).await.unwrap();
     assert_eq!(bearers("other", &id).await, 0);
+}
+
+pub(crate) async fn an_id_of_another_tasks_open_attempt_is_not_given_again(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let accepted = Happened::Accepted(upstream_id("same"));
+    let (first, first_attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(first.id, Some(&first_attempt), accepted.clone()).await;
+    let (second, attempt) = h.submitting(&worker, |_| ()).await;
+    let change = h.decide(&second, Some(&attempt), &accepted);
+    assert_eq!(h.commit(change.clone()).await, Committed::IdTaken);
+    assert_eq!(h.task(second.id).await, second, "nothing is written");
+    assert_eq!(h.attempt(second.id, 1).await, attempt);
+    // Nor while the first is polled for a late answer alone, nor where the row has moved on.
+    h.happens(first.id, Some(&first_attempt), Happened::NotReady { elapsed_ms: 120_000 }).await;
+    assert_eq!(h.commit(change.clone()).await, Committed::IdTaken);
+    let late = Change { row: None, ..change.clone() };
+    assert_eq!(h.commit(late).await, Committed::IdTaken);
+    // What happened is decided anew, without the id.
+    h.happens(second.id, Some(&attempt), accepted.with_id_taken()).await;
+    let doubtful = h.attempt(second.id, 1).await;
+    assert_eq!((doubtful.verdict, doubtful.upstream_id), (Some(Verdict::InDoubt), None));
+}
+
+pub(crate) async fn an_id_is_given_again_when_its_attempt_is_closed(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let accepted = Happened::Accepted(upstream_id("same"));
+    let (first, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(first.id, Some(&attempt), accepted.clone()).await;
+    h.happens(first.id, Some(&attempt), answered(&attempt, "token")).await;
+    let (second, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(second.id, Some(&attempt), accepted.clone()).await;
+    // The same report again, as after a commit in doubt, meets its own id.
+    let again = h.decide(&second, Some(&attempt), &accepted);
+    assert_eq!(h.commit(again).await, Committed::Stale);
+    // Another account has names of its own.
+    let other = crate::harness::account("other");
+    let (third, attempt) = h.submitting(&worker, |task| task.account = other).await;
+    h.happens(third.id, Some(&attempt), accepted).await;
+}
+
+pub(crate) async fn of_one_batch_the_first_has_the_id(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let mut changes = Vec::new();
+    for _ in 0..2 {
+        let (task, attempt) = h.submitting(&worker, |_| ()).await;
+        changes.push(h.decide(&task, Some(&attempt), &Happened::Accepted(upstream_id("same"))));
+    }
+    let committed = h.store.commit(changes).await.unwrap();
+    assert_eq!(committed, [Committed::Applied, Committed::IdTaken]);
+}
+
+pub(crate) async fn an_id_that_was_given_again_is_not_resumed(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (first, attempt) = h.timed_out(&worker).await;
+    h.clock.advance(Terms::default().hold_ms);
+    // A claim lets it lapse: upstream may use its id again.
+    let (second, next) = h.submitting(&worker, |_| ()).await;
+    let id = attempt.upstream_id.clone().unwrap();
+    h.happens(second.id, Some(&next), Happened::Accepted(id)).await;
+    let redriven = Happened::Redriven {
+        resume: Some(Box::new(attempt)),
+        due_at: h.now(),
+        keep_deadline: false,
+        force: false,
+    };
+    let first = h.task(first.id).await;
+    let resume = h.decide(&first, None, &redriven);
+    assert!(resume.row.as_ref().is_some_and(|row| row.after.kind() == StateKind::Polling));
+    assert_eq!(h.commit(resume).await, Committed::IdTaken);
+    h.happens(first.id, None, redriven.with_id_taken()).await;
+    assert_eq!(h.task(first.id).await.kind(), StateKind::Queued);
 }

@@ -199,4 +199,7 @@ table! {
     "WORKER_DIED" Transient Transient none:
         "The process ended while this task was being submitted; nobody knows whether it arrived.";
         "Nothing; if it repeats, look for what ends the process (memory, deployment).";
+    "ID_NOT_UNIQUE" Transient Transient none:
+        "Upstream gave this job the id of another one that it had not answered yet.";
+        "Nothing; if it repeats, upstream mixes jobs up: tell its support.";
 }
