@@ -8,7 +8,7 @@ use crate::{
 };
 use deadletter::{
     TaskFile,
-    core::{Filter, Task, TaskId, UnixMs},
+    core::{Event, Filter, StateKind, Task, TaskId, UnixMs},
     store::{self, Clock, FastClock, Query, Store, SystemClock},
 };
 use std::{path::Path, sync::Arc};
@@ -93,6 +93,14 @@ impl Shelf {
 const TRAIL: u32 = 1_000;
 
 impl Shelf {
+    /// When a task died last; what has changed about it since is not meant.
+    pub(crate) async fn died_at(&self, task: &Task) -> Result<UnixMs> {
+        let trail = self.store.trail(task.id, TRAIL).await.map_err(fault)?;
+        let is_death = |event: &Event| matches!(event.state, StateKind::Dead | StateKind::Buried);
+        let last = trail.events.into_iter().rev().find(|(_, event)| is_death(event));
+        Ok(last.map_or(task.updated_at, |(_, event)| event.at))
+    }
+
     /// What is on record of a task beside its attempts.
     pub(crate) async fn record(&self, id: TaskId) -> Result<Record> {
         let trail = self.store.trail(id, TRAIL).await.map_err(fault)?;

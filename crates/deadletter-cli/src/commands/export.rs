@@ -8,7 +8,7 @@ use crate::{
     shelf::{self, dead_unless, filter_of},
 };
 use clap::ValueEnum;
-use deadletter::TaskFile;
+use deadletter::{TaskFile, core::UnixMs};
 use std::{
     fs::OpenOptions,
     io::{self, BufWriter, Write},
@@ -56,7 +56,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         .each(&filter, false, async |task| {
             // Purged between the page and here: it is no letter any more.
             if let Some(file) = shelf.file(task.id).await? {
-                sink.put(&file)?;
+                let died_at = match args.format {
+                    Format::Article => shelf.died_at(&file.task).await?,
+                    Format::Jsonl | Format::Csv => file.task.updated_at,
+                };
+                sink.put(&file, died_at)?;
             }
             Ok(true)
         })
@@ -122,7 +126,7 @@ impl Sink {
         Ok(Self { writer, format, with_secrets, letters: 0, rename })
     }
 
-    fn begin(&mut self, now: deadletter::core::UnixMs) -> Result<()> {
+    fn begin(&mut self, now: UnixMs) -> Result<()> {
         match self.format {
             Format::Jsonl => self.line(&letter::header(now, self.with_secrets).to_string()),
             Format::Csv => self.cells(letter::SHEET_HEADER.iter().map(ToString::to_string)),
@@ -130,7 +134,7 @@ impl Sink {
         }
     }
 
-    fn put(&mut self, file: &TaskFile) -> Result<()> {
+    fn put(&mut self, file: &TaskFile, died_at: UnixMs) -> Result<()> {
         match self.format {
             Format::Jsonl => {
                 let letter = letter::document(file, self.with_secrets);
@@ -141,7 +145,7 @@ impl Sink {
             }
             Format::Csv => self.cells(letter::sheet_row(file).into_iter())?,
             Format::Article => {
-                let entry = serde_json::to_string_pretty(&letter::to_article(file));
+                let entry = serde_json::to_string_pretty(&letter::to_article(file, died_at));
                 let entry = entry.map_err(|error| {
                     Fault::failed("cannot write a letter as JSON").because(error)
                 })?;
@@ -193,7 +197,7 @@ mod tests {
 
     fn exported_to(path: &Path) {
         let mut sink = Sink::open(Some(path), Format::Article, false).expect("opened");
-        sink.begin(deadletter::core::UnixMs(0)).expect("begun");
+        sink.begin(UnixMs(0)).expect("begun");
         assert_eq!(sink.end().expect("ended"), 0);
     }
 

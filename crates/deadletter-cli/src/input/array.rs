@@ -35,7 +35,7 @@ pub(crate) struct Torn {
     pub(crate) byte: u64,
     /// What is wrong there.
     pub(crate) what: &'static str,
-    /// The text of the element that was being read.
+    /// The text of the element that was being read, or the character that follows the list.
     pub(crate) text: String,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Elements<R> {
     byte: u64,
     place: Place,
     elements: u64,
+    /// What follows the last element, once that is out.
+    trailing: Option<Torn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,19 @@ struct Gathered {
 impl<R: BufRead> Elements<R> {
     /// Elements of at most `limit` bytes.
     pub(crate) fn new(reader: R, limit: usize) -> Self {
-        Self { reader, limit, line: 1, byte: 0, place: Place::Start, elements: 0 }
+        Self { reader, limit, line: 1, byte: 0, place: Place::Start, elements: 0, trailing: None }
+    }
+
+    /// Goes on behind a `[` that followed the end of the list.
+    pub(crate) fn go_on(&mut self) {
+        (self.place, self.elements) = (Place::Inside, 0);
+    }
+
+    /// How many bytes stand behind what was read.
+    pub(crate) fn rest(&mut self) -> io::Result<u64> {
+        let from = self.byte;
+        while self.byte()?.is_some() {}
+        Ok(self.byte - from)
     }
 
     fn byte(&mut self) -> io::Result<Option<u8>> {
@@ -91,36 +105,38 @@ impl<R: BufRead> Elements<R> {
         }
     }
 
-    fn torn(&mut self, what: &'static str, gathered: Gathered) -> Element {
+    fn torn(&mut self, what: &'static str, gathered: &Gathered) -> Torn {
         self.place = Place::Ended;
         let text = String::from_utf8_lossy(&gathered.bytes).into_owned();
-        Element::Torn(Torn { line: self.line, byte: self.byte, what, text })
+        Torn { line: self.line, byte: self.byte, what, text }
     }
 
     fn read(&mut self) -> io::Result<Option<Element>> {
+        if let Some(torn) = self.trailing.take() {
+            return Ok(Some(Element::Torn(torn)));
+        }
         if self.place == Place::Ended {
             return Ok(None);
         }
         if self.place == Place::Start {
             match self.not_blank()? {
                 Some(b'[') => self.place = Place::Inside,
-                Some(_) => return Ok(Some(self.torn("a list begins with [", Gathered::default()))),
-                None => return Ok(Some(self.torn("the file is empty", Gathered::default()))),
+                Some(_) => return Ok(Some(self.ended("a list begins with ["))),
+                None => return Ok(Some(self.ended("the file is empty"))),
             }
         }
         let mut element = Gathered::default();
         loop {
             let Some(byte) = self.byte()? else {
-                return Ok(Some(self.torn("the file ends before its list is closed", element)));
+                let what = "the file ends before its list is closed";
+                return Ok(Some(Element::Torn(self.torn(what, &element))));
             };
             if element.is_end(byte) {
                 if byte == b']' {
                     self.place = Place::Ended;
-                    if let Some(rest) = self.trailing()? {
-                        return Ok(Some(rest));
-                    }
+                    self.trailing = self.what_follows()?;
                     if element.is_blank() && self.elements == 0 {
-                        return Ok(None);
+                        return Ok(self.trailing.take().map(Element::Torn));
                     }
                 }
                 return Ok(Some(self.finished(element)));
@@ -149,9 +165,14 @@ impl<R: BufRead> Elements<R> {
     }
 
     /// What stands after the end of the list.
-    fn trailing(&mut self) -> io::Result<Option<Element>> {
-        let byte = self.not_blank()?;
-        Ok(byte.map(|_| self.torn("something follows the end of the list", Gathered::default())))
+    fn what_follows(&mut self) -> io::Result<Option<Torn>> {
+        let Some(byte) = self.not_blank()? else { return Ok(None) };
+        let found = Gathered { bytes: vec![byte], ..Gathered::default() };
+        Ok(Some(self.torn("something follows the end of the list", &found)))
+    }
+
+    fn ended(&mut self, what: &'static str) -> Element {
+        Element::Torn(self.torn(what, &Gathered::default()))
     }
 }
 
@@ -229,10 +250,24 @@ mod tests {
         assert_eq!(seen("[", 100), ["torn at 1/1: the file ends before its list is closed"]);
         assert_eq!(seen("", 100), ["torn at 1/0: the file is empty"]);
         assert_eq!(seen("{}", 100), ["torn at 1/1: a list begins with ["]);
-        assert_eq!(
-            seen("[1] x", 100).last().map(String::as_str),
-            Some("torn at 1/5: something follows the end of the list")
-        );
+        let after = "torn at 1/5: something follows the end of the list";
+        assert_eq!(seen("[1] x", 100), ["1: 1", after], "the last element stays");
+        assert_eq!(seen("[]  x", 100), [after]);
+    }
+
+    #[test]
+    fn a_list_behind_a_list_is_read_on_when_asked_for() {
+        let mut elements = Elements::new("[1]\n[2, 3] x y".as_bytes(), 100);
+        let mut seen = Vec::new();
+        while let Some(element) = elements.next() {
+            match element.expect("memory does not fail") {
+                Element::Torn(torn) if torn.text == "[" => elements.go_on(),
+                Element::Torn(torn) => seen.push(format!("{}/{}", torn.line, torn.byte)),
+                Element::Whole { text, .. } | Element::TooLong { text, .. } => seen.push(text),
+            }
+        }
+        assert_eq!(seen, ["1", "2", "3", "2/12"]);
+        assert_eq!(elements.rest().expect("memory does not fail"), 2);
     }
 
     #[test]

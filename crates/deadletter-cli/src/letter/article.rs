@@ -7,26 +7,40 @@ use deadletter::{
     provider::captchaai::codes,
 };
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 /// Above this, a number of seconds would lie after the year 5000: it is milliseconds.
 const SECONDS_LIMIT: f64 = 1e11;
 /// More attempts than anybody has made: a slip, or another kind of file.
 const ATTEMPTS_LIMIT: f64 = 1e6;
 
-/// An entry as the article's export has it: the Python spelling, seconds.
-pub(crate) fn to_article(file: &TaskFile) -> Value {
+/// An entry as the article's export has it: the Python spelling, seconds; `died_at` is when it was
+/// given up.
+pub(crate) fn to_article(file: &TaskFile, died_at: UnixMs) -> Value {
     let last = file.attempts.last();
     let cause = file.task.cause.as_ref().map_or("UNKNOWN", |cause| cause.as_str());
     let detail = last.and_then(|last| last.detail.as_deref()).unwrap_or_default();
-    let error = if detail.is_empty() { cause.to_owned() } else { format!("{cause}: {detail}") };
+    let error = if names(detail, cause) {
+        detail.to_owned()
+    } else if detail.is_empty() {
+        cause.to_owned()
+    } else {
+        format!("{cause}: {detail}")
+    };
     json!({
         "sitekey": file.task.dimensions.sitekey,
         "page_url": file.payload.text("pageurl"),
         "error": error,
         "attempts": file.task.counters.attempts,
-        "timestamp": file.task.updated_at.0 as f64 / 1_000.0,
+        "timestamp": died_at.0 as f64 / 1_000.0,
         "task_id": last.and_then(|last| last.upstream_id.as_ref()).map(|id| id.as_str()),
     })
+}
+
+/// True where a text begins with the code itself.
+fn names(text: &str, code: &str) -> bool {
+    let rest = text.strip_prefix(code);
+    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// What an entry of either file says.
@@ -46,6 +60,40 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
     /// When it was given up.
     pub(crate) died_at: UnixMs,
+    /// Which of the entries of its list with the same mark it is, from 1.
+    pub(crate) nth: u32,
+}
+
+/// What an entry is known again by: the site key, the page, and when it was given up.
+///
+/// Not the error: it is cleaned on its way in, and has its code put before it on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark([u8; 16]);
+
+impl Mark {
+    /// Of the letter with these.
+    pub(crate) fn of(sitekey: &str, page: &str, died_at: UnixMs) -> Self {
+        let content = json!([sitekey, page, died_at]).to_string();
+        let mut mark = [0; 16];
+        for (to, from) in mark.iter_mut().zip(Sha256::digest(content.as_bytes())) {
+            *to = from;
+        }
+        Self(mark)
+    }
+
+    /// The beginning of the idempotency keys of such letters.
+    pub(crate) fn prefix(self) -> String {
+        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("article:{hex}:")
+    }
+}
+
+impl Entry {
+    /// Its mark.
+    pub(crate) fn mark(&self) -> Mark {
+        let text = |name: &str| self.request.get(name).and_then(Value::as_str).unwrap_or_default();
+        Mark::of(text("googlekey"), text("pageurl"), self.died_at)
+    }
 }
 
 /// Reads one entry, or says what it lacks.
@@ -78,7 +126,9 @@ pub(crate) fn from_article(entry: &Value) -> Result<Entry, String> {
         class,
         error: error.to_owned(),
         attempts: attempts as u32,
-        died_at: UnixMs(died_at as i64),
+        // Rounded: a fraction of seconds may be a hair below its milliseconds.
+        died_at: UnixMs(died_at.round() as i64),
+        nth: 1,
     })
 }
 
@@ -130,6 +180,29 @@ mod tests {
         assert_eq!(python.died_at, script.died_at);
         assert_eq!(python.request, script.request);
         assert_eq!(python.cause.as_str(), "TIMEOUT");
+    }
+
+    #[test]
+    fn both_forms_of_an_entry_have_one_mark_whatever_its_error_says() {
+        let entry = |page: &str, timestamp: f64| {
+            let entry = json!({"sitekey": "6Le", page: "https://a.b", "error": timestamp.to_string(),
+                "attempts": 4, "timestamp": timestamp});
+            from_article(&entry).expect("good")
+        };
+        for ms in 1_750_000_000_000..1_750_000_001_000_i64 {
+            let python = entry("page_url", ms as f64 / 1_000.0);
+            assert_eq!(python.died_at, UnixMs(ms));
+            assert_eq!(python.mark(), entry("pageurl", ms as f64).mark());
+        }
+        assert_eq!(entry("page_url", 1.001).died_at, UnixMs(1_001));
+        assert_ne!(entry("pageurl", 1.0).mark(), entry("pageurl", 2.0).mark());
+    }
+
+    #[test]
+    fn a_detail_that_names_its_code_is_not_given_it_twice() {
+        assert!(names("ERROR_X", "ERROR_X") && names("ERROR_X: page", "ERROR_X"));
+        assert!(!names("ERROR_X_Y", "ERROR_X") && !names("Task 7 timed out", "TIMEOUT"));
+        assert!(!names("", "TIMEOUT"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ mod sheet;
 
 #[cfg(test)]
 pub(crate) use article::from_article;
-pub(crate) use article::to_article;
+pub(crate) use article::{Mark, to_article};
 pub(crate) use dated::dated;
-pub(crate) use incoming::{Incoming, read_all};
+pub(crate) use incoming::{Incoming, Reader, Spoiled, Tear};
 pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, header};
 pub(crate) use restore::{HOLD, Restored, Restorer};

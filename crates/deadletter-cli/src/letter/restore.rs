@@ -9,7 +9,6 @@ use deadletter::{
     },
     provider::{Provider, clean::Cleaner},
 };
-use sha2::{Digest, Sha256};
 
 /// Keeps a letter from being claimed between its insert and its rest.
 pub(crate) const HOLD: &str = "import";
@@ -166,12 +165,9 @@ impl Restored {
     }
 }
 
-/// Equal entries are one letter, however often a file is imported.
+/// An entry is one letter, however often its file is imported; two equal ones in one list are two.
 fn key_of(entry: &Entry) -> String {
-    let content = serde_json::json!([entry.request, entry.error, entry.attempts, entry.died_at]);
-    let digest = Sha256::digest(content.to_string().as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("article:{hex}")
+    format!("{}{}", entry.mark().prefix(), entry.nth)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The time line of a task: its attempts, its events, and the operations that chose it.
 
 use deadletter::{
-    Operation,
+    Act, Operation,
     core::{Attempt, DeadReason, Event, ItemState, StateKind, Task, UnixMs, Verdict},
 };
 use serde::Serialize;
@@ -135,12 +135,23 @@ fn is_by_hand(event: &Event, before: Option<&Event>, attempts: &[Attempt]) -> bo
 
 fn chosen((operation, became): &(Operation, ItemState)) -> Moment {
     let (id, by) = (&operation.id, &operation.options.by);
+    let because = operation.options.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let what = match became {
-        ItemState::Done => format!("redriven by operation {id} ({by})"),
-        ItemState::Skipped => format!("operation {id} ({by}) left it out"),
-        ItemState::Pending => format!("operation {id} ({by}) chose it, and has not come to it"),
+        ItemState::Done => format!("{} by operation {id} ({by}){because}", done(operation.act)),
+        ItemState::Skipped => format!("operation {id} ({by}) left it out{because}"),
+        ItemState::Pending => format!("operation {id} ({by}) chose it{because}"),
     };
     Moment { at: operation.created_at, what }
+}
+
+const fn done(act: Act) -> &'static str {
+    match act {
+        Act::Redrive => "redriven",
+        Act::Bury => "buried",
+        Act::Exhume { .. } => "exhumed",
+        Act::Cancel => "cancelled",
+        Act::Purge => "purged",
+    }
 }
 
 #[cfg(test)]

@@ -184,10 +184,10 @@ async fn a05_a_late_answer_of_a_job_that_was_given_up_is_picked_up() {
 }
 
 #[tokio::test]
-async fn a07_a_torn_file_is_refused_and_left_as_it_is() {
+async fn a07_a_torn_file_is_told_left_as_it_is_and_never_taken_for_an_empty_one() {
     let directory = tempfile::tempdir().expect("a directory");
     the_article_takes_a_torn_file_for_an_empty_one(&directory.path().join("captcha-dlq.json"));
-    our_import_refuses_it(directory.path());
+    our_import_takes_what_is_whole(directory.path());
 
     // So does our own store, whatever happened to its file.
     let file = directory.path().join("whole.db");
@@ -223,21 +223,31 @@ fn entry(n: u32) -> Entry {
     }
 }
 
-fn our_import_refuses_it(directory: &Path) {
+fn our_import_takes_what_is_whole(directory: &Path) {
     let mut queue = JsFile::load(&directory.join("whole.json"));
     (0..10).for_each(|n| queue.push(entry(n)));
     let whole = std::fs::read(directory.join("whole.json")).expect("it is there");
-    for len in [whole.len() - 30, whole.len() - 2, whole.len() / 2, 1, 0] {
+    let mut taken = 0;
+    for (len, letters) in
+        [(0, 0), (1, 0), (whole.len() / 2, 5), (whole.len() - 30, 9), (whole.len() - 2, 10)]
+    {
         std::fs::write(directory.join("torn.json"), &whole[..len]).expect("written");
         let ran = deadletter(directory, &["import", "torn.json"]);
         assert_eq!(ran.code, Some(1), "{len} bytes: {ran:?}");
         let left = std::fs::read(directory.join("torn.json")).expect("it is there");
         assert_eq!(left, whole[..len], "{len} bytes");
+        if let Some(told) = ran.documents().first() {
+            assert_eq!(
+                (&told["imported"], &told["duplicates"]),
+                (&(letters - taken).into(), &taken.into())
+            );
+            assert_eq!(told["torn"]["byte"], len);
+        }
+        taken = letters;
+        assert_eq!(deadletter(directory, &["list", "*"]).documents().len(), taken);
     }
-    // Nothing of it was taken in, so the whole file is news.
-    assert!(deadletter(directory, &["list", "*"]).documents().is_empty());
     let ran = deadletter(directory, &["import", "whole.json"]);
-    assert_eq!(ran.documents()[0]["imported"], 10, "{ran:?}");
+    assert_eq!((ran.code, &ran.documents()[0]["duplicates"]), (Some(0), &10.into()), "{ran:?}");
 }
 
 fn the_article_takes_a_torn_file_for_an_empty_one(path: &Path) {

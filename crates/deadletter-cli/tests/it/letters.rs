@@ -94,7 +94,7 @@ fn our_export_comes_back_whole_and_twice_is_once() {
     elsewhere.env("DEADLETTER_STORE", "sqlite:other.db");
     assert_eq!(
         lines(&ran(elsewhere))[0],
-        json!({"imported": 4, "duplicates": 0, "not_at_rest": 0, "masked": 0})
+        json!({"imported": 4, "duplicates": 0, "not_at_rest": 0, "masked": 0, "rejected": 0, "torn": null})
     );
     let mut again = bench.command(&["import", "dead.jsonl"]);
     again.env("DEADLETTER_STORE", "sqlite:other.db");
@@ -162,16 +162,116 @@ fn the_javascript_file_is_read_and_its_entries_are_known_again() {
 }
 
 #[test]
-fn a_torn_file_is_refused_with_its_place_and_changes_nothing() {
+fn of_a_torn_file_of_the_articles_every_whole_letter_is_taken_and_the_tear_is_told() {
+    for page in ["page_url", "pageurl"] {
+        let bench = Bench::new();
+        let entry = |n: i64| {
+            json!({"sitekey": "x", page: format!("https://x.example/{n}"),
+            "error": "e", "attempts": 4, "timestamp": AT + n})
+        };
+        let list = json!([entry(1), entry(2), entry(3)]);
+        let text = serde_json::to_string_pretty(&list).expect("JSON");
+        let torn = &text[..text.len() - 20];
+        bench.write("captcha-dlq.json", torn);
+        let dry = run(&bench, &["import", "captcha-dlq.json", "--dry-run"]);
+        assert_eq!((dry.code, &lines(&dry)[0]["letters"]), (1, &2.into()));
+        assert!(lines(&run(&bench, &["list"])).is_empty());
+        let ran = run(&bench, &["import", "captcha-dlq.json"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        let told = &lines(&ran)[0];
+        assert_eq!((&told["imported"], &told["torn"]["byte"]), (&2.into(), &torn.len().into()));
+        let line = torn.lines().count();
+        assert_eq!(told["torn"]["line"], line);
+        let words = format!("torn at line {line}, byte {}", torn.len());
+        assert!(
+            ran.stderr.contains(&words) && ran.stderr.contains("2 whole letters"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(bench.read("captcha-dlq.json"), torn, "the file is left as it is");
+        // The whole file brings the rest.
+        bench.write("captcha-dlq.json", &text);
+        let again = &lines(&run(&bench, &["import", "captcha-dlq.json"]))[0];
+        assert_eq!((&again["imported"], &again["duplicates"]), (&1.into(), &2.into()));
+        let held = lines(&run(&bench, &["list", "*"]));
+        assert!(held.len() == 3 && held.iter().all(|row| row["hold"].is_null()), "{held:?}");
+    }
+}
+
+#[test]
+fn a_file_without_a_whole_letter_is_refused_and_changes_nothing() {
     let bench = filled();
-    let list = json!([entry("x", "e", 4, AT), entry("y", "e", 4, AT)]).to_string();
+    let list = json!([entry("x", "e", 4, AT)]).to_string();
     bench.write("torn.json", &list[..list.len() - 9]);
     let ran = run(&bench, &["import", "torn.json"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("torn at line 1, byte"), "{}", ran.stderr);
     bench.write("empty.json", "");
     assert_eq!(run(&bench, &["import", "empty.json"]).code, 1);
+    assert_eq!(run(&bench, &["export", "--out", "ours.jsonl"]).code, 0);
+    let ours = bench.read("ours.jsonl");
+    bench.write("ours.jsonl", &ours[..ours.len() - 3]);
+    assert_eq!(run(&bench, &["import", "ours.jsonl", "--store", "sqlite:other.db"]).code, 1);
+    assert!(lines(&run(&bench, &["list", "*", "--store", "sqlite:other.db"])).is_empty());
     assert_eq!(lines(&run(&bench, &["list", "*"])).len(), 4);
+}
+
+#[test]
+fn an_export_for_the_article_that_comes_back_adds_nothing_and_says_so() {
+    let bench = filled();
+    assert_eq!(run(&bench, &["export", "*", "--format", "article", "--out", "back.json"]).code, 0);
+    let list: Value = serde_json::from_str(&bench.read("back.json")).expect("JSON");
+    let errors: Vec<_> = list.as_array().expect("a list").iter().map(|it| &it["error"]).collect();
+    assert_eq!(errors[0], "ERROR_CAPTCHA_UNSOLVABLE", "the cause is named once");
+    assert_eq!(errors[1], "TIMEOUT: Task 1234567 timed out");
+    for _ in 0..2 {
+        let ran = run(&bench, &["import", "back.json"]);
+        assert_eq!(lines(&ran)[0]["imported"], 0, "{}", ran.stdout);
+        assert!(ran.stderr.contains("4 were here already"), "{}", ran.stderr);
+    }
+    // The JavaScript form of the same letters, in another store and back.
+    let mut forms = list.as_array().expect("a list").clone();
+    for form in &mut forms {
+        form["pageurl"] = form["page_url"].take();
+        form["timestamp"] = json!((form["timestamp"].as_f64().expect("seconds") * 1_000.0).round());
+    }
+    bench.write("captcha-dlq.json", &Value::from(forms).to_string());
+    assert_eq!(lines(&run(&bench, &["import", "captcha-dlq.json"]))[0]["duplicates"], 4);
+}
+
+#[test]
+fn equal_entries_of_one_list_are_letters_of_their_own_however_often_it_is_imported() {
+    let bench = Bench::new();
+    let same = entry("x", "fetch failed", 4, AT);
+    bench.write("one.json", &json!([same]).to_string());
+    bench.write("three.json", &json!([same, same, same]).to_string());
+    assert_eq!(lines(&run(&bench, &["import", "one.json"]))[0]["imported"], 1);
+    let more = &lines(&run(&bench, &["import", "three.json"]))[0];
+    assert_eq!((&more["imported"], &more["duplicates"]), (&2.into(), &1.into()));
+    assert_eq!(lines(&run(&bench, &["import", "three.json"]))[0]["duplicates"], 3);
+}
+
+#[test]
+fn what_is_no_letter_is_put_aside_when_asked_for() {
+    let bench = Bench::new();
+    let error = format!("/res.php?key={KEY}&id=5 timed out");
+    let bad = json!({"sitekey": "x", "error": error, "attempts": 4, "timestamp": AT});
+    bench.write(
+        "mixed.json",
+        &json!([entry("a", "e", 4, AT), bad, entry("b", "e", 4, AT)]).to_string(),
+    );
+    let refused = run(&bench, &["import", "mixed.json"]);
+    assert!(refused.code == 1 && refused.stderr.contains("--rejects"), "{}", refused.stderr);
+    assert!(lines(&run(&bench, &["list"])).is_empty());
+    assert_eq!(run(&bench, &["import", "mixed.json", "--rejects", "./mixed.json"]).code, 2);
+    let ran = run(&bench, &["import", "mixed.json", "--rejects", "bad.jsonl"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let told = &lines(&ran)[0];
+    assert_eq!((&told["imported"], &told["rejected"]), (&2.into(), &1.into()));
+    let aside: Value = serde_json::from_str(bench.read("bad.jsonl").trim()).expect("one line");
+    assert_eq!((&aside["rejected_row"], &aside["sitekey"]), (&2.into(), &"x".into()));
+    assert!(aside["rejected_reason"].as_str().is_some_and(|why| why.contains("page_url")));
+    assert!(!bench.read("bad.jsonl").contains(KEY));
 }
 
 #[test]

@@ -160,3 +160,17 @@ fn a_plan_takes_a_filter_that_excludes() {
     let ran = scene.run(&["redrive", "--where", "-sitekey:6Le-wrong", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
+
+#[test]
+fn letters_that_a_run_made_are_known_again_in_an_articles_file() {
+    let scene = with_dead_letters();
+    let export = ["export", "--format", "article", "--out", "dead.json"];
+    assert_eq!(scene.run(&export).code, 0);
+    let import = || lines(&scene.run(&["import", "dead.json"])).remove(0);
+    assert_eq!((&import()["imported"], &import()["duplicates"]), (&0.into(), &4.into()));
+    // Still so when they have been redriven and are no dead letters any more.
+    scene.simulator.clear_rules();
+    assert_eq!(scene.run(&["redrive", "--where", "sitekey:6Le-dead", "--yes"]).code, 0);
+    assert_eq!(import()["duplicates"], 4);
+    assert_eq!(lines(&scene.run(&["list", "*"])).len(), 4);
+}

@@ -1,0 +1,178 @@
+//! `deadletter import`: letters from a file into the store.
+
+mod check;
+mod insert;
+mod known;
+mod twice;
+
+use crate::{
+    app::App,
+    config::Settings,
+    exit::Exit,
+    fault::{Fault, Result},
+    input::Source,
+    letter::{Incoming, Reader, Restorer},
+    shelf::Shelf,
+    upstream,
+};
+use check::{Checked, check};
+use insert::{Ids, insert};
+use known::Known;
+use serde_json::{Value, json};
+use std::{io::BufRead, path::PathBuf};
+use tokio::sync::mpsc;
+use twice::Twice;
+
+/// Letters of one insert.
+const BATCH: usize = 200;
+/// Batches read ahead of the store.
+const BATCHES_AHEAD: usize = 2;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter import dead.jsonl\n  deadletter import captcha-dlq.json --dry-run",
+    after_help = "It reads what `deadletter export` writes, the article's Python export and its JavaScript file.\nLetters that the store has already are recognised, those of its own exports too. Of a torn file of\nthe article's every whole letter is taken, the tear is told, and the exit code is 1; a torn file of\nours is refused: it counts its letters."
+)]
+pub(crate) struct Args {
+    /// The file; - for standard input
+    #[arg(value_name = "FILE")]
+    file: Source,
+    /// Put aside here what is no letter, and take the others [default: refuse the file]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Read and check, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What became of the letters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    imported: u64,
+    duplicates: u64,
+    not_at_rest: u64,
+    masked: u64,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let settings = app.settings()?;
+    let twice = Twice::of(&args.file)?;
+    let name = args.file.to_string();
+    let checked = check(&args, &name, &twice, &upstream::cleaner(&settings))?;
+    let Checked { letters, rejected, .. } = checked;
+    if let Some(tear) = &checked.tear {
+        app.out.warn(&format!(
+            "{name} is torn at line {}, byte {}: {}; {letters} whole letters were read before it, \
+             {} bytes were left",
+            tear.line, tear.byte, tear.what, tear.left_bytes
+        ));
+    }
+    if let Some(path) = args.rejects.as_ref().filter(|_| rejected > 0) {
+        app.out.warn(&format!("{rejected} are no letters: see {}", path.display()));
+    }
+    let is_partial = checked.tear.is_some() || rejected > 0;
+    if args.dry_run {
+        app.out.say(&format!("{letters} letters could be imported; nothing was changed"));
+        app.out.json(&json!({
+            "letters": letters, "rejected": rejected, "torn": torn(&checked), "dry_run": true,
+        }))?;
+        return Ok(if is_partial { Exit::Failed } else { Exit::Good });
+    }
+    let shelf = Shelf::open(&settings).await?;
+    let known = Known::of(&shelf, &checked.died_at).await?;
+    let tally = import(&shelf, &settings, &name, &known, twice.open(&args.file)?).await?;
+    report(app, tally, &checked)?;
+    Ok(if is_partial || tally.not_at_rest > 0 { Exit::Failed } else { Exit::Good })
+}
+
+fn torn(checked: &Checked) -> Option<Value> {
+    let tear = checked.tear.as_ref()?;
+    Some(json!({
+        "line": tear.line, "byte": tear.byte, "what": tear.what, "left_bytes": tear.left_bytes,
+    }))
+}
+
+fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
+    let Tally { imported, duplicates, not_at_rest, masked } = tally;
+    if !app.out.is_table() {
+        app.out.json(&json!({
+            "imported": imported, "duplicates": duplicates, "not_at_rest": not_at_rest,
+            "masked": masked, "rejected": checked.rejected, "torn": torn(checked),
+        }))?;
+    }
+    app.out.say(&format!("{imported} letters imported, {duplicates} were here already"));
+    if not_at_rest > 0 {
+        app.out.warn(&format!(
+            "{not_at_rest} letters were not at rest when they were exported, and were left out"
+        ));
+    }
+    if masked > 0 {
+        app.out.warn(&format!(
+            "{masked} letters have masked secrets and are held: they can be read, not redriven; \
+             `deadletter export --with-secrets` keeps them"
+        ));
+    }
+    Ok(())
+}
+
+async fn import(
+    shelf: &Shelf,
+    settings: &Settings,
+    name: &str,
+    known: &Known,
+    reader: Box<dyn BufRead + Send>,
+) -> Result<Tally> {
+    let provider = upstream::provider_or_nobody(settings)?;
+    let cleaner = upstream::cleaner(settings);
+    let restorer = Restorer {
+        account: settings.account.clone(),
+        policy: &settings.policy,
+        provider: &provider,
+        cleaner: &cleaner,
+    };
+    let mut ids = Ids::from(shelf.now());
+    let mut tally = Tally::default();
+    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+    let name = name.to_owned();
+    // Ends at the end of the file, or when `batches` is dropped.
+    let reading = tokio::task::spawn_blocking(move || read_batches(&name, reader, &sender));
+    while let Some(batch) = batches.recv().await {
+        let mut restored = Vec::with_capacity(batch.len());
+        for incoming in batch {
+            let Some(incoming) = known.news(incoming) else {
+                tally.duplicates += 1;
+                continue;
+            };
+            match restorer.restore(incoming, ids.spare()) {
+                None => tally.not_at_rest += 1,
+                Some(letter) => restored.push(letter),
+            }
+        }
+        insert(shelf, restored, &mut ids, &mut tally).await?;
+    }
+    reading
+        .await
+        .map_err(|error| Fault::failed("the reader of the file broke off").because(error))?
+        .map(|()| tally)
+}
+
+fn read_batches(
+    name: &str,
+    reader: Box<dyn BufRead + Send>,
+    sender: &mpsc::Sender<Vec<Incoming>>,
+) -> Result<()> {
+    let gone = |_| Fault::failed("the import broke off");
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut take = |incoming| {
+        batch.push(incoming);
+        if batch.len() < BATCH {
+            return Ok(());
+        }
+        sender.blocking_send(std::mem::take(&mut batch)).map_err(gone)
+    };
+    // What is no letter was put aside by the check.
+    let mut spoiled = |_| Ok(());
+    Reader { name, take: &mut take, spoiled: &mut spoiled }.read(reader)?;
+    sender.blocking_send(batch).map_err(gone)
+}
