@@ -4,12 +4,15 @@ mod act;
 mod answers;
 mod bury;
 mod cancel;
+mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod exhume;
 mod export;
 mod import;
 mod list;
+mod man;
 mod purge;
 mod redrive;
 mod run;
@@ -61,6 +64,12 @@ pub(crate) enum Command {
     Simulate(simulate::Args),
     /// Show, find and check the configuration
     Config(config::Args),
+    /// Look whether everything that work needs is there, and say what to do where it is not
+    Doctor(doctor::Args),
+    /// Write the shell's word completion
+    Completions(completions::Args),
+    /// Write pages of the manual
+    Man(man::Args),
 }
 
 impl Command {
@@ -82,6 +91,9 @@ impl Command {
             Self::Import(args) => import::run(app, args).await,
             Self::Simulate(args) => simulate::run(app, args).await,
             Self::Config(args) => config::run(app, &args),
+            Self::Doctor(args) => doctor::run(app, &args).await,
+            Self::Completions(args) => completions::run(app, &args),
+            Self::Man(args) => man::run(app, &args),
         }
     }
 }

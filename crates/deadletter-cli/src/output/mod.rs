@@ -93,6 +93,11 @@ impl Output {
         self.data(&line)
     }
 
+    /// A whole document of data, as it is.
+    pub(crate) fn bytes(&self, document: &[u8]) -> Result<()> {
+        io::stdout().lock().write_all(document).map_err(Fault::of_output)
+    }
+
     /// A table or a picture, whose parts are cleaned already.
     pub(crate) fn picture(&self, text: &str) -> Result<()> {
         writeln!(anstream::stdout(), "{text}").map_err(Fault::of_output)

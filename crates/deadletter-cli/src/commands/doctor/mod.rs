@@ -1,0 +1,163 @@
+//! `deadletter doctor`: looks at everything that work needs, and says what to do where it fails.
+//!
+//! Nothing is submitted and no store is made. A check that rests on one that failed is not made,
+//! and says so.
+
+mod disk;
+mod queue;
+mod upstream;
+
+use crate::{
+    app::App,
+    config::Settings,
+    exit::Exit,
+    fault::{Fault, Result},
+    shelf::Shelf,
+};
+use serde_json::json;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter doctor\n  deadletter doctor --offline --json",
+    after_help = "Upstream is asked for the account's threads, never for work.\n\
+                  The exit code is that of the first check that failed."
+)]
+pub(crate) struct Args {
+    /// Ask nothing of upstream
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What one check found.
+#[derive(Debug)]
+enum Finding {
+    /// As it should be.
+    Good(String),
+    /// Work goes on, and somebody should look: what, and what to do.
+    Doubtful(String, String),
+    /// Work cannot go on.
+    Bad(Fault),
+    /// Not looked at, and why.
+    Unknown(&'static str),
+}
+
+impl From<Result<String>> for Finding {
+    fn from(result: Result<String>) -> Self {
+        result.map_or_else(Self::Bad, Self::Good)
+    }
+}
+
+pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
+    let mut report = Report { app, first_bad: None, doubtful: 0 };
+    let settings = match app.settings() {
+        Ok(settings) => settings,
+        Err(fault) => {
+            report.add("configuration", Finding::Bad(fault))?;
+            for name in ["key", "disk", "store", "queue", "upstream"] {
+                report.add(name, Finding::Unknown("the configuration cannot be read"))?;
+            }
+            return Ok(report.end());
+        }
+    };
+    report.add("configuration", configuration(app, &settings))?;
+    let key = settings.key().map(|_| format!("account {} has one", settings.account));
+    let has_key = key.is_ok();
+    report.add("key", key.into())?;
+    let path = disk::path(&settings.store);
+    report.add("disk", disk::look(path))?;
+    let store = store(&settings, path).await;
+    let shelf = match store {
+        Ok(opened) => {
+            let (shelf, finding) = opened;
+            report.add("store", finding)?;
+            shelf
+        }
+        Err(fault) => {
+            report.add("store", Finding::Bad(fault))?;
+            None
+        }
+    };
+    match &shelf {
+        Some(shelf) => report.add("queue", queue::look(shelf).await)?,
+        None => report.add("queue", Finding::Unknown("there is no store to look into"))?,
+    }
+    let upstream = match (args.offline, has_key) {
+        (true, _) => Finding::Unknown("not asked: --offline"),
+        (_, false) => Finding::Unknown("not asked: there is no key"),
+        (false, true) => upstream::look(&settings).await,
+    };
+    report.add("upstream", upstream)?;
+    Ok(report.end())
+}
+
+fn configuration(app: &App, settings: &Settings) -> Finding {
+    if let Err(fault) = settings.refuse_fast_clock() {
+        return Finding::Bad(fault);
+    }
+    match crate::config::find(&app.environment, app.global.config.as_deref()) {
+        Ok(Some(path)) => Finding::Good(format!("{} is valid", path.display())),
+        Ok(None) => Finding::Good("valid; no file, so variables and defaults".to_owned()),
+        Err(fault) => Finding::Bad(fault),
+    }
+}
+
+/// Opens the store and writes to it; a file that is not there yet is left so.
+async fn store(
+    settings: &Settings,
+    path: Option<&std::path::Path>,
+) -> Result<(Option<Shelf>, Finding)> {
+    if path.is_some_and(|path| !path.exists()) {
+        let text = format!("{} is made by the first task", settings.store);
+        return Ok((None, Finding::Good(text)));
+    }
+    let shelf = Shelf::open(settings).await?;
+    queue::write(&shelf).await?;
+    let class = shelf.store.durability();
+    let text = format!("{} takes writes; durability {class}", shelf.store.url());
+    Ok((Some(shelf), Finding::Good(text)))
+}
+
+/// What was found so far.
+struct Report<'a> {
+    app: &'a App,
+    first_bad: Option<Exit>,
+    doubtful: u32,
+}
+
+impl Report<'_> {
+    fn add(&mut self, check: &'static str, finding: Finding) -> Result<()> {
+        let out = &self.app.out;
+        let (status, detail, fix) = match finding {
+            Finding::Good(detail) => ("ok", detail, None),
+            Finding::Unknown(why) => ("skipped", why.to_owned(), None),
+            Finding::Doubtful(detail, fix) => {
+                self.doubtful += 1;
+                ("doubtful", detail, Some(fix))
+            }
+            Finding::Bad(fault) => {
+                self.first_bad = self.first_bad.or(Some(fault.exit));
+                let why = fault.why.map(|why| format!(": {why:#}")).unwrap_or_default();
+                ("failed", format!("{}{why}", fault.what), fault.fix)
+            }
+        };
+        if !out.is_table() {
+            return out.json(&json!({"check": check, "status": status, "detail": detail, "fix": fix}));
+        }
+        out.data(&crate::render::plain(&format!("{status:<9} {check:<14} {detail}")))?;
+        match fix {
+            Some(fix) => out.data(&crate::render::plain(&format!("{:24} -> {fix}", ""))),
+            None => Ok(()),
+        }
+    }
+
+    fn end(self) -> Exit {
+        let (exit, word) = match (self.first_bad, self.doubtful) {
+            (Some(exit), _) => (exit, "not everything that work needs is there"),
+            (None, 0) => (Exit::Good, "all is well"),
+            (None, _) => (Exit::Good, "work can go on; look at what is doubtful"),
+        };
+        self.app.out.say(word);
+        exit
+    }
+}
