@@ -29,7 +29,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<Exit> {
     program.build();
     match &args.out {
         Some(folder) => {
-            let failed = |error| Fault::failed(format!("cannot write to {}", folder.display())).because(error);
+            let failed = |error| {
+                Fault::failed(format!("cannot write to {}", folder.display())).because(error)
+            };
             std::fs::create_dir_all(folder).map_err(failed)?;
             let pages = write_all(&program, "deadletter", folder)?;
             app.out.say(&format!("{pages} pages are written; read one with `man -l FILE`"));
@@ -63,8 +65,9 @@ fn find<'a>(program: &'a clap::Command, words: &[String]) -> Result<(&'a clap::C
 
 fn write_all(command: &clap::Command, name: &str, folder: &Path) -> Result<usize> {
     let path = folder.join(format!("{name}.1"));
-    std::fs::write(&path, page(command, name)?)
-        .map_err(|error| Fault::failed(format!("cannot write {}", path.display())).because(error))?;
+    std::fs::write(&path, page(command, name)?).map_err(|error| {
+        Fault::failed(format!("cannot write {}", path.display())).because(error)
+    })?;
     let mut pages = 1;
     for sub in command.get_subcommands() {
         pages += write_all(sub, &format!("{name}-{}", sub.get_name()), folder)?;
@@ -74,9 +77,8 @@ fn write_all(command: &clap::Command, name: &str, folder: &Path) -> Result<usize
 
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command.clone())
-        .title(name.to_uppercase())
-        .render(&mut page)
-        .map_err(|error| Fault::failed(format!("cannot write the page of {name}")).because(error))?;
+    Man::new(command.clone()).title(name.to_uppercase()).render(&mut page).map_err(|error| {
+        Fault::failed(format!("cannot write the page of {name}")).because(error)
+    })?;
     Ok(page)
 }

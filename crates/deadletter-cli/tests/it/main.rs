@@ -6,6 +6,7 @@ mod bench;
 mod config;
 mod demo;
 mod history;
+mod doctor;
 mod letters;
 mod missing;
 mod redrive;

@@ -30,9 +30,9 @@ pub(super) fn look(path: Option<&Path>) -> Finding {
     let shown = folder.display().to_string();
     if let Err(error) = tempfile::tempfile_in(&folder) {
         return Finding::Bad(
-            Fault::failed(format!("no file can be made in {shown}"))
-                .because(error)
-                .fix(format!("give this user the right to write in {shown}, or name another `store`")),
+            Fault::failed(format!("no file can be made in {shown}")).because(error).fix(format!(
+                "give this user the right to write in {shown}, or name another `store`"
+            )),
         );
     }
     if let Some(finding) = read_by_others(path) {
@@ -60,7 +60,8 @@ fn room(bytes: u64, folder: &str) -> Finding {
 /// The folder of `path`, or the first above it that exists.
 fn nearest_folder(path: &Path) -> PathBuf {
     let here = || Path::new(".");
-    let folders = path.ancestors().skip(1).map(|f| if f.as_os_str().is_empty() { here() } else { f });
+    let folders =
+        path.ancestors().skip(1).map(|f| if f.as_os_str().is_empty() { here() } else { f });
     folders.into_iter().find(|folder| folder.is_dir()).unwrap_or_else(here).to_owned()
 }
 

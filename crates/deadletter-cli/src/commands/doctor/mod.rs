@@ -142,7 +142,8 @@ impl Report<'_> {
             }
         };
         if !out.is_table() {
-            return out.json(&json!({"check": check, "status": status, "detail": detail, "fix": fix}));
+            return out
+                .json(&json!({"check": check, "status": status, "detail": detail, "fix": fix}));
         }
         out.data(&crate::render::plain(&format!("{status:<9} {check:<14} {detail}")))?;
         match fix {

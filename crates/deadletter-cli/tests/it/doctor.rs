@@ -1,0 +1,81 @@
+//! `doctor`: well where all is well, and a next step where something is not.
+
+use crate::{
+    bench::{Bench, Ran, ran, set_mode},
+    upstream::{Scene, lines},
+};
+use serde_json::Value;
+
+fn of<'a>(checks: &'a [Value], name: &str) -> &'a Value {
+    checks.iter().find(|check| check["check"] == name).expect("the check is made")
+}
+
+fn failed<'a>(ran: &Ran, checks: &'a [Value], name: &str) -> &'a str {
+    let check = of(checks, name);
+    assert_eq!(check["status"], "failed", "{}", ran.stdout);
+    check["fix"].as_str().expect("it says what to do")
+}
+
+#[test]
+fn a_healthy_set_up_passes_every_check_and_makes_no_store() {
+    let scene = Scene::happy();
+    let ran = scene.run(&["doctor"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        lines(&ran).iter().all(|c| c["status"] == "ok" || c["check"] == "queue"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!scene.bench.path("tasks.db").exists());
+    scene.rows("tasks.csv", crate::upstream::GOOD, 2);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 0);
+    let ran = scene.run(&["doctor"]);
+    let checks = lines(&ran);
+    assert!(checks.iter().all(|check| check["status"] == "ok"), "{}", ran.stdout);
+    assert!(of(&checks, "queue")["detail"].as_str().expect("text").contains("2 solved"));
+    assert_eq!(scene.paid(), 2, "a doctor submits nothing");
+}
+
+#[test]
+fn without_a_key_it_says_how_to_set_one_and_asks_nobody() {
+    let bench = Bench::new();
+    let ran = bench.run(&["doctor", "--store", "sqlite:tasks.db"]);
+    assert_eq!(ran.code, 4, "{}", ran.stdout);
+    let checks = lines(&ran);
+    assert!(failed(&ran, &checks, "key").contains("CAPTCHAAI_API_KEY"));
+    assert_eq!(of(&checks, "upstream")["status"], "skipped");
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_told_apart_from_a_key_that_it_refuses() {
+    let scene = Scene::happy();
+    let mut command = scene.command(&["doctor"]);
+    // Nobody listens on port 1 of this machine.
+    command.env("CAPTCHAAI_RESULT_ENDPOINT", "http://127.0.0.1:1/res.php");
+    let away = ran(command);
+    assert_eq!(away.code, 5, "{}", away.stdout);
+    assert!(failed(&away, &lines(&away), "upstream").contains("account.result_endpoint"));
+    let mut command = scene.command(&["doctor"]);
+    command.env("CAPTCHAAI_API_KEY", "00000000000000000000000000000bad");
+    let refused = ran(command);
+    assert_eq!(refused.code, 4, "{}", refused.stdout);
+    assert!(failed(&refused, &lines(&refused), "upstream").contains("check the key"));
+}
+
+#[test]
+fn a_store_that_is_no_store_and_a_file_that_cannot_be_read_are_named() {
+    let scene = Scene::happy();
+    scene.bench.write("tasks.db", "this is no database, and long enough to be looked at as one\n");
+    set_mode(&scene.bench.path("tasks.db"), 0o600);
+    let ran = scene.run(&["doctor", "--offline"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert_eq!(of(&lines(&ran), "store")["status"], "failed");
+    assert_eq!(of(&lines(&ran), "upstream")["status"], "skipped");
+    scene.bench.write("deadletter.toml", "[account]\ntreads = 3\n");
+    let ran = scene.run(&["doctor"]);
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    let checks = lines(&ran);
+    let told = of(&checks, "configuration");
+    assert!(told["detail"].as_str().expect("text").contains("deadletter.toml:2"), "{told}");
+    assert_eq!(of(&checks, "store")["status"], "skipped");
+}
