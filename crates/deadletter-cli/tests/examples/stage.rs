@@ -24,6 +24,7 @@ const PAGES: &str = "https://shop.example.com/a\nhttps://shop.example.com/b\n";
 const NOT_RUN: &[(&str, &str)] = &[
     ("cargo install ", "the suite has built the binary already"),
     ("cargo run --release -- demo", "the help text's demo is the same, in the build at hand"),
+    ("cargo run --release -p deadletter-bench", "its smoke test is in its own crate"),
     ("export CAPTCHAAI_API_KEY=...", "the reader's own key stands there"),
     ("git clone", "the suite runs in the clone"),
     ("scripts/", "this is the suite"),
