@@ -256,8 +256,8 @@ fn as_seen(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let drawn_over = |line: &str| {
         let line = line.trim_end_matches('\r');
-        let last = line.rsplit(['\r', '\u{1b}']).next().unwrap_or_default();
-        last.trim_start_matches("[2K").to_owned() + "\n"
+        let last = line.rsplit("\u{1b}[2K").next().unwrap_or_default();
+        last.rsplit('\r').next().unwrap_or_default().to_owned() + "\n"
     };
     text.lines().map(drawn_over).collect()
 }
