@@ -10,7 +10,7 @@ const MOST_SUBMITS: i64 = 100;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter exhume 116230479282176 --submits 2\n  deadletter exhume --where 'state:buried cause:TIMEOUT' --submits 3 --reason 'upstream was repaired'",
+    before_help = "Examples:\n  deadletter exhume 116230479282176 --submits 2\n  deadletter exhume --where 'state:buried cause:TIMEOUT' --submits 3 --reason repaired",
     after_help = "An exhumed task is a dead letter: `redrive` brings it back. --submits is the only way to raise\nthe number of submits that a task may ever spend (7, unless configured): it may spend N more than\nit has spent. Exit code 1: some were skipped, and it says why."
 )]
 pub(crate) struct Args {
