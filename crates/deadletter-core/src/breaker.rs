@@ -28,7 +28,7 @@ use sliding::Sliding;
 
 pub use rules::BreakerRules;
 pub use sliding::{Outcome, Seen, WindowDelta};
-pub use transition::{Phase, Reason, Transition};
+pub use transition::{LastChange, Phase, Reason, Transition};
 
 /// Characters kept of a name or reason that a person gave: a line of text, not a document.
 const TEXT_MAX: usize = 200;
@@ -75,6 +75,9 @@ pub struct Breaker {
     #[serde(default)]
     serial: u64,
     standing: Standing,
+    /// What the present standing came from.
+    #[serde(default)]
+    last: Option<LastChange>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +121,7 @@ impl Breaker {
     #[must_use]
     pub fn new(now: UnixMs) -> Self {
         let standing = Standing::Closed { since: now, counts: Sliding::default() };
-        Self { generation: 1, openings: 0, serial: 0, standing }
+        Self { generation: 1, openings: 0, serial: 0, standing, last: None }
     }
 
     /// The present generation: what starts now is recorded under this number.
@@ -146,6 +149,12 @@ impl Breaker {
             Standing::Forced { order, .. } => Some(order),
             Standing::Closed { .. } | Standing::Open { .. } => None,
         }
+    }
+
+    /// Why and when it was last opened, closed or forced; nothing where it never was.
+    #[must_use]
+    pub const fn last(&self) -> Option<&LastChange> {
+        self.last.as_ref()
     }
 
     /// What a closed breaker has counted; nothing when it is not closed, or forced.
@@ -267,11 +276,22 @@ impl Breaker {
         (changed.from != changed.to).then_some(changed)
     }
 
+    /// Opens it by hand for a time: as after an outage, it probes when that is over.
+    pub fn trip(&mut self, by: &str, why: &str, for_ms: i64, now: UnixMs) -> Option<Transition> {
+        let from = self.phase(now);
+        let until = now.plus(for_ms.max(0));
+        let standing = Standing::Open { until, probe: None, answered: 0, announced: false };
+        let reason = Reason::Forced { by: shortened(by), why: shortened(why) };
+        let changed = self.renew(from, standing, reason, now);
+        (changed.from != changed.to).then_some(changed)
+    }
+
     /// Begins anew: closed, nothing counted, no standing order. The result is empty when it let
     /// everything through before.
-    pub fn reset(&mut self, by: &str, now: UnixMs) -> Option<Transition> {
+    pub fn reset(&mut self, by: &str, why: &str, now: UnixMs) -> Option<Transition> {
         self.openings = 0;
-        let changed = self.close(self.phase(now), Reason::Reset { by: shortened(by) }, now);
+        let reason = Reason::Reset { by: shortened(by), why: shortened(why) };
+        let changed = self.close(self.phase(now), reason, now);
         (changed.from != changed.to).then_some(changed)
     }
 
@@ -308,6 +328,7 @@ impl Breaker {
     ) -> Transition {
         self.generation = self.generation.saturating_add(1);
         self.standing = standing;
+        self.last = Some(LastChange { reason: reason.clone(), at: now });
         Transition { from, to: self.phase(now), reason, at: now, generation: self.generation }
     }
 

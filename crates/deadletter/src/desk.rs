@@ -10,9 +10,8 @@ use crate::{
     shared::Shared,
 };
 use deadletter_core::{
-    AccountName, Answer, Attempt, Filter, Happened, OperationId, Payload, Policy, StateKind, Task,
-    TaskId, Terms, UnixMs,
-    breaker::Forced,
+    Answer, Attempt, Filter, Happened, OperationId, Payload, Policy, StateKind, Task, TaskId,
+    Terms, UnixMs,
     decide::{Eligibility, eligibility, resumable},
 };
 use deadletter_store::{Page, Query, Store};
@@ -225,29 +224,6 @@ impl Desk {
             self.shared.operations_written.notify_one();
         }
         Ok(updated.answer)
-    }
-
-    /// Forces an account's breaker open or closed, until it is reset: `by` whom, and `why`.
-    pub async fn force_breaker(
-        &self,
-        account: &AccountName,
-        phase: Forced,
-        by: &str,
-        why: &str,
-    ) -> Result<()> {
-        let account = self.shared.account(account)?;
-        let now = self.shared.now();
-        let moved = account.gate.force(self.store(), phase, (by, why), now).await?;
-        self.shared.breaker_moved(account, moved);
-        Ok(())
-    }
-
-    /// Closes an account's breaker, with nothing counted and no standing order.
-    pub async fn reset_breaker(&self, account: &AccountName, by: &str) -> Result<()> {
-        let account = self.shared.account(account)?;
-        let moved = account.gate.reset(self.store(), by, self.shared.now()).await?;
-        self.shared.breaker_moved(account, moved);
-        Ok(())
     }
 
     /// Gives up a dead letter for good; false where it is not one.

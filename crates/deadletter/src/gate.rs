@@ -42,6 +42,8 @@ struct Local {
     is_asking: bool,
 }
 
+/// What the names of the breakers' documents begin with; the account's name follows.
+pub(crate) const PREFIX: &str = "breaker/";
 /// Deltas kept for a store that is away: one per beat, so for as long as the window is.
 const UNSENT: usize = 30;
 
@@ -50,11 +52,15 @@ impl Gate {
         let breaker = Breaker::new(now);
         let delta = WindowDelta::new(breaker.generation());
         let local = Local { breaker, version: 0, delta, unsent: Vec::new(), is_asking: false };
-        Self { key: format!("breaker/{account}"), rules, local: Mutex::new(local) }
+        Self { key: format!("{PREFIX}{account}"), rules, local: Mutex::new(local) }
     }
 
     fn local(&self) -> MutexGuard<'_, Local> {
         self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn rules(&self) -> &BreakerRules {
+        &self.rules
     }
 
     pub(crate) fn phase(&self, now: UnixMs) -> Phase {
@@ -174,14 +180,25 @@ impl Gate {
         self.update(store, |breaker| breaker.force(phase, by, why, now)).await
     }
 
+    /// Opens it by hand for a time.
+    pub(crate) async fn trip(
+        &self,
+        store: &dyn Store,
+        for_ms: i64,
+        (by, why): (&str, &str),
+        now: UnixMs,
+    ) -> Result<Option<Transition>> {
+        self.update(store, |breaker| breaker.trip(by, why, for_ms, now)).await
+    }
+
     /// Closes it by hand, with nothing counted.
     pub(crate) async fn reset(
         &self,
         store: &dyn Store,
-        by: &str,
+        (by, why): (&str, &str),
         now: UnixMs,
     ) -> Result<Option<Transition>> {
-        self.update(store, |breaker| breaker.reset(by, now)).await
+        self.update(store, |breaker| breaker.reset(by, why, now)).await
     }
 
     async fn update<T>(

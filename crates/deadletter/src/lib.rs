@@ -7,6 +7,7 @@
 mod account;
 mod act;
 mod audit;
+mod breakers;
 mod builder;
 mod bulk;
 mod committer;
@@ -40,6 +41,7 @@ mod watcher;
 pub use account::AccountConfig;
 pub use act::{Act, Skip};
 pub use audit::chained;
+pub use breakers::BreakerStatus;
 pub use builder::Builder;
 pub use bulk::{ActOptions, ActPlan};
 pub use crash::{CRASH_POINTS, CrashPoint};

@@ -2,6 +2,7 @@
 
 mod act;
 mod answers;
+mod breaker;
 mod bury;
 mod cancel;
 mod completions;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Cancel(cancel::Args),
     /// Delete tasks that are at rest, after their count was confirmed
     Purge(purge::Args),
+    /// See how the breakers stand, open one by hand, give it back
+    Breaker(breaker::Args),
     /// List tasks by filter: the dead letters, unless told otherwise
     List(list::Args),
     /// Show one task with its request and the time line of its attempts
@@ -84,6 +87,7 @@ impl Command {
             Self::Exhume(args) => exhume::run(app, args).await,
             Self::Cancel(args) => cancel::run(app, args).await,
             Self::Purge(args) => purge::run(app, args).await,
+            Self::Breaker(args) => breaker::run(app, args).await,
             Self::List(args) => list::run(app, args).await,
             Self::Show(args) => show::run(app, args).await,
             Self::Stats(args) => stats::run(app, args).await,

@@ -1,8 +1,8 @@
-//! `bury`, `exhume`, `cancel`, `purge`: on letters in a store of their own, and beside a run.
+//! `bury`, `exhume`, `cancel`, `purge`, `breaker`: on letters in a store of their own, beside a run.
 
 use crate::{
     bench::{Bench, Ran, ran},
-    upstream::{Scene, lines},
+    upstream::{GOOD, Scene, lines},
 };
 use deadletter_sim::{Fault, Rule, Scenario};
 use serde_json::{Value, json};
@@ -158,4 +158,51 @@ fn what_is_cancelled_beside_a_run_is_not_submitted() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(scene.paid(), 1);
+}
+
+#[test]
+fn the_breaker_is_shown_tripped_and_reset() {
+    let bench = filled();
+    let status = |args: &[&str]| -> Value {
+        let ran = run(&bench, &[&["breaker"], args].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        outcome(&ran)
+    };
+    let fresh = status(&["status"]);
+    assert_eq!((&fresh["account"], &fresh["phase"]), (&"main".into(), &"closed".into()));
+    assert_eq!((&fresh["retry_after_s"], &fresh["why"]), (&0.into(), &Value::Null));
+    let tripped = status(&["trip", "--for", "10m", "--reason", "maintenance"]);
+    assert_eq!((&tripped["phase"], &tripped["forced"]), (&"open".into(), &false.into()));
+    let left = tripped["retry_after_s"].as_i64().expect("a countdown");
+    assert!((500..=600).contains(&left), "{tripped}");
+    let forced = status(&["trip"]);
+    assert_eq!((&forced["forced"], &forced["retry_after_s"]), (&true.into(), &Value::Null));
+    assert!(
+        status(&["status", "--account", "main"])["why"]
+            .as_str()
+            .is_some_and(|why| { why == "forced by ada at the command line: no reason given" })
+    );
+    let reset = status(&["reset", "--reason", "they are back"]);
+    assert_eq!((&reset["phase"], &reset["generation"]), (&"closed".into(), &4.into()), "{reset}");
+    for args in [["status", "--account", "mian"], ["trip", "--account", "mian"]] {
+        let slip = run(&bench, &[&["breaker"], &args[..]].concat());
+        assert_eq!(slip.code, 1);
+        assert!(slip.stderr.contains("there is no account mian"), "{}", slip.stderr);
+    }
+}
+
+#[test]
+fn a_trip_is_obeyed_by_a_run_that_is_under_way() {
+    let scene = Scene::new(Scenario::default().solve_ms(5_000));
+    scene.rows("first.csv", GOOD, 1);
+    scene.rows("tasks.csv", GOOD, 3);
+    assert_eq!(scene.run(&["run", "first.csv"]).code, 0);
+    assert_eq!(scene.run(&["breaker", "trip", "--reason", "to look first"]).code, 0);
+    let mut child = crate::bench::started(scene.command(&["run", "tasks.csv"]));
+    // Its reset is seen as the trip was; without it the run would never end.
+    let paid = scene.paid();
+    while lines(&scene.run(&["list", "state:queued"])).len() < 3 {}
+    assert_eq!(scene.run(&["breaker", "reset"]).code, 0);
+    let status = child.wait().expect("it ends");
+    assert_eq!((status.code(), paid, scene.paid()), (Some(0), 1, 4));
 }

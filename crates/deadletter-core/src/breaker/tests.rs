@@ -170,11 +170,28 @@ fn a_person_can_force_it_either_way_and_give_it_back() {
     }
     assert_eq!(breaker.order().map(|order| order.by.as_str()), Some("bob"));
 
-    assert_eq!(breaker.reset("ann", START), None, "it let everything through before");
+    assert_eq!(breaker.reset("ann", "", START), None, "it let everything through before");
     assert_eq!(breaker.order(), None);
     breaker.force(Forced::Open, "ann", &"x".repeat(10_000), START).unwrap();
     assert_eq!(breaker.order().unwrap().why.len(), TEXT_MAX);
-    assert_eq!(breaker.reset("ann", START).unwrap().to, Phase::Closed);
+    assert_eq!(breaker.reset("ann", "", START).unwrap().to, Phase::Closed);
+}
+
+#[test]
+fn tripped_for_a_time_it_probes_when_that_is_over_and_remembers_why() {
+    let mut breaker = Breaker::new(START);
+    assert_eq!(breaker.last(), None);
+    let tripped = breaker.trip("ann", "maintenance", 600_000, START).unwrap();
+    assert_eq!((tripped.from, tripped.to), (Phase::Closed, Phase::Open));
+    assert_eq!(breaker.retry_after_ms(START.plus(1_000)), Some(599_000));
+    assert_eq!(breaker.lease_probe(&RULES(), "w1", START.plus(599_999)), None);
+    let over = START.plus(600_000);
+    assert_eq!(breaker.phase(over), Phase::HalfOpen);
+    assert_eq!(breaker.last().unwrap().reason.to_string(), "forced by ann: maintenance");
+    assert_eq!(probed(&mut breaker, Outcome::Ok, over).unwrap().to, Phase::Closed);
+    assert_eq!(breaker.last().unwrap(), &LastChange { reason: Reason::ProbeOk, at: over });
+    breaker.reset("ann", "they are back", over);
+    assert_eq!(breaker.last().unwrap().reason.to_string(), "reset by ann: they are back");
 }
 
 #[test]
@@ -230,7 +247,7 @@ fn it_survives_storage_in_every_phase() {
     stored(&breaker);
     breaker.force(Forced::Open, "ann", "maintenance", START);
     assert!(stored(&breaker).contains(r#""state":"forced","phase":"open""#));
-    breaker.reset("ann", START);
+    breaker.reset("ann", "", START);
     breaker.record(&RULES(), Outcome::Outage, breaker.generation(), START);
     stored(&breaker);
     let bare = r#"{"generation":3,"standing":{"state":"open","until":7}}"#;
@@ -307,7 +324,7 @@ impl Story {
                 let phase = if *open { Forced::Open } else { Forced::Closed };
                 self.breaker.force(phase, "ann", "why", now)
             }
-            Step::Reset => self.breaker.reset("ann", now),
+            Step::Reset => self.breaker.reset("ann", "", now),
         }
     }
 }

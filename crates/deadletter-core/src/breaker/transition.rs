@@ -31,6 +31,15 @@ pub struct Transition {
     pub generation: u64,
 }
 
+/// Why a breaker stands as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub at: UnixMs,
+}
+
 /// Why a breaker changed its phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -71,6 +80,9 @@ pub enum Reason {
     Reset {
         /// Who.
         by: String,
+        /// Why, in their words.
+        #[serde(default)]
+        why: String,
     },
 }
 
@@ -83,7 +95,8 @@ impl fmt::Display for Reason {
             Self::ProbeOk => f.write_str("probe answered"),
             Self::ProbeOutage => f.write_str("probe met an outage"),
             Self::Forced { by, why } => write!(f, "forced by {by}: {why}"),
-            Self::Reset { by } => write!(f, "reset by {by}"),
+            Self::Reset { by, why } if why.is_empty() => write!(f, "reset by {by}"),
+            Self::Reset { by, why } => write!(f, "reset by {by}: {why}"),
         }
     }
 }

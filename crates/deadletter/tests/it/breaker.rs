@@ -7,7 +7,7 @@ use crate::rig::{
 use deadletter::{
     AccountConfig, Deadletter, Notice,
     core::{
-        Class, Terms, UnixMs,
+        AccountName, Class, Terms, UnixMs,
         breaker::{BreakerRules, Forced, Phase, Transition},
     },
     provider::{
@@ -233,7 +233,7 @@ async fn forced_open_nothing_passes_until_it_is_reset() {
     pass_time(&dl, 10).await;
     assert_eq!((*provider.submits().borrow(), *provider.polls().borrow()), (1, 0));
     assert_eq!(dl.status().accounts[0].retry_after_ms, None);
-    desk.reset_breaker(&name, "ada").await.expect("reset");
+    desk.reset_breaker(&name, "ada", "it is over").await.expect("reset");
     all_solved(&dl, &ids).await;
 }
 
@@ -301,4 +301,37 @@ async fn a_poll_in_flight_when_it_opens_says_nothing_of_the_next_generation() {
     assert_eq!(next, Phase::Closed);
     all_solved(&dl, &slow).await;
     all_solved(&dl, &ids).await;
+}
+
+#[tokio::test]
+async fn a_hand_on_it_is_written_down_and_seen_by_another_engine() {
+    let store = memory();
+    let watch = Watch::default();
+    let dl = watch.start(&store, BreakerRules::default()).await;
+    let name = AccountName::new("main").expect("a name");
+    let builder = Deadletter::builder().store(Arc::clone(&store));
+    let desk = builder.account(account(Arc::default())).desk_only().await.expect("a desk");
+    let minute_ms = 60_000;
+    desk.desk().trip_breaker(&name, 2 * minute_ms, "ada", "to look first").await.expect("tripped");
+    let status = desk.desk().breakers().await.expect("read").remove(0);
+    assert!(status.phase == Phase::Open && !status.is_forced && status.generation == 2);
+    assert!(status.retry_after_ms.is_some_and(|ms| (1..=2 * minute_ms).contains(&ms)));
+    let stranger = AccountName::new("nobody").expect("a name");
+    assert!(desk.desk().reset_breaker(&stranger, "ada", "a slip").await.is_err());
+    soon(async {
+        while dl.status().accounts[0].phase == Phase::Closed {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let ids = submit(&dl, jobs(3)).await;
+    all_solved(&dl, &ids).await;
+    assert_eq!(watch.submits_in(Phase::Open), 0, "only when its time was over");
+    desk.desk().reset_breaker(&name, "ada", "they are back").await.expect("reset");
+    let status = desk.desk().breakers().await.expect("read").remove(0);
+    let why = status.last.expect("it was reset").reason.to_string();
+    assert_eq!((status.phase, why.as_str()), (Phase::Closed, "reset by ada: they are back"));
+    let log = store.audit_log(None, 10).await.expect("read");
+    assert_eq!(log.len(), 2, "what was refused is not written down");
+    assert!(log[1].body.contains("\"trip\"") && log[1].body.contains("to look first"));
 }

@@ -213,7 +213,7 @@ async fn what_has_changed_since_the_freeze_is_skipped() {
     for id in &ids[..3] {
         assert!(dl.desk().bury(*id).await.expect("buried"));
     }
-    dl.desk().reset_breaker(&name, "ada").await.expect("reset");
+    dl.desk().reset_breaker(&name, "ada", "it is over").await.expect("reset");
     let (found, items) = settled(&dl, &operation).await;
     assert_eq!((found.state, items), (OperationState::Done, [0, 7, 3]));
     all_solved(&dl, &ids[3..]).await;
