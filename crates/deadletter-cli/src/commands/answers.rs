@@ -51,6 +51,16 @@ impl Answers {
         check(&path, csv)?;
         let csv = is_sheet(&path, csv);
         let failed = |error| unwritable(&path, error);
+        // A pipe or a device is written to: nothing in it can be read back or mended.
+        if std::fs::metadata(&path).is_ok_and(|data| !data.is_file()) {
+            let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+            return Ok(Self {
+                file: Some((path, file)),
+                csv,
+                headed: false,
+                written: HashMap::new(),
+            });
+        }
         let mut options = OpenOptions::new();
         options.read(true).create(true).append(true);
         // Answers are worth money for as long as they live.
@@ -199,7 +209,17 @@ fn states_in(path: &Path, csv: bool) -> Result<HashMap<String, String>> {
         .collect())
 }
 
+/// For answers that nobody reads any more.
+pub(super) fn reader_left() -> Fault {
+    Fault::failed("the reader of the answers went away; everything is kept")
+        .why("its pipe is closed")
+        .fix("go on with: deadletter run ... --resume")
+}
+
 fn unwritable(path: &Path, error: io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return reader_left();
+    }
     Fault::failed(format!("cannot write answers to {}", path.display()))
         .because(error)
         .fix("the answers are in the store: run again with --resume and another --out")

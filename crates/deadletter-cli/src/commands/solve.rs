@@ -5,7 +5,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    input::{KeyWatch, one_sitekey},
+    input::{KeyWatch, one_sitekey, param_of, twice, values_of},
     letter, render,
     signals::Signals,
     work,
@@ -24,7 +24,7 @@ const SEND_FIX: &str = "--param NAME=VALUE sets what has no option of its own; \
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter solve --sitekey 6Le-wvkSAAAAAPBMRTvw --pageurl https://example.com/login\n  deadletter solve --method turnstile --sitekey 0x4AAA --pageurl https://a.example",
+    before_help = "Examples:\n  deadletter solve --sitekey 6Le-wvkSAAAAAPBMRTvw --pageurl https://example.com/login\n  deadletter solve --method turnstile --sitekey 0x4AAA --pageurl https://example.com\n  deadletter solve --method base64 --param body=@captcha.png --param numeric=1",
     after_help = "The answer is the only line on standard output; with --json, an object with its age.\nWhat cannot be solved stays in the dead-letter queue: `deadletter list`."
 )]
 pub(crate) struct Args {
@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// Address of the page
     #[arg(long, value_name = "URL")]
     pageurl: Option<String>,
-    /// Any other parameter, as often as needed; `NAME=@FILE` reads it from a file
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    /// Any other parameter, as often as needed; `NAME=@FILE` reads it from a file, images too
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param_of)]
     params: Vec<(String, String)>,
     /// How long to wait: after it nothing new is submitted
     #[arg(long, value_name = "TIME", value_parser = render::duration_ms, default_value = "10m")]
@@ -155,13 +155,11 @@ fn request(args: &Args) -> Result<Map<String, Value>> {
     for (name, value) in named {
         fields.extend(value.clone().map(|value| (name.to_owned(), Value::from(value))));
     }
-    for (name, value) in &args.params {
-        let value = Value::from(value_of(name, value)?);
-        if fields.get(name).is_some_and(|said| *said != value) {
-            return Err(Fault::usage(format!("{name} is given twice, and the two differ"))
-                .fix("give each parameter once, by its own option or by --param"));
+    for (name, value) in values_of(&args.params)? {
+        if fields.get(&name).is_some_and(|said| *said != value) {
+            return Err(twice(&name));
         }
-        fields.insert(name.clone(), value);
+        fields.insert(name, value);
     }
     one_sitekey(fields.get("sitekey"), fields.get("googlekey"))
         .map_err(|why| Fault::usage("this task cannot be submitted").why(why).fix(SEND_FIX))?;
@@ -179,22 +177,5 @@ fn refuse_key(request: &Map<String, Value>, key: Option<&SecretString>) -> Resul
                 .why("it would be stored with the task, and shown")
                 .fix(format!("leave {name} out: the key is sent without it")))
         }
-    }
-}
-
-fn value_of(name: &str, value: &str) -> Result<String> {
-    let Some(path) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
-    std::fs::read_to_string(path)
-        .map(|text| text.trim_end().to_owned())
-        .map_err(|error| Fault::usage(format!("cannot read {path} for {name}")).because(error))
-}
-
-fn param(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some(("key" | "clientKey", _)) => {
-            Err("the key never travels by argument: set CAPTCHAAI_API_KEY".to_owned())
-        }
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it has the form NAME=VALUE".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Rows from files: CSV, JSON lines or a JSON array, read as a stream, with limits everywhere.
+//! Rows from files: CSV, JSON lines, a JSON array or plain page URLs, read as a stream, with limits everywhere.
 //!
 //! A row that cannot be used is never dropped: it comes out as a [`Reject`] with its line, its
 //! reason and its text.
@@ -8,6 +8,7 @@ mod columns;
 mod csv;
 mod key;
 mod lines;
+mod params;
 mod rejects;
 mod row;
 mod source;
@@ -16,8 +17,9 @@ pub(crate) use array::{Element, Elements, Torn};
 pub(crate) use columns::{Columns, Overrides, override_of};
 pub(crate) use key::KeyWatch;
 pub(crate) use lines::{Line, Lines};
+pub(crate) use params::{param_of, twice, values_of};
 pub(crate) use rejects::Rejects;
-pub(crate) use row::{Occurrences, one_sitekey, row_of, sendable};
+pub(crate) use row::{Occurrences, Usual, one_sitekey, row_of, sendable};
 pub(crate) use source::{Format, Source};
 
 use crate::fault::{Fault, Result};
@@ -84,6 +86,7 @@ impl Records {
                 skip_blank(&mut reader).map_err(failed)?;
                 (None, Box::new(array_records(reader)))
             }
+            Format::Pages => (None, Box::new(pages(reader))),
         };
         Ok(Self { format, header, inner, read: 0 })
     }
@@ -128,6 +131,27 @@ fn json_lines<R: BufRead + Send + 'static>(
         }
         let fields = if line.is_cut { Err(too_long()) } else { fields_of(&text) };
         Some(Ok(Record { line: line.number, text, fields }))
+    })
+}
+
+/// Each line is the URL of a page; blank lines and those that begin with `#` are none.
+fn pages<R: BufRead + Send + 'static>(
+    reader: R,
+) -> impl Iterator<Item = std::io::Result<Record>> + Send {
+    let lines = Lines::new(reader, RECORD_BYTES);
+    let is_page = |line: &Line| {
+        let text = line.bytes.trim_ascii();
+        !text.is_empty() && !text.starts_with(b"#")
+    };
+    lines.filter(move |line| line.as_ref().map_or(true, is_page)).map(|line| {
+        let line = line?;
+        let text = line.text();
+        let fields = if line.is_cut {
+            Err(too_long())
+        } else {
+            Ok(vec![("url".to_owned(), Value::from(text.trim()))])
+        };
+        Ok(Record { line: line.number, text, fields })
     })
 }
 

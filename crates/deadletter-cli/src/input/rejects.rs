@@ -1,11 +1,12 @@
 //! Rejected rows, put aside in a file that can be mended and run again.
 
-use super::{Format, Reject, Source};
+use super::{Format, Lines, RECORD_BYTES, Reject, Source, row::digest};
 use crate::fault::{Fault, Result};
 use serde_json::{Map, Value};
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,8 @@ use std::{
 const FILES_LIMIT: u32 = 1_000;
 /// Text of a rejected row that is kept; what is longer still stands in the original.
 const TEXT_LIMIT: usize = 64 << 10;
+/// What each rejected row begins with, where it is written as JSON.
+const JSON_NOTE: &[u8] = br#"{"rejected_line":"#;
 
 /// The rows put aside so far; the file is made for the first one.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub(crate) struct Rejects {
     header: Option<Vec<String>>,
     open: Option<(PathBuf, File)>,
     is_dry: bool,
+    /// What the named file held before.
+    written: HashSet<[u8; 16]>,
+    /// True where it begins with its header.
+    is_headed: bool,
     /// How many.
     pub(crate) count: u64,
 }
@@ -35,7 +42,17 @@ impl Rejects {
         format: Format,
         header: Option<Vec<String>>,
     ) -> Self {
-        Self { named, source, format, header, open: None, is_dry: false, count: 0 }
+        Self {
+            named,
+            source,
+            format,
+            header,
+            open: None,
+            is_dry: false,
+            written: HashSet::new(),
+            is_headed: false,
+            count: 0,
+        }
     }
 
     /// The same, counted and not written.
@@ -63,26 +80,89 @@ impl Rejects {
         let line = self.line_of(reject);
         if self.open.is_none() {
             let (path, mut file) = self.create()?;
-            if let Some(header) = self.header_line() {
+            if let Some(header) = self.header_line().filter(|_| !self.is_headed) {
                 file.write_all(&header).map_err(|error| unwritable(&path, error))?;
             }
             self.open = Some((path, file));
         }
         match &mut self.open {
+            Some(_) if self.written.contains(&digest(&line)) => Ok(()),
             Some((path, file)) => file.write_all(&line).map_err(|error| unwritable(path, error)),
             None => Ok(()),
         }
     }
 
-    fn create(&self) -> Result<(PathBuf, File)> {
+    /// Refuses a named file that holds something else than rejects of this form: they are
+    /// appended, since somebody may be mending those that stand there.
+    pub(crate) fn refuse_foreign(&self) -> Result<()> {
+        let Some(path) = self.named.as_ref().filter(|path| path.is_file()) else { return Ok(()) };
+        let failed = |error| unwritable(path, error);
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        let mut begin = Vec::new();
+        let is_ours = match self.header_line() {
+            Some(header) => {
+                file.take(header.len() as u64).read_to_end(&mut begin).map_err(failed)?;
+                begin.is_empty() || begin == header
+            }
+            None => {
+                let mut file = file.take(JSON_NOTE.len() as u64);
+                file.read_to_end(&mut begin).map_err(failed)?;
+                begin.is_empty() || begin == JSON_NOTE
+            }
+        };
+        if is_ours {
+            return Ok(());
+        }
+        Err(Fault::usage(format!("{} is no file of rejected rows", path.display()))
+            .why("rejected rows are appended, and it begins with something else")
+            .fix("name a new file with --rejects, or one of an earlier run over the same columns"))
+    }
+
+    /// The file that was named: what stands in it already is not written again.
+    fn append(&mut self, path: &Path, mut options: OpenOptions) -> io::Result<File> {
+        let mut file = options.append(true).create(true).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(file);
+        }
+        let written = File::open(path)?;
+        let mut last = None;
+        if self.header.is_some() {
+            let mut rows = ::csv::ReaderBuilder::new().flexible(true).from_reader(&written);
+            for row in rows.byte_records() {
+                let row = row.map_err(io::Error::other)?;
+                self.written.insert(digest(&csv_line(row.iter())));
+            }
+        } else {
+            for line in Lines::new(BufReader::new(&written), 2 * RECORD_BYTES) {
+                let mut line = line?.bytes;
+                line.push(b'\n');
+                self.written.insert(digest(&line));
+            }
+        }
+        if written.metadata()?.len() > 0 {
+            let mut end = &written;
+            end.seek(SeekFrom::End(-1))?;
+            let mut byte = [0];
+            end.read_exact(&mut byte)?;
+            last = byte.first().copied();
+        }
+        // A row that was torn by the end of an earlier run.
+        if last.is_some_and(|byte| byte != b'\n') {
+            file.write_all(b"\n")?;
+        }
+        self.is_headed = last.is_some();
+        Ok(file)
+    }
+
+    fn create(&mut self) -> Result<(PathBuf, File)> {
         let mut options = OpenOptions::new();
         options.write(true);
         // The rows may hold proxies with passwords.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        if let Some(path) = &self.named {
-            let file = options.create(true).truncate(true).open(path);
-            return file.map(|file| (path.clone(), file)).map_err(|error| unwritable(path, error));
+        if let Some(path) = self.named.clone() {
+            let file = self.append(&path, options);
+            return file.map_err(|error| unwritable(&path, error)).map(|file| (path, file));
         }
         let extension = if matches!(self.format, Format::Csv { .. }) { "csv" } else { "jsonl" };
         let base = match &self.source {
@@ -137,7 +217,7 @@ impl Rejects {
     }
 }
 
-fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> Vec<u8> {
+fn csv_line<T: AsRef<[u8]>>(cells: impl Iterator<Item = T>) -> Vec<u8> {
     let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     // Writing to memory cannot fail.
     writer.write_record(cells).unwrap_or_default();

@@ -23,11 +23,29 @@ pub(crate) struct Row {
     pub(crate) tags: Vec<String>,
 }
 
+/// What holds for each row that does not say otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Usual {
+    /// The kind of job.
+    pub(crate) method: Option<String>,
+    /// The site key, as the method calls it.
+    pub(crate) sitekey: Option<String>,
+    /// Other parameters, by their own names.
+    pub(crate) params: Vec<(String, Value)>,
+}
+
+impl Usual {
+    /// True where nothing is said, so that each row must say it all.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.method.is_none() && self.sitekey.is_none() && self.params.is_empty()
+    }
+}
+
 /// The request in `fields`; the inner error is the reason to reject the row.
 pub(crate) fn row_of(
     fields: &[(String, Value)],
     columns: &mut Columns,
-    usual_method: Option<&str>,
+    usual: &Usual,
     key: &KeyWatch,
 ) -> Result<Result<Row, String>> {
     let mut draft = Draft::default();
@@ -53,7 +71,7 @@ pub(crate) fn row_of(
             return Ok(Err(format!("{column}: {reason}")));
         }
     }
-    Ok(draft.complete(usual_method))
+    Ok(draft.complete(usual))
 }
 
 /// A row whose columns are being read.
@@ -93,11 +111,20 @@ impl Draft {
 
     /// Chooses the method where none is named, names the site key as the method does, and checks
     /// that nothing is missing that would only be refused, or paid for, upstream.
-    fn complete(mut self, usual_method: Option<&str>) -> Result<Row, String> {
+    fn complete(mut self, usual: &Usual) -> Result<Row, String> {
         let params = &mut self.params;
+        if self.sitekey.is_none() && !params.contains_key("googlekey") {
+            self.sitekey = usual.sitekey.clone().map(Value::from);
+        }
+        for (name, value) in &usual.params {
+            // Under another name, the row says this itself.
+            if name != "googlekey" || self.sitekey.is_none() {
+                params.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
         if !params.contains_key("method") {
             let has = |name: &str| params.contains_key(name);
-            let guessed = match usual_method {
+            let guessed = match usual.method.as_deref() {
                 Some(method) => method,
                 None if has("gt") || has("captcha_id") => "geetest",
                 None if self.sitekey.is_some() || has("googlekey") => "userrecaptcha",
@@ -173,7 +200,10 @@ fn is_page(url: &Value) -> bool {
         () => None,
     };
     let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    !host.is_empty() && !url.contains(|c: char| c.is_whitespace() || c.is_control())
+    // A comma within the host is two columns that were taken for one.
+    !host.is_empty()
+        && !host.contains([',', ';', '"', '<', '>', '|'])
+        && !url.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// A parameter as in.php takes it; none where it says what is so anyway.
@@ -219,6 +249,15 @@ fn tags(value: &Value) -> Result<Vec<String>, String> {
     Ok(tags)
 }
 
+/// Tells contents apart.
+pub(super) fn digest(content: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(Sha256::digest(content).iter()) {
+        *to = *from;
+    }
+    short
+}
+
 /// How often each content was seen: the key of a row is its content, and which of its equals it is.
 ///
 /// So a row keeps its key when lines are put in front of it, sorted or removed, and two equal rows
@@ -234,11 +273,7 @@ impl Occurrences {
         // Sorted, so that the order of columns does not matter.
         let sorted: std::collections::BTreeMap<_, _> = row.params.iter().collect();
         let content = serde_json::json!([batch, sorted]).to_string();
-        let digest = Sha256::digest(content.as_bytes());
-        let mut short = [0; 16];
-        for (to, from) in short.iter_mut().zip(digest.iter()) {
-            *to = *from;
-        }
+        let short = digest(content.as_bytes());
         let nth = self.seen.entry(short).or_default();
         *nth += 1;
         let hex: String = short.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -253,7 +288,7 @@ mod tests {
 
     fn row(value: &Value) -> Result<Row, String> {
         let fields: Vec<_> = value.as_object().expect("an object").clone().into_iter().collect();
-        row_of(&fields, &mut Columns::default(), None, &KeyWatch::default())
+        row_of(&fields, &mut Columns::default(), &Usual::default(), &KeyWatch::default())
             .expect("columns are allowed")
     }
 
@@ -285,6 +320,7 @@ mod tests {
             (json!({"method": "userrecaptcha", "url": "https://a.b"}), "no googlekey"),
             (json!({"sitekey": "6Le", "url": "a.b/c"}), "http://"),
             (json!({"sitekey": "6Le", "url": "https:///c"}), "http://"),
+            (json!({"sitekey": "6Le", "url": "https://a.b,6Le"}), "http://"),
             (json!({"sitekey": "6Le", "url": "https://a b"}), "http://"),
             (json!({"sitekey": "6Le", "url": "https://a.b", "x": [1]}), "x: it is a list"),
             (json!({"sitekey": "6Le", "url": "https://a.b", "priority": 4}), "priority"),
@@ -318,6 +354,31 @@ mod tests {
             let reason = row(&fields).expect_err("rejected");
             assert!(reason.contains(part), "{reason}");
         }
+    }
+
+    #[test]
+    fn what_is_usual_holds_where_a_row_says_nothing_else() {
+        let usual = Usual {
+            method: None,
+            sitekey: Some("6Le".to_owned()),
+            params: vec![("action".to_owned(), json!("go")), ("proxy".to_owned(), json!("h:1"))],
+        };
+        let row = |value: &Value| {
+            let fields: Vec<_> =
+                value.as_object().expect("an object").clone().into_iter().collect();
+            let row = row_of(&fields, &mut Columns::default(), &usual, &KeyWatch::default());
+            Value::Object(row.expect("columns are allowed").expect("good").params)
+        };
+        assert_eq!(
+            row(&json!({"url": "https://a.b"})),
+            json!({"pageurl": "https://a.b", "action": "go", "proxy": "h:1",
+                "method": "userrecaptcha", "googlekey": "6Le"})
+        );
+        let own = row(&json!({"url": "https://a.b", "googlekey": "own", "proxy": "h:2"}));
+        assert_eq!((&own["googlekey"], &own["proxy"]), (&json!("own"), &json!("h:2")));
+        assert!(own.get("sitekey").is_none(), "{own}");
+        let own = row(&json!({"url": "https://a.b", "method": "turnstile"}));
+        assert_eq!(own["sitekey"], "6Le");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) enum Format {
     JsonLines,
     /// One list of objects.
     JsonArray,
+    /// The URL of a page a line.
+    Pages,
 }
 
 impl Format {
@@ -45,6 +47,7 @@ impl Format {
             Self::Csv { .. } => "CSV",
             Self::JsonLines => "JSON lines",
             Self::JsonArray => "a JSON list",
+            Self::Pages => "page URLs, one a line",
         }
     }
 }
@@ -122,13 +125,20 @@ impl Source {
             Self::Stdin => None,
             Self::File(path) => path.extension().and_then(|extension| extension.to_str()),
         };
-        let first = prefix.iter().find(|byte| !byte.is_ascii_whitespace());
+        let mut lines = prefix.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let first = lines.clone().find_map(<[u8]>::first);
+        let telling = lines.find(|line| !line.is_empty() && !line.starts_with(b"#"));
+        let is_page = telling.is_some_and(|line| {
+            let begin: Vec<u8> = line.iter().take(8).map(u8::to_ascii_lowercase).collect();
+            begin.starts_with(b"http://") || begin == b"https://"
+        });
         match (extension.map(str::to_ascii_lowercase).as_deref(), first) {
             (Some("tsv" | "tab"), _) => Format::Csv { tabs: true },
             (Some("csv"), _) => Format::Csv { tabs: false },
             (Some("jsonl" | "ndjson"), _) => Format::JsonLines,
             (_, Some(b'[')) => Format::JsonArray,
             (_, Some(b'{')) => Format::JsonLines,
+            _ if is_page => Format::Pages,
             _ => Format::Csv { tabs: false },
         }
     }
@@ -147,6 +157,10 @@ mod tests {
         assert_eq!(format("a.json", " \n["), Format::JsonArray);
         assert_eq!(format("a.json", "{\"a\":1}"), Format::JsonLines);
         assert_eq!(format("a.txt", "sitekey,url"), Format::Csv { tabs: false });
+        assert_eq!(format("a.txt", "\n# mine\r\n  HTTPS://a.example\n"), Format::Pages);
+        assert_eq!(format("a", "http://a.example"), Format::Pages);
+        assert_eq!(format("a.csv", "http://a.example"), Format::Csv { tabs: false });
+        assert_eq!(format("a.txt", "#url\n\n6Le,http://a.example"), Format::Csv { tabs: false });
     }
 
     #[test]

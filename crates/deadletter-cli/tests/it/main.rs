@@ -9,6 +9,8 @@ mod doctor;
 mod history;
 mod letters;
 mod missing;
+mod pages;
+mod places;
 mod redrive;
 mod rows;
 mod run;

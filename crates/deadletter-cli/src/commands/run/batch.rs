@@ -52,12 +52,13 @@ pub(super) struct Stored {
 impl Batch {
     /// Reads the whole file before anything is submitted: a mistake in it costs nothing.
     pub(super) fn check(app: &App, args: &Args, key: Option<&SecretString>) -> Result<Self> {
-        let reading = Arc::new(Reading::of(args, key));
+        let reading = Arc::new(Reading::of(args, key)?);
         let mut rows = Rows::open(Arc::clone(&reading))?;
         let (format, header) = rows.shape();
         app.out.say(&format!("{} is read as {}", args.file, format.label()));
         let mut rejects =
             Rejects::new(args.rejects.clone(), args.file.clone(), format, header).dry(args.dry_run);
+        rejects.refuse_foreign()?;
         let mut batch = Self { reading, good: 0, rejected: 0, kept: Vec::new() };
         while let Some(row) = rows.next().transpose()? {
             for news in rows.columns.take_news() {
@@ -92,7 +93,7 @@ impl Batch {
             // The rows of a list may all stand in one line.
             let row = match rejects.format() {
                 Format::JsonArray => format!(", row {}", reject.row),
-                Format::Csv { .. } | Format::JsonLines => String::new(),
+                Format::Csv { .. } | Format::JsonLines | Format::Pages => String::new(),
             };
             app.out.warn(&format!("line {}{row}: {}", reject.line, reject.reason));
         }

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    input::{Source, override_of},
+    input::{Source, override_of, param_of},
     render,
     shelf::Shelf,
     signals::Signals,
@@ -35,11 +35,11 @@ const LOOK: usize = 500;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume",
-    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. Ctrl-C keeps everything: run the same command with --resume to go on."
+    before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume\n  deadletter run urls.txt --sitekey 6Le-wvkSAAAAAPBMRTvw",
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on."
 )]
 pub(crate) struct Args {
-    /// CSV, JSON lines or a JSON list; - for standard input
+    /// CSV, JSON lines, a JSON list, or the URL of a page a line; - for standard input
     #[arg(value_name = "FILE")]
     file: Source,
     /// Column to parameter, where the guess is wrong; COLUMN=- leaves it out
@@ -48,6 +48,12 @@ pub(crate) struct Args {
     /// Method of rows that name none
     #[arg(long)]
     method: Option<String>,
+    /// Site key of rows that name none
+    #[arg(long, value_name = "KEY")]
+    sitekey: Option<String>,
+    /// Any other parameter of rows without it; `NAME=@FILE` reads it from a file, images too
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param_of)]
+    params: Vec<(String, String)>,
     /// Name of the batch [default: the file's name]
     #[arg(long)]
     name: Option<String>,
@@ -93,10 +99,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
         return Ok(batch.exit(Exit::Good));
     };
-    let mut signals = Signals::listen()?;
     let shelf = Shelf::open(&settings).await?;
     batch.refuse_twice(shelf.store.as_ref(), args.resume).await?;
     let mut answers = Answers::open(args.out.clone(), args.csv, args.resume)?;
+    // Not before: a pipe opens when somebody reads it, and until then ctrl-C ends the program.
+    let mut signals = Signals::listen()?;
     let engine = work::start(app, shelf.store.clone(), account).await?;
     let mut follow = Follow {
         app,
@@ -265,11 +272,7 @@ impl Follow<'_> {
 
 /// A reader that goes away leaves rows open: of those, somebody must hear.
 fn left(fault: Fault) -> Fault {
-    if !fault.quiet {
-        return fault;
-    }
-    let left = "the reader of the answers went away; everything is kept; go on with --resume";
-    Fault::failed(left)
+    if fault.quiet { super::answers::reader_left() } else { fault }
 }
 
 /// For batches that were begun before.

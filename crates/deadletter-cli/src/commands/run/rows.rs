@@ -3,11 +3,15 @@
 use super::{Args, Place};
 use crate::{
     fault::{Fault, Result},
-    input::{Columns, Format, KeyWatch, Occurrences, Overrides, Records, Reject, Source, row_of},
+    input::{
+        Columns, Format, KeyWatch, Occurrences, Overrides, Records, Reject, Source, Usual, row_of,
+        values_of,
+    },
     render,
 };
 use deadletter::{Job, core::Payload};
 use secrecy::SecretString;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How a file is read: twice, and both times alike.
@@ -15,7 +19,7 @@ pub(super) struct Reading {
     pub(super) file: Source,
     pub(super) batch: String,
     overrides: Overrides,
-    method: Option<String>,
+    usual: Usual,
     /// The key is no part of a task, whatever the column is called.
     key: KeyWatch,
 }
@@ -39,24 +43,35 @@ pub(super) enum Row {
 
 impl Reading {
     /// As the arguments say; no row may hold `key`.
-    pub(super) fn of(args: &Args, key: Option<&SecretString>) -> Self {
-        Self {
+    pub(super) fn of(args: &Args, key: Option<&SecretString>) -> Result<Self> {
+        Ok(Self {
             file: args.file.clone(),
             batch: args.name.clone().unwrap_or_else(|| args.file.stem()),
             overrides: args.maps.iter().cloned().collect(),
-            method: args.method.clone(),
+            usual: Usual {
+                method: args.method.clone(),
+                sitekey: args.sitekey.clone(),
+                params: values_of(&args.params)?,
+            },
             key: KeyWatch::new(key),
-        }
+        })
     }
 
     /// The words that every task would carry.
     fn refuse_key(&self, header: Option<&[String]>) -> Result<()> {
         let header = header.unwrap_or_default().iter().map(|name| ("a column's name", name));
-        let method = self.method.iter().map(|method| ("--method", method));
+        let method = self.usual.method.iter().map(|method| ("--method", method));
+        let sitekey = self.usual.sitekey.iter().map(|sitekey| ("--sitekey", sitekey));
         let batch = std::iter::once(("the name of the batch", &self.batch));
-        match header.chain(method).chain(batch).find(|(_, text)| self.key.finds_in(text)) {
+        let mut names = header.chain(method).chain(sitekey).chain(batch);
+        let found = names.find(|(_, text)| self.key.finds_in(text)).map(|(what, _)| what);
+        let is_param = |(name, value): &(String, Value)| {
+            self.key.finds_in(name) || self.key.finds_in_value(value)
+        };
+        let param = self.usual.params.iter().any(is_param).then_some("a --param");
+        match found.or(param) {
             None => Ok(()),
-            Some((what, _)) => Err(Fault::usage(format!("{what} holds the account's key"))
+            Some(what) => Err(Fault::usage(format!("{what} holds the account's key"))
                 .why("it would be stored with every task, and shown")
                 .fix("choose another word: the key is sent without it")),
         }
@@ -71,11 +86,16 @@ impl Rows {
         let columns = Columns::new(reading.overrides.clone());
         let mut rows =
             Self { reading, records, columns, occurrences: Occurrences::default(), read: 0 };
+        if rows.records.format == Format::Pages && rows.reading.usual.is_empty() {
+            return Err(Fault::usage(format!("{} lists pages alone", rows.reading.file))
+                .why("nothing says what to solve there")
+                .fix("--sitekey KEY holds for each of them; --method and --param too"));
+        }
         let Some(header) = &rows.records.header else { return Ok(rows) };
         for column in header {
             rows.columns.target(column)?;
         }
-        if rows.columns.are_of_tasks() || rows.reading.method.is_some() {
+        if rows.columns.are_of_tasks() || !rows.reading.usual.is_empty() {
             return Ok(rows);
         }
         Err(Fault::usage(format!("no column of {} says what to solve", rows.reading.file))
@@ -96,8 +116,7 @@ impl Rows {
         let place = Place { line: record.line, row: self.read };
         let row = match &record.fields {
             Ok(fields) => {
-                let method = self.reading.method.as_deref();
-                row_of(fields, &mut self.columns, method, &self.reading.key)?
+                row_of(fields, &mut self.columns, &self.reading.usual, &self.reading.key)?
             }
             Err(reason) => Err(reason.clone()),
         };
