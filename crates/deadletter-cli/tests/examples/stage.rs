@@ -20,6 +20,9 @@ const ROWS: &str =
     "sitekey,pageurl\n6Le-a,https://shop.example.com/a\n6Le-b,https://shop.example.com/b\n";
 const PAGES: &str = "https://shop.example.com/a\nhttps://shop.example.com/b\n";
 
+/// What a program takes for bytes: a zero stands in it.
+const IMAGE: &str = "an image\0";
+
 /// Lines of documents that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("cargo install ", "the suite has built the binary already"),
@@ -63,6 +66,7 @@ impl Stage {
         let folder = stage.dir.path().join("examples");
         copy_files(examples, &folder);
         stage.write("tasks.csv", ROWS);
+        stage.write("urls.txt", PAGES);
         stage
     }
 
@@ -77,6 +81,7 @@ impl Stage {
             ("captcha-dlq.json", LETTERS),
             ("tasks.csv", ROWS),
             ("urls.txt", PAGES),
+            ("captcha.png", IMAGE),
             ("deadletter.toml", "[account]\nthreads = 5\n"),
             ("other.toml", "[account]\nthreads = 7\n"),
         ] {
