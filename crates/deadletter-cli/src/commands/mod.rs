@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod doctor;
 mod exhume;
+mod explain;
 mod export;
 mod import;
 mod list;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Count what the dead died of: by cause, class, site key, host, proxy, hour
     Stats(stats::Args),
+    /// Tell what a code, a class or a reason of death means, what is done, and what to do
+    Explain(explain::Args),
     /// Write letters to a file: JSON lines, CSV, or the article's JSON
     Export(export::Args),
     /// Take letters in from a file of `export`, or of the article's code
@@ -91,6 +94,7 @@ impl Command {
             Self::List(args) => list::run(app, args).await,
             Self::Show(args) => show::run(app, args).await,
             Self::Stats(args) => stats::run(app, args).await,
+            Self::Explain(args) => explain::run(app, &args),
             Self::Export(args) => export::run(app, args).await,
             Self::Import(args) => import::run(app, args).await,
             Self::Simulate(args) => simulate::run(app, args).await,

@@ -10,7 +10,7 @@ use crate::{
 };
 use deadletter::{
     TaskFile,
-    core::{State, TaskId, UnixMs},
+    core::{Cause, State, TaskId, UnixMs},
     provider::captchaai::codes,
 };
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ pub(crate) struct Args {
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let shelf = shelf::open(app).await?;
+    let mut cause = None;
     for id in args.ids {
         let file = shelf.file(id).await?.ok_or_else(|| {
             Fault::failed(format!("there is no task {id}"))
@@ -47,7 +48,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         } else {
             app.out.json(&document(&file, &timeline, args.with_secrets)?)?;
         }
+        cause = cause.or(file.task.cause);
     }
+    super::explain::hint(app, cause.as_ref().map(Cause::as_str));
     Ok(Exit::Good)
 }
 

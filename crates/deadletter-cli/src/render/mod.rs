@@ -6,7 +6,7 @@ mod table;
 mod text;
 mod timeline;
 
-pub(crate) use aligned::aligned;
+pub(crate) use aligned::{aligned, definitions};
 pub(crate) use chart::{bars, columns};
 pub(crate) use table::Table;
 pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain, second};

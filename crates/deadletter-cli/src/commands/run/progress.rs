@@ -5,7 +5,10 @@ use deadletter::{
     Deadletter,
     core::{Cause, StateKind, Task, TaskId},
 };
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Without a terminal, a line this often.
@@ -27,6 +30,8 @@ pub(crate) struct Progress {
     /// Dead ones whose last failure was upstream's absence.
     unreached: usize,
     retrying: HashSet<TaskId>,
+    /// What the dead died of.
+    causes: BTreeMap<String, usize>,
 }
 
 impl Progress {
@@ -45,6 +50,7 @@ impl Progress {
             cancelled: 0,
             unreached: 0,
             retrying: HashSet::new(),
+            causes: BTreeMap::new(),
         }
     }
 
@@ -79,6 +85,8 @@ impl Progress {
             StateKind::Dead | StateKind::Buried => {
                 self.dead += 1;
                 self.unreached += usize::from(is_unreached(task));
+                let cause = task.cause.as_ref().map(ToString::to_string);
+                *self.causes.entry(cause.unwrap_or_default()).or_default() += 1;
             }
             _ => self.cancelled += 1,
         }
@@ -146,6 +154,10 @@ impl Progress {
         app.out.say(&format!("{solved} of {total} solved, {dead} dead"));
         if dead > 0 {
             app.out.say("why they died: deadletter stats; again: deadletter redrive --where state:dead --dry-run");
+        }
+        let most = self.causes.iter().max_by_key(|(_, n)| **n);
+        if let Some((cause, n)) = most.filter(|(cause, _)| !cause.is_empty()) {
+            app.out.say(&format!("{n} died of {cause}; what it means: deadletter explain {cause}"));
         }
         for account in status.accounts {
             if let Some(failure) = account.stopped {
