@@ -163,16 +163,32 @@ pub(crate) fn fault(error: store::Error) -> Fault {
             .fix("for example --store sqlite:tasks.db; `deadletter config show` tells where the store is set"),
         store::Error::Missing(_) => Fault::failed("there is no store")
             .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
-        store::Error::Damaged { .. } => Fault::failed("the store cannot be read")
-            .fix("leave the file as it is, and go on with a copy of it or with another --store"),
+        store::Error::Refused(_) => Fault::usage("the question cannot be asked")
+            .fix("it can only read; `deadletter query` without a question lists the tables"),
         store::Error::NetworkFileSystem { .. } => Fault::failed("a store cannot be kept there")
             .fix("name a file on a local disk with --store sqlite:PATH"),
         store::Error::TooNew { .. } => Fault::failed("the store is of a newer program")
             .fix("use the newer deadletter, or another --store"),
         store::Error::Full { .. } => Fault::failed("the store's disk is full")
-            .fix("make room; nothing was lost, and the same command can be run again"),
+            .fix("make room; what was accepted is kept, and the same command can be run again"),
+        store::Error::ReadOnly { .. } => Fault::failed("the store may not be written").fix(
+            "give this user the right to write the file, its log (-wal) and its folder, or mount \
+             the disk for writing; `deadletter store info` and `query` only read",
+        ),
         store::Error::Unavailable { .. } => Fault::failed("the store is not available")
             .fix("look whether another program holds its file, then try again"),
+        store::Error::Damaged { .. } => Fault::failed("the store is damaged; nothing was changed")
+            .fix(
+                "`deadletter store check` tells what is wrong; put a backup in its place, or bring \
+                 out what can be read: deadletter export --salvage --out rescued.jsonl",
+            ),
+        store::Error::InDoubt { .. } => {
+            Fault::failed("the disk failed in the middle of a write; nobody knows what was written")
+                .fix(
+                    "look after the disk (dmesg, free space); what was accepted before is kept, \
+                     and the same command can be run again (a batch with --resume)",
+                )
+        }
         _ => Fault::failed("the store did not do what it was asked"),
     };
     fault.because(error)

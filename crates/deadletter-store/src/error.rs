@@ -28,6 +28,15 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// The store may be read and not written, or not even read: a matter of rights.
+    #[error("the store may not be written: {what}")]
+    ReadOnly {
+        /// What was tried.
+        what: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
     /// What was read is damaged; it is never overwritten.
     #[error("the store is damaged: {what}")]
     Damaged {
@@ -74,6 +83,9 @@ pub enum Error {
     /// Nothing stands where a store was to be read, and nothing was created.
     #[error("nothing stands at {0}")]
     Missing(PathBuf),
+    /// A question that is wrong, or that would do more than it may.
+    #[error("{0}")]
+    Refused(String),
     /// A URL or path that names no store.
     #[error("{0}")]
     BadUrl(String),

@@ -20,7 +20,7 @@ pub use clock::{Clock, FastClock, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use faulty::Faulty;
 pub use memory::MemoryStore;
-pub use open::{check_url, open, open_existing, refuse_missing};
+pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
     Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail, Worker,

@@ -45,7 +45,10 @@ pub fn check_url(url: &str) -> Result<()> {
     if url == "memory:" { Ok(()) } else { sqlite_path(url).map(drop) }
 }
 
-fn sqlite_path(url: &str) -> Result<&Path> {
+/// The file of the SQLite store that `url` names, whether it stands or not.
+///
+/// Errors: `BadUrl` for another kind of store, and for what names none.
+pub fn sqlite_path(url: &str) -> Result<&Path> {
     let path = match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => path,
         Some(("sqlite", _)) => {

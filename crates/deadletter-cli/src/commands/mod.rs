@@ -16,12 +16,14 @@ mod import;
 mod list;
 mod man;
 mod purge;
+mod query;
 mod redrive;
 mod run;
 mod show;
 mod simulate;
 mod solve;
 mod stats;
+mod store;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;
@@ -66,6 +68,10 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Take letters in from a file of `export`, or of the article's code
     Import(import::Args),
+    /// Look after the store's file: what it is, whether it is whole, a copy of it
+    Store(store::Args),
+    /// Ask the store in SQL, which can change nothing
+    Query(query::Args),
     /// Play an upstream with scripted faults on a port of this machine
     Simulate(simulate::Args),
     /// Show, find and check the configuration
@@ -97,6 +103,8 @@ impl Command {
             Self::Explain(args) => explain::run(app, &args),
             Self::Export(args) => export::run(app, args).await,
             Self::Import(args) => import::run(app, args).await,
+            Self::Store(args) => store::run(app, args).await,
+            Self::Query(args) => query::run(app, args).await,
             Self::Simulate(args) => simulate::run(app, args).await,
             Self::Config(args) => config::run(app, &args),
             Self::Doctor(args) => doctor::run(app, &args).await,

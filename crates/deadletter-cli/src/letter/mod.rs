@@ -17,4 +17,4 @@ pub(crate) use incoming::{Incoming, Reader, Spoiled, Tear};
 pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, header};
 pub(crate) use restore::{HOLD, Restored, Restorer};
-pub(crate) use sheet::{HEADER as SHEET_HEADER, row as sheet_row};
+pub(crate) use sheet::{HEADER as SHEET_HEADER, guarded, row as sheet_row};

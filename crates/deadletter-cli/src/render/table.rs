@@ -23,7 +23,7 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 struct Column {
-    name: &'static str,
+    name: String,
     /// A number, aligned to the right.
     is_number: bool,
     /// Never broken, cut or left out.
@@ -33,9 +33,9 @@ struct Column {
 impl Table {
     /// An empty table; a column whose name begins with `#` is a number, one that begins with `=` an
     /// id, which people copy: other columns give way to it.
-    pub(crate) fn new(header: &[&'static str]) -> Self {
-        let column = |name: &&'static str| Column {
-            name: name.trim_start_matches(['#', '=']),
+    pub(crate) fn new(header: &[&str]) -> Self {
+        let column = |name: &&str| Column {
+            name: plain(name.trim_start_matches(['#', '='])),
             is_number: name.starts_with('#'),
             is_kept: name.starts_with('='),
         };
@@ -67,7 +67,7 @@ impl Table {
             .force_no_tty()
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(u16::try_from(width).unwrap_or(u16::MAX))
-            .set_header(columns.iter().map(|column| column.name));
+            .set_header(columns.iter().map(|column| column.name.clone()));
         for row in &self.rows {
             let cells = shown.iter().zip(&columns).map(|(at, column)| {
                 let cell = row.get(*at).map_or("", String::as_str);

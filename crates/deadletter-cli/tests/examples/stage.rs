@@ -93,6 +93,7 @@ impl Stage {
             "deadletter import captcha-dlq.json",
             "deadletter export --out dead.jsonl",
             "deadletter run tasks.jsonl --out answers.csv --name nightly",
+            "deadletter store backup other.db",
         ] {
             stage.run(command).expect("the stage is furnished");
         }

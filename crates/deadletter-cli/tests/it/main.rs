@@ -16,4 +16,5 @@ mod redrive;
 mod rows;
 mod run;
 mod simulate;
+mod store;
 mod upstream;

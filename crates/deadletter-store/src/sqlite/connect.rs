@@ -9,9 +9,9 @@ use std::{path::Path, thread, time::Duration};
 /// checkpoint at once.
 const OLDEST_SAFE: i32 = 3_051_003;
 /// A lock that another process holds is asked for again this often...
-const BUSY_STEP: Duration = Duration::from_millis(2);
+pub(super) const BUSY_STEP: Duration = Duration::from_millis(2);
 /// ...and this many times: 10 s in all, far above the longest transaction.
-const BUSY_TRIES: i32 = 5_000;
+pub(super) const BUSY_TRIES: i32 = 5_000;
 /// Statements that stay compiled: more than this store has, with room for the pages' variants.
 const STATEMENTS: usize = 200;
 /// After a checkpoint the log is cut to this size: it is overwritten in place up to there, which

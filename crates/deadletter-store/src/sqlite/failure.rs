@@ -1,7 +1,7 @@
 //! SQLite's errors in the store's words.
 
 use crate::Error;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// What stops a piece of work inside the store: SQLite, or an answer in the store's own words.
 #[derive(Debug)]
@@ -68,9 +68,11 @@ pub(super) fn unwritten(what: &str, error: rusqlite::Error) -> Error {
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
     );
+    let is_full = is_full(&error);
     let source = Some(error.into());
     match code {
-        Some(ErrorCode::DiskFull) => Error::Full { what, source },
+        _ if is_full => Error::Full { what, source },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Error::ReadOnly { what, source },
         // A broken constraint means that rows and rules disagree: no retry mends that.
         Some(
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
@@ -78,6 +80,13 @@ pub(super) fn unwritten(what: &str, error: rusqlite::Error) -> Error {
         _ if is_misfit => Error::Damaged { what, source },
         _ => Error::Unavailable { what, source },
     }
+}
+
+/// True where there is no room, for the file or for its log's index.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || extended == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Why a whole transaction was not acknowledged; told to each of its callers.
@@ -91,6 +100,7 @@ pub(super) struct CommitFailure {
 enum CommitFailureKind {
     Unavailable,
     Full,
+    ReadOnly,
     Damaged,
     InDoubt,
 }
@@ -99,7 +109,8 @@ impl CommitFailure {
     /// The transaction could not begin, or was undone: nothing of it is written.
     pub(super) fn undone(error: &rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => CommitFailureKind::Full,
+            _ if is_full(error) => CommitFailureKind::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => CommitFailureKind::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 CommitFailureKind::Damaged
             }
@@ -134,6 +145,7 @@ impl CommitFailure {
         let source = Some(self.detail.clone().into());
         match self.kind {
             CommitFailureKind::Unavailable => Error::Unavailable { what, source },
+            CommitFailureKind::ReadOnly => Error::ReadOnly { what, source },
             CommitFailureKind::Full => Error::Full { what, source },
             CommitFailureKind::Damaged => Error::Damaged { what, source },
             CommitFailureKind::InDoubt => Error::InDoubt { what, source },
@@ -144,7 +156,6 @@ impl CommitFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::ffi;
 
     fn sqlite(code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)

@@ -41,6 +41,14 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|e| unavailable("find", &path, e))
 }
 
+/// Looks whether the file at `path`, which stands, is ours and whole as far as its first page says.
+///
+/// Errors: as [`prepare`].
+pub(super) fn examine(path: &Path) -> Result<()> {
+    let (header, length) = read_header(path).map_err(|e| unavailable("read", path, e))?;
+    check_header(path, &header, length)
+}
+
 /// The path with `suffix` appended to its file name, as SQLite does for its log.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -66,6 +74,9 @@ fn read_header(path: &Path) -> io::Result<(Vec<u8>, u64)> {
 }
 
 fn check_header(path: &Path, header: &[u8], length: u64) -> Result<()> {
+    if length == 0 && has_log(path) {
+        return Err(damaged(path, "is empty, but its log (-wal) stands: bring the file back"));
+    }
     if length == 0 {
         return Err(damaged(path, "is empty, and no store is; remove it to begin a new one"));
     }
@@ -118,18 +129,23 @@ fn create(path: &Path) -> Result<()> {
     let n = DRAFTS.fetch_add(1, Ordering::Relaxed);
     let draft = beside(path, &format!(".new-{}-{n}", std::process::id()));
     let linked = build(&draft).and_then(|()| link(&draft, path));
-    let removed = remove(&draft);
+    let removed = remove_store(&draft);
     linked.and(removed)
 }
 
-fn build(draft: &Path) -> Result<()> {
-    remove(draft)?;
+/// Creates an empty file that only its owner may read; what stood there under that name goes.
+pub(super) fn create_private(path: &Path) -> Result<()> {
+    remove_store(path)?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     // The log and the shared memory inherit these rights from the file.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(draft).map_err(|e| unavailable("create", draft, e))?;
+    options.open(path).map(drop).map_err(|e| unavailable("create", path, e))
+}
+
+fn build(draft: &Path) -> Result<()> {
+    create_private(draft)?;
     let fail = |e: Failure| e.into_error("create the store");
     let conn = connect::open_file(draft).map_err(fail)?;
     schema::migrate(&conn, draft, schema::MIGRATIONS).map_err(fail)?;
@@ -150,6 +166,13 @@ fn link(draft: &Path, path: &Path) -> Result<()> {
     sync_directory(path).map_err(|e| unavailable("flush the directory of", path, e))
 }
 
+/// Gives a flushed draft its name, where nothing stands under it, and flushes the directory.
+pub(super) fn put_in_place(draft: &Path, path: &Path) -> Result<()> {
+    // A link, unlike a rename, never takes another file's place.
+    fs::hard_link(draft, path).map_err(|e| unavailable("create", path, e))?;
+    sync_directory(path).map_err(|e| unavailable("flush the directory of", path, e))
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) if cfg!(unix) => fs::File::open(directory)?.sync_all(),
@@ -167,9 +190,23 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a draft with whatever SQLite laid beside it.
+pub(super) fn remove_store(path: &Path) -> Result<()> {
+    let beside = ["", "-journal", "-wal", "-shm"].map(|suffix| remove(&beside(path, suffix)));
+    beside.into_iter().collect()
+}
+
 /// The file system said no.
 pub(super) fn unavailable(verb: &str, path: &Path, error: io::Error) -> Error {
-    Error::Unavailable { what: format!("{verb} {}", path.display()), source: Some(error.into()) }
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let what = format!("{verb} {}", path.display());
+    match error.kind() {
+        StorageFull | QuotaExceeded => Error::Full { what, source: Some(error.into()) },
+        PermissionDenied | ReadOnlyFilesystem => {
+            Error::ReadOnly { what, source: Some(error.into()) }
+        }
+        _ => Error::Unavailable { what, source: Some(error.into()) },
+    }
 }
 
 fn damaged(path: &Path, why: &str) -> Error {

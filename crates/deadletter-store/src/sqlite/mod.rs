@@ -7,6 +7,7 @@
 //!   ├ readers            three threads, one snapshot per question
 //!   ├ locks              proof of life between processes
 //!   └ file, filesystem   what must hold before SQLite sees the file
+//! inspect                the file from outside: checks, copies, questions in SQL
 //! schema                 tables and migrations; connect: settings of connections
 //! task_row, attempt_row  rows and back; counts: merged deltas; failure: errors
 //! ```
@@ -27,6 +28,7 @@ mod failure;
 mod file;
 mod filesystem;
 mod insert;
+pub mod inspect;
 mod job;
 mod locks;
 mod page;

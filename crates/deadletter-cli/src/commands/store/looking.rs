@@ -1,0 +1,109 @@
+//! A long look at the store's file: on a thread of its own, with news, and ended by ctrl-C.
+
+use crate::{
+    app::App,
+    fault::{Fault, Result},
+    output::Bar,
+    shelf,
+    signals::Signals,
+};
+use deadletter::store::{
+    Result as StoreResult,
+    sqlite::inspect::{Inspection, Interrupter, Progress, Tolerance},
+    sqlite_path,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+
+/// The bar is drawn this often.
+const TICK: Duration = Duration::from_millis(100);
+/// Without a terminal, a line this often.
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// The file of the settings' store, which must stand.
+pub(crate) fn file(app: &App) -> Result<PathBuf> {
+    let settings = app.settings()?;
+    if settings.store == "memory:" {
+        return Err(Fault::usage("this command needs an SQLite store")
+            .why("a store in memory is gone with its process")
+            .fix("name one: --store sqlite:PATH"));
+    }
+    shelf::refuse_missing(&settings)?;
+    sqlite_path(&settings.store).map(Path::to_owned).map_err(shelf::fault)
+}
+
+/// Runs `work` on the store's file; none where it was interrupted.
+pub(crate) async fn look<T, W>(app: &App, tolerance: Tolerance, work: W) -> Result<Option<T>>
+where
+    T: Send + 'static,
+    W: FnOnce(&mut Inspection, &Progress) -> StoreResult<T> + Send + 'static,
+{
+    let path = file(app)?;
+    let mut signals = Signals::listen()?;
+    let (tell, news) = watch::channel(("", 0, 0));
+    let progress: Progress = Arc::new(move |step, done, total| {
+        tell.send_replace((step, done, total));
+    });
+    let (hand_over, handed) = oneshot::channel::<Interrupter>();
+    // Ends by itself, or when it is interrupted below.
+    let mut looking = tokio::task::spawn_blocking(move || {
+        let mut inspection = Inspection::open(&path, tolerance)?;
+        // Nobody waits for it where the command has ended.
+        hand_over.send(inspection.interrupter()).ok();
+        work(&mut inspection, &progress)
+    });
+    let mut telling = Telling { bar: app.out.bar(0), said: Instant::now(), news };
+    let mut interrupter = Some(handed);
+    let mut is_interrupted = false;
+    let looked = loop {
+        tokio::select! {
+            looked = &mut looking => break looked,
+            () = tokio::time::sleep(TICK) => telling.draw(app),
+            () = signals.next() => {
+                is_interrupted = true;
+                if let Some(handed) = interrupter.take()
+                    && let Ok(interrupter) = handed.await
+                {
+                    interrupter.interrupt();
+                }
+            }
+        }
+    };
+    telling.bar.clear();
+    let looked = looked.map_err(|error| Fault::failed("the look broke off").because(error))?;
+    match looked {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if is_interrupted => {
+            app.out.say("interrupted; nothing was changed");
+            Ok(None)
+        }
+        Err(error) => Err(shelf::fault(error)),
+    }
+}
+
+struct Telling {
+    bar: Bar,
+    said: Instant,
+    news: watch::Receiver<(&'static str, u64, u64)>,
+}
+
+impl Telling {
+    fn draw(&mut self, app: &App) {
+        let (step, done, total) = *self.news.borrow();
+        let as_size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        self.bar.set_total(as_size(total.max(done)));
+        self.bar.draw(as_size(done), step);
+        if self.bar.is_hidden() && self.said.elapsed() >= LINE_EVERY {
+            self.said = Instant::now();
+            let of = if total > 0 { format!(" of {total}") } else { String::new() };
+            app.out.say(&format!("{step}: {done}{of}"));
+        }
+    }
+}

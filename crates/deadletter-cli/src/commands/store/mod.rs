@@ -1,0 +1,48 @@
+//! `deadletter store`: what the store's file is, whether it is whole, a copy of it.
+
+mod backup;
+mod check;
+mod info;
+pub(super) mod looking;
+
+use crate::{app::App, exit::Exit, fault::Result};
+use clap::Subcommand;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter store info\n  deadletter store check\n  deadletter store backup tasks-backup.db"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What the store is and holds: file, log, tasks per state, workers alive
+    #[command(
+        before_help = "Examples:\n  deadletter store info\n  deadletter store info --store sqlite:other.db --json"
+    )]
+    Info,
+    /// Is the store whole? The file, the counts, and every promise of every task
+    #[command(
+        before_help = "Examples:\n  deadletter store check\n  deadletter store check --store sqlite:other.db --json",
+        after_help = "It only reads, also beside a running process, and bears a damaged file. Exit code 0 where\nall is well, 1 where something is wrong: each finding says where, and what to do."
+    )]
+    Check,
+    /// Copy the store while it is used: whole, checked and on disk, or not there
+    #[command(
+        before_help = "Examples:\n  deadletter store backup tasks-backup.db\n  deadletter store backup other-backup.db --store sqlite:other.db",
+        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten."
+    )]
+    Backup(backup::Args),
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    match args.what {
+        What::Info => info::run(app).await,
+        What::Check => check::run(app).await,
+        What::Backup(args) => backup::run(app, args).await,
+    }
+}

@@ -1,0 +1,131 @@
+//! A copy of a store, taken while others work on it: whole, checked, durable, or not there.
+
+use super::{Inspection, Progress, beside, uri};
+use crate::{
+    Error, Result,
+    sqlite::{
+        connect, desk,
+        failure::{Failure, Outcome},
+        file::{self, unavailable},
+    },
+};
+use rusqlite::{
+    Connection, OpenFlags,
+    backup::{Backup, StepResult},
+};
+use serde::Serialize;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Pages copied between two pieces of news: 8 MiB, some hundredths of a second.
+const PAGES: i32 = 2_000;
+
+/// A copy that was taken.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackedUp {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Tasks that stand in it.
+    pub tasks: i64,
+}
+
+impl Inspection {
+    /// Copies the store as it stands at this moment to `path`, where nothing may stand.
+    ///
+    /// The copy grows under another name, is checked, flushed with its folder, and only then put in
+    /// its place.
+    ///
+    /// Errors: `Refused` where something stands at `path`; `Damaged` where the store is; `Full` and
+    /// `Unavailable` of the file system. Nothing is left behind then.
+    pub fn backup(&self, path: &Path, progress: &Progress) -> Result<BackedUp> {
+        let path = std::path::absolute(path).map_err(|e| unavailable("find", path, e))?;
+        refuse_overwrite(&path)?;
+        let draft = beside(&path, &format!(".part-{}", std::process::id()));
+        let copied = self.copy(&draft, progress).and_then(|tasks| {
+            let bytes = fs::metadata(&draft).map_err(|e| unavailable("look at", &draft, e))?.len();
+            file::put_in_place(&draft, &path)?;
+            Ok(BackedUp { path: path.clone(), bytes, tasks })
+        });
+        let removed = file::remove_store(&draft);
+        let copied = copied?;
+        removed.map(|()| copied)
+    }
+
+    fn copy(&self, draft: &Path, progress: &Progress) -> Result<i64> {
+        let fail = |failure: Failure| failure.into_error(&format!("write {}", draft.display()));
+        file::create_private(draft)?;
+        let mut copy = open_copy(draft).map_err(fail)?;
+        self.in_snapshot("copy the store", |conn| {
+            // The first read takes the snapshot; otherwise each write of others begins the copy anew.
+            desk::totals(conn)?;
+            pages(conn, &mut copy, progress)
+        })?;
+        copy.close().map_err(|(_, error)| fail(error.into()))?;
+        progress("the copy's check", 0, 0);
+        let tasks = verify(draft).map_err(fail)?;
+        fs::File::open(draft)
+            .and_then(|file| file.sync_all())
+            .map_err(|e| unavailable("flush", draft, e))?;
+        Ok(tasks)
+    }
+}
+
+fn refuse_overwrite(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Error::Refused(format!(
+            "{} stands already: a backup overwrites nothing",
+            path.display()
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unavailable("look at", path, error)),
+    }
+}
+
+fn open_copy(draft: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let copy = Connection::open_with_flags(draft, flags)?;
+    // Flushed once, at the end; half a copy is never put in its place.
+    copy.pragma_update(None, "synchronous", "off")?;
+    Ok(copy)
+}
+
+fn pages(conn: &Connection, copy: &mut Connection, progress: &Progress) -> Outcome<()> {
+    let backup = Backup::new(conn, copy)?;
+    let mut tries = 0;
+    loop {
+        let step = backup.step(PAGES)?;
+        let left = backup.progress();
+        let (total, left) = (left.pagecount.unsigned_abs(), left.remaining.unsigned_abs());
+        progress("pages", u64::from(total - left.min(total)), u64::from(total));
+        match step {
+            StepResult::Done => return Ok(()),
+            StepResult::More => tries = 0,
+            _ if tries < connect::BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(connect::BUSY_STEP);
+            }
+            _ => {
+                let what = "copy the store (it is locked)".to_owned();
+                return Err(Error::Unavailable { what, source: None }.into());
+            }
+        }
+    }
+}
+
+/// Checks a copy that nobody else knows of; answers how many tasks stand in it.
+fn verify(draft: &Path) -> Outcome<i64> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let copy = Connection::open_with_flags(uri(draft, "immutable=1"), flags)?;
+    let told: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if told != "ok" {
+        let what = format!(
+            "the copy is not whole ({told}): the store is damaged; `deadletter store check` tells where"
+        );
+        return Err(Error::Damaged { what, source: None }.into());
+    }
+    Ok(desk::recount(&copy)?.standing())
+}
