@@ -3,7 +3,7 @@
 use crate::{AttemptToken, TaskId, UnixMs};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use std::fmt;
+use std::{fmt, io};
 
 /// The request of a task: named parameters as the provider understands them.
 ///
@@ -42,9 +42,31 @@ impl Payload {
         Value::Object(self.0.clone()).to_string()
     }
 
+    /// How long that text is, without writing it.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, &self.0).expect("texts as keys, and nothing to fail");
+        length.0
+    }
+
     /// The payload that [`Payload::to_stored`] wrote.
     pub fn from_stored(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).map(Self)
+    }
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

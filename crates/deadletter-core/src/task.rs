@@ -2,7 +2,7 @@
 
 use crate::{
     AccountName, AttemptToken, Cause, Class, DeadReason, Policy, State, StateKind, TaskId, UnixMs,
-    Why, WorkerId, label::labels,
+    Why, WorkerId, label::labels, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -219,6 +219,16 @@ impl Task {
     #[must_use]
     pub const fn may_submit(&self) -> bool {
         self.counters.submits < self.round.allowance && self.counters.submits < self.max_submits
+    }
+}
+
+impl NewTask {
+    /// A new job.
+    ///
+    /// Errors: a part that somebody chose is larger than what is stored.
+    pub fn new(task: Task, payload: crate::Payload) -> Result<Self, crate::TooLarge> {
+        limits::check(&task, &payload)?;
+        Ok(Self { task, payload, attempts: Vec::new() })
     }
 }
 

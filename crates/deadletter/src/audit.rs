@@ -1,10 +1,13 @@
-//! The audit log: one entry per operation, each chained to its writer's entry before.
+//! The audit log: what people did and what came of it, each entry chained to its writer's entry
+//! before.
 
 use crate::{
     Error, Result,
-    operation::{self, Operation},
+    act::Act,
+    operation::{self, Operation, RedriveOptions},
     shared::Shared,
 };
+use deadletter_core::TaskId;
 use deadletter_store::{AuditEntry, Store};
 use sha2::{Digest, Sha256};
 
@@ -28,6 +31,17 @@ pub(crate) async fn write(shared: &Shared, operation: &Operation) -> Result<()> 
         "pending": pending,
     });
     append(store, shared.worker().as_str(), shared.now(), body.to_string()).await
+}
+
+/// Writes down that a program acts on a single task.
+pub(crate) async fn write_one(shared: &Shared, act: Act, task: TaskId) -> Result<()> {
+    let body = serde_json::json!({
+        "kind": act.label(),
+        "by": RedriveOptions::default().by,
+        "task": task,
+        "count": 1,
+    });
+    append(shared.store.as_ref(), shared.worker().as_str(), shared.now(), body.to_string()).await
 }
 
 /// Appends an entry behind the writer's last one.

@@ -77,11 +77,13 @@ impl Builder {
         let store = self.store.ok_or(Error::NoStore)?;
         let first_account = self.accounts.first().ok_or(Error::NoAccount)?.name.clone();
         let now = store.clock().now();
-        let accounts: BTreeMap<_, _> = self
-            .accounts
-            .into_iter()
-            .map(|config| (config.name.clone(), Arc::new(Account::new(config, now))))
-            .collect();
+        let mut accounts = BTreeMap::new();
+        for config in self.accounts {
+            let name = config.name.clone();
+            if accounts.insert(name.clone(), Arc::new(Account::new(config, now))).is_some() {
+                return Err(Error::SameName(name));
+            }
+        }
         let seen = store.last_event().await?;
         let (committer, committing) = Committer::start(Arc::clone(&store));
         let parts = Parts {

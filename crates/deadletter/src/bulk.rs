@@ -6,6 +6,7 @@
 use crate::{
     Desk, Error, Result,
     act::Act,
+    audit,
     desk::{PAGE, SAMPLES, SCAN},
     operation::{self, Operation, OperationState, RedriveOptions},
     operator,
@@ -150,6 +151,7 @@ impl Desk {
         })
         .await?;
         if updated.answer {
+            audit::write(&self.shared, &updated.value).await?;
             operation::list(self.store(), id, true).await?;
             self.shared.operations_written.notify_one();
         }

@@ -4,6 +4,7 @@ use crate::{
     Error, Result,
     account::Account,
     act::Act,
+    audit,
     gate::Pass,
     operation::{self, Operation, OperationState, RedriveOptions},
     redrive,
@@ -176,6 +177,8 @@ impl Desk {
         let id = self.new_operation(Act::Redrive, now);
         let filter = dead_only(filter)?;
         let operation = Operation::new(id.clone(), Act::Redrive, &filter, options, now);
+        // The record first, so that nothing begins without one.
+        audit::write(&self.shared, &operation).await?;
         operation::begin(self.store(), &operation).await?;
         self.shared.operations_written.notify_one();
         Ok(id)
@@ -220,30 +223,36 @@ impl Desk {
         })
         .await?;
         if updated.answer {
+            audit::write(&self.shared, &updated.value).await?;
             operation::list(self.store(), id, true).await?;
             self.shared.operations_written.notify_one();
         }
         Ok(updated.answer)
     }
 
-    /// Gives up a dead letter for good; false where it is not one.
+    /// Gives up a dead letter for good; false where it is not one. Audited, like the next two, as
+    /// an act of the library: what a person does is a bulk act, with their name and their reason.
     pub async fn bury(&self, id: TaskId) -> Result<bool> {
-        self.act(id, &Happened::Buried).await
+        self.act(id, Act::Bury, &Happened::Buried).await
     }
 
     /// Takes a buried task back, with room for `more_submits`.
     pub async fn exhume(&self, id: TaskId, more_submits: u32) -> Result<bool> {
-        self.act(id, &Happened::Exhumed { more_submits }).await
+        self.act(id, Act::Exhume { more_submits }, &Happened::Exhumed { more_submits }).await
     }
 
     /// Stops a task; a late answer is kept, unused.
     pub async fn cancel(&self, id: TaskId) -> Result<bool> {
-        self.act(id, &Happened::Cancelled).await
+        self.act(id, Act::Cancel, &Happened::Cancelled).await
     }
 
-    async fn act(&self, id: TaskId, happened: &Happened) -> Result<bool> {
+    async fn act(&self, id: TaskId, act: Act, happened: &Happened) -> Result<bool> {
         let task = self.store().get(&[id]).await?.pop().flatten().ok_or(Error::NoSuchTask(id))?;
         let account: &Arc<Account> = self.shared.account(&task.account)?;
+        if !act.fits().contains(&task.kind()) {
+            return Ok(false);
+        }
+        audit::write_one(&self.shared, act, id).await?;
         let attempts = self.store().history(id).await?;
         let attempt = attempts.iter().find(|attempt| Some(attempt.token) == task.attempt);
         let pass = Pass::Bystander;

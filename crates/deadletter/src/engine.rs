@@ -23,6 +23,10 @@ const ID_TRIES: u32 = 16;
 /// what is on the wire.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// Between two looks at a task where no watcher wakes who waits, as beside a running engine: as
+/// often as a watcher looks.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// A running engine. Dropping it stops it without waiting; [`Deadletter::stop`] waits.
 pub struct Deadletter {
     shared: Arc<Shared>,
@@ -260,6 +264,7 @@ impl Handle {
             }
             tokio::select! {
                 _ = woken => {}
+                () = tokio::time::sleep(LOOK), if !self.shared.is_watched() => {}
                 () = self.shared.stopped() => {
                     return self.outcome().await?.ok_or(Error::Stopping);
                 }
@@ -349,7 +354,7 @@ fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
         dimensions,
         ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };
-    Ok(NewTask { task, payload: job.payload, attempts: Vec::new() })
+    Ok(NewTask::new(task, job.payload)?)
 }
 
 /// Ids grow within a process; others' choices in the same millisecond are met by the insert.

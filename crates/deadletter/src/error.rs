@@ -13,11 +13,14 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] deadletter_store::Error),
     /// No account of that name was given to the builder.
-    #[error("there is no account {0:?}; name one that the configuration has")]
+    #[error("there is no account {0}; name one that the configuration has")]
     NoSuchAccount(AccountName),
     /// The builder was given no account.
     #[error("no account was given; add one with `Builder::account`")]
     NoAccount,
+    /// The builder was given two accounts of one name.
+    #[error("two accounts are named {0}; give each a name of its own")]
+    SameName(AccountName),
     /// The builder was given no store.
     #[error("no store was given; name one with `Builder::store`")]
     NoStore,
@@ -42,6 +45,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A part of a job is larger than what is stored.
+    #[error(transparent)]
+    TooLarge(#[from] deadletter_core::TooLarge),
     /// A filter is too large, or says what cannot be said.
     #[error(transparent)]
     Filter(#[from] deadletter_core::filter::FilterError),

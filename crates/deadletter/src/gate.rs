@@ -47,6 +47,50 @@ pub(crate) const PREFIX: &str = "breaker/";
 /// Deltas kept for a store that is away: one per beat, so for as long as the window is.
 const UNSENT: usize = 30;
 
+impl Local {
+    /// Everything that was counted and is not on its way into the store.
+    fn take_deltas(&mut self) -> Vec<WindowDelta> {
+        let empty = WindowDelta::new(self.delta.generation());
+        let fresh = std::mem::replace(&mut self.delta, empty);
+        let mut deltas = std::mem::take(&mut self.unsent);
+        deltas.extend((!fresh.is_empty()).then_some(fresh));
+        deltas
+    }
+
+    /// Takes back what did not get there; another sync may have failed in the meantime.
+    fn keep(&mut self, deltas: Vec<WindowDelta>) {
+        let newer = std::mem::replace(&mut self.unsent, deltas);
+        self.unsent.extend(newer);
+        let too_many = self.unsent.len().saturating_sub(UNSENT);
+        self.unsent.drain(..too_many);
+    }
+}
+
+/// Deltas on their way into the store. Dropped before they got there (an error, an engine that
+/// ends, a panic), they are sent with the next ones.
+struct Sending<'a> {
+    gate: &'a Gate,
+    deltas: Vec<WindowDelta>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let deltas = std::mem::take(&mut self.deltas);
+        if !deltas.is_empty() {
+            self.gate.local().keep(deltas);
+        }
+    }
+}
+
+/// That a probe is being asked for; also where the asking ends in a panic or is given up.
+struct Asking<'a>(&'a Gate);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.local().is_asking = false;
+    }
+}
+
 impl Gate {
     pub(crate) fn new(account: &AccountName, rules: BreakerRules, now: UnixMs) -> Self {
         let breaker = Breaker::new(now);
@@ -97,8 +141,9 @@ impl Gate {
                 return Ok(None);
             }
         }
+        let asking = Asking(self);
         let grant = self.update(store, |b| b.lease_probe(&self.rules, who, now)).await;
-        self.local().is_asking = false;
+        drop(asking);
         Ok(grant?.map(|grant| (Pass::Probe(grant.probe), grant.transition)))
     }
 
@@ -136,25 +181,14 @@ impl Gate {
 
     /// Merges what this worker counted into the shared breaker, and reads what others did.
     pub(crate) async fn sync(&self, store: &dyn Store, now: UnixMs) -> Result<Option<Transition>> {
-        let deltas = {
-            let mut local = self.local();
-            let empty = WindowDelta::new(local.delta.generation());
-            let fresh = std::mem::replace(&mut local.delta, empty);
-            let mut deltas = std::mem::take(&mut local.unsent);
-            if !fresh.is_empty() && deltas.len() < UNSENT {
-                deltas.push(fresh);
-            }
-            deltas
-        };
+        let mut sending = Sending { gate: self, deltas: self.local().take_deltas() };
         let merge = |breaker: &mut Breaker| {
-            let merged = deltas.iter().map(|delta| breaker.merge(&self.rules, delta, now));
+            let merged = sending.deltas.iter().map(|delta| breaker.merge(&self.rules, delta, now));
             merged.fold(None, |moved, transition| transition.or(moved))
         };
-        let merged = self.update(store, merge).await;
-        if merged.is_err() {
-            self.local().unsent = deltas;
-        }
-        merged
+        let moved = self.update(store, merge).await?;
+        sending.deltas.clear();
+        Ok(moved)
     }
 
     /// Reads whether others have opened or closed it; true where they have.
@@ -226,5 +260,79 @@ impl Gate {
         }
         local.version = version;
         local.breaker = breaker;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, faulty::Moment};
+    use futures_util::FutureExt;
+    use std::{future::Future, pin::Pin, sync::Arc};
+
+    const NOW: UnixMs = UnixMs(1_000);
+
+    fn gate() -> Gate {
+        Gate::new(&AccountName::new("main").unwrap(), BreakerRules::default(), NOW)
+    }
+
+    fn memory() -> Arc<MemoryStore> {
+        Arc::new(MemoryStore::new(Arc::new(ManualClock::at(NOW))))
+    }
+
+    /// A store that never takes a document.
+    fn silent() -> Faulty<MemoryStore> {
+        let hook = |call: Call, moment: Moment| {
+            let is_silent = call == Call::PutDocument && moment == Moment::Before;
+            let wait = async move {
+                if is_silent {
+                    std::future::pending::<()>().await;
+                }
+            };
+            Box::pin(wait) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        Faulty::new(memory()).with_hook(Arc::new(hook))
+    }
+
+    async fn outage(gate: &Gate, store: &dyn Store) {
+        let pass = Pass::Open(gate.local().breaker.generation());
+        gate.learn(store, &pass, Outcome::Outage, NOW).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_while_the_store_was_away_is_counted_in_the_end() {
+        let (gate, away, store) = (gate(), silent(), memory());
+        for _ in 0..2 {
+            outage(&gate, store.as_ref()).await;
+            outage(&gate, store.as_ref()).await;
+            assert!(gate.sync(&away, NOW).now_or_never().is_none(), "given up in the middle");
+        }
+        outage(&gate, store.as_ref()).await;
+        gate.sync(store.as_ref(), NOW).await.unwrap();
+        assert_eq!(gate.phase(NOW), Phase::Open, "five outages in a row");
+    }
+
+    #[test]
+    fn two_that_fail_at_the_same_time_keep_what_each_had() {
+        let gate = gate();
+        let of = |generation| vec![WindowDelta::new(generation)];
+        let (one, two) = (of(1), of(2));
+        gate.local().keep(two);
+        gate.local().keep(one);
+        let generations: Vec<_> = gate.local().unsent.iter().map(|d| d.generation()).collect();
+        assert_eq!(generations, [1, 2], "the one that was taken first comes first");
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_was_given_up_may_be_asked_for_again() {
+        let (gate, away, store) = (gate(), silent(), memory());
+        for _ in 0..5 {
+            outage(&gate, store.as_ref()).await;
+        }
+        let later = NOW.plus(gate.retry_after_ms(NOW).expect("it is open"));
+        assert_eq!(gate.phase(later), Phase::HalfOpen);
+        assert!(gate.probe(&away, "w", later).now_or_never().is_none());
+        let granted = gate.probe(store.as_ref(), "w", later).await.unwrap();
+        assert!(matches!(granted, Some((Pass::Probe(_), _))));
     }
 }

@@ -22,17 +22,13 @@ const THREADS_AGAIN: u64 = 10;
 /// Beats between two reports of solve times.
 const TIMES_EVERY: u64 = 5;
 
-/// Runs until the engine stops; what it is doing then is left.
+/// Runs until the engine stops. Questions to upstream end then; what is on its way to the store
+/// arrives, because it has been taken from where it was counted.
 pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>) {
     let mut ask_at = 0;
     for beats in 0_u64.. {
-        tokio::select! {
-            () = shared.stopped() => break,
-            kept = keep(&shared, &account, beats, &mut ask_at) => {
-                if let Err(error) = kept {
-                    tracing::warn!(account = %account.name, %error, "could not keep it; again soon");
-                }
-            }
+        if let Err(error) = keep(&shared, &account, beats, &mut ask_at).await {
+            tracing::warn!(account = %account.name, %error, "could not keep it; again soon");
         }
         tokio::select! {
             () = shared.stopped() => break,
@@ -66,7 +62,8 @@ async fn keep(
 
 /// Asks upstream how many threads the plan has; silence changes nothing. True where it was told.
 async fn ask_threads(shared: &Arc<Shared>, account: &Arc<Account>) -> Result<bool> {
-    match stop::ask(account).await {
+    let Some(told) = shared.unless_stopped(stop::ask(account)).await else { return Ok(false) };
+    match told {
         Ok(state) => {
             account.take_state(&state);
             return Ok(true);
@@ -107,4 +104,70 @@ pub(crate) async fn share_times(shared: &Shared, account: &Account) -> Result<()
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{AccountConfig, Deadletter, Job, Outcome, provider::scripted::ScriptedProvider};
+    use deadletter_core::{AccountName, UnixMs, histogram::Histogram};
+    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, Registry, faulty::Moment};
+    use std::{
+        future::Future,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::SeqCst},
+        },
+        time::Duration,
+    };
+    use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_to_the_store_arrives_where_the_engine_stops() {
+        let clock = Arc::new(ManualClock::at(UnixMs(1_000)));
+        let memory = Arc::new(MemoryStore::new(Arc::clone(&clock) as _));
+        let (is_slow, stopping) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(false));
+        let (writing, slow) = (watch::Sender::new(false), Arc::clone(&is_slow));
+        let (mut written, stop) = (writing.subscribe(), stopping.subscribe());
+        let hook = move |call: Call, moment: Moment| {
+            let is_held =
+                call == Call::PutDocument && moment == Moment::Before && slow.load(SeqCst);
+            let (mut stop, writing) = (stop.clone(), writing.clone());
+            let wait = async move {
+                if is_held {
+                    writing.send_replace(true);
+                    stop.wait_for(|is_stopping| *is_stopping).await.map(drop).unwrap_or_default();
+                }
+            };
+            Box::pin(wait) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let store = Arc::new(Faulty::new(Arc::clone(&memory)).with_hook(Arc::new(hook)));
+        let provider = Arc::new(ScriptedProvider::default());
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), provider);
+        let account = account.threads(Some(1));
+        let engine = Deadletter::builder().store(store).account(account).start().await.unwrap();
+        let ticking = tokio::spawn(async move {
+            loop {
+                // tidy: allow sleep, because time is paused: it moves two clocks together.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                clock.advance(500);
+            }
+        });
+        assert!(matches!(engine.solve(Job::new("image")).await.unwrap(), Outcome::Solved(_)));
+        // tidy: allow sleep, because time is paused: the breaker's count goes with the next beat,
+        // so that only the solve times are left to write.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        is_slow.store(true, SeqCst);
+        written.wait_for(|is_writing| *is_writing).await.unwrap();
+        let stopped = engine.stop();
+        let release = async {
+            // Polled after the stop has begun.
+            stopping.send_replace(true);
+        };
+        tokio::join!(stopped, release).0.unwrap();
+        ticking.abort();
+        let times = memory.document("times/main/image").await.unwrap().expect("shared");
+        let times: Histogram = serde_json::from_str(&times.body).unwrap();
+        assert_eq!(times.count(), 1);
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut is_busy = true;
     loop {
         tokio::select! {
-            () = shared.stopped() => return,
+            () = shared.stopped() => break,
             () = shared.operations_written.notified() => {}
             () = shared.sleep_ms(STEP_MS), if is_busy => {}
         }
@@ -46,6 +46,24 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         };
     }
+    if let Err(error) = give_back(&shared).await {
+        tracing::warn!(%error, "could not give operations back; others wait for their leases");
+    }
+}
+
+/// Others may go on at once with what this worker had in hand.
+async fn give_back(shared: &Shared) -> Result<()> {
+    let store = shared.store.as_ref();
+    let worker = shared.worker();
+    for id in operation::active(store).await? {
+        let Some(known) = operation::read(store, &id).await? else { continue };
+        let is_ours = |lease: &(_, _)| lease.0 == worker;
+        operation::update(store, &known, |operation| {
+            operation.lease = operation.lease.take().filter(|lease| !is_ours(lease));
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn take_verdicts(runs: &mut Runs, notices: &mut Receiver<Notice>) {

@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -132,6 +132,19 @@ impl Shared {
     /// Waits while `ms` pass on the store's clock.
     pub(crate) async fn sleep_ms(&self, ms: i64) {
         tokio::time::sleep(self.clock.wait_for(ms)).await;
+    }
+
+    /// True where loops work, a watcher among them; false for a desk alone.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.has_operator.load(Ordering::Relaxed)
+    }
+
+    /// What comes of `asking`; none where the engine stops before.
+    pub(crate) async fn unless_stopped<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            () = self.stopped() => None,
+            told = asking => Some(told),
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

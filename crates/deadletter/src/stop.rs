@@ -165,7 +165,8 @@ pub(crate) async fn probe(shared: &Arc<Shared>, account: &Arc<Account>) -> Resul
     if !taken.answer {
         return Ok(());
     }
-    match ask(account).await {
+    let Some(told) = shared.unless_stopped(ask(account)).await else { return Ok(()) };
+    match told {
         Ok(state) => account.take_state(&state),
         Err(PollError::CouldNotAsk(_)) => return Ok(()),
         // Whoever began to listen after the stop hears of it now.

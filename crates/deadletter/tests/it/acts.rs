@@ -55,7 +55,7 @@ async fn what_was_frozen_is_acted_on_and_nothing_else() {
     assert_eq!(states(store.as_ref()).await, [3, 12, 0, 0]);
     assert!(!dl.desk().release(&id).await.expect("asked"), "once is enough");
     sound(store.as_ref(), &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 1);
+    assert_eq!(audited(store.as_ref()).await, 2, "begun, done");
     let body = &store.audit_log(None, 1).await.expect("read")[0].body;
     for part in ["\"bury\"", "\"ada\"", "\"the page is gone\"", "\"done\":12"] {
         assert!(body.contains(part), "{part} in {body}");
@@ -187,4 +187,24 @@ async fn an_act_that_its_beginner_left_is_finished_by_whoever_works() {
     assert_eq!(found.state, OperationState::Prepared, "nobody released it");
     assert_eq!(states(store.as_ref()).await, [0, 0, 0, 8]);
     assert!(store.get(&ids).await.expect("read").iter().all(Option::is_none));
+}
+
+#[tokio::test]
+async fn acts_on_single_tasks_are_on_the_record_where_they_fit() {
+    let store = memory();
+    let (provider, _) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    let id = dead_letters(&dl, 1).await[0];
+    let desk = dl.desk();
+    assert!(desk.bury(id).await.expect("buried"));
+    assert!(!desk.bury(id).await.expect("asked"), "it is buried already");
+    assert!(desk.exhume(id, 1).await.expect("exhumed"));
+    assert!(desk.cancel(id).await.expect("cancelled"));
+    assert_eq!(audited(store.as_ref()).await, 3);
+    let log = store.audit_log(None, 10).await.expect("read");
+    for (entry, kind) in log.iter().rev().zip(["bury", "exhume", "cancel"]) {
+        let body: serde_json::Value = serde_json::from_str(&entry.body).expect("JSON");
+        assert_eq!((&body["kind"], &body["count"]), (&kind.into(), &1.into()));
+        assert_eq!(body["task"], serde_json::json!(id));
+    }
 }

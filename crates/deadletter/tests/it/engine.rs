@@ -1,8 +1,8 @@
 //! The engine end to end, on the memory store with a scripted upstream.
 
-use crate::rig::{account, engine, job, memory, notice, solved, soon, unsolved};
+use crate::rig::{account, all_rest, engine, job, memory, notice, solved, soon, unsolved};
 use deadletter::{
-    Notice, OperationState, RedriveOptions,
+    Deadletter, Notice, OperationState, RedriveOptions,
     core::{Class, DeadReason, Filter, StateKind, Verdict},
     provider::{
         Polled, Sent,
@@ -182,6 +182,46 @@ async fn another_key_ends_the_stop_of_the_one_before() {
     let outcome = soon(next.task(handle.id).wait()).await.expect("the store works");
     assert!(solved(&outcome).starts_with("answer-"));
     assert_eq!(*asked.borrow(), 0, "no probe was needed");
+}
+
+#[tokio::test]
+async fn two_accounts_of_one_name_are_refused() {
+    let provider = Arc::new(ScriptedProvider::default());
+    let account = || account(Arc::clone(&provider));
+    let builder = Deadletter::builder().store(memory()).account(account()).account(account());
+    let refused = builder.start().await.err().expect("one would never be used");
+    assert_eq!(refused.to_string(), "two accounts are named main; give each a name of its own");
+}
+
+#[tokio::test]
+async fn what_is_larger_than_what_is_stored_is_refused_and_nothing_is_stored() {
+    let store = memory();
+    let engine = engine(&store, account(Arc::new(ScriptedProvider::default()))).await;
+    let jobs = vec![job("a"), job("b").batch("x".repeat(1_000))];
+    let refused = engine.submit_all(jobs).await.expect_err("the batch's name is too long");
+    assert_eq!(refused.to_string(), "the batch has 1000 bytes; at most 256 are allowed");
+    assert_eq!(store.totals().await.unwrap().accepted, 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_at_a_desk_sees_what_another_engine_does() {
+    let store = memory();
+    let builder = || {
+        let account = account(Arc::new(ScriptedProvider::default()));
+        Deadletter::builder().store(Arc::clone(&store)).account(account)
+    };
+    let desk = builder().desk_only().await.unwrap();
+    let handle = desk.submit(job("key")).await.unwrap();
+    let waiting = handle.wait();
+    let working = async {
+        // Polled after the other one has begun to wait.
+        let engine = builder().start().await.unwrap();
+        all_rest(&engine, &[handle.id]).await;
+        engine
+    };
+    let (outcome, engine) = soon(async { tokio::join!(waiting, working) }).await;
+    assert_eq!(solved(&outcome.unwrap()), "answer-1");
+    engine.stop().await.unwrap();
 }
 
 #[tokio::test]

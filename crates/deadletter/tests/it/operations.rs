@@ -110,7 +110,7 @@ fn a_redrive_survives_its_engine_and_takes_nothing_twice() {
         for task in sound(store.as_ref(), &ids).await {
             assert_eq!(task.counters.redrives, 1, "{task:?}");
         }
-        assert_eq!(audited(store.as_ref()).await, 1);
+        assert_eq!(audited(store.as_ref()).await, 2, "begun, done");
     });
 }
 
@@ -132,7 +132,7 @@ async fn a_redrive_that_only_makes_dead_letters_pauses_itself_and_can_go_on() {
     let (found, [pending, _, _]) = settled(&dl, &operation).await;
     assert_eq!((found.state, pending), (OperationState::Done, 0));
     sound(store.as_ref(), &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 2, "paused, done");
+    assert_eq!(audited(store.as_ref()).await, 4, "begun, paused, resumed, done");
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn the_hopeless_are_redriven_by_force_alone() {
     let operation = redrive(&dl, forced).await;
     assert_eq!(settled(&dl, &operation).await.1, [0, 6, 0]);
     all_solved(&dl, &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 2);
+    assert_eq!(audited(store.as_ref()).await, 4, "two begun, two ended");
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn an_operation_that_is_stopped_by_hand_goes_no_further() {
     assert_eq!(settled(&dl, &next).await.1, [0, 15, 0]);
     assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);
     all_solved(&dl, &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 2);
+    assert_eq!(audited(store.as_ref()).await, 4, "two begun, two ended");
 }
 
 #[tokio::test]
@@ -321,4 +321,24 @@ async fn a_freeze_and_a_redrive_in_doubt_keep_the_limit_and_take_nothing_twice()
     let tasks = sound(store.as_ref(), &ids).await;
     let redrives: Vec<_> = tasks.iter().map(|task| task.counters.redrives).collect();
     assert_eq!(redrives, [vec![1; 7], vec![0; 13]].concat());
+}
+
+#[tokio::test]
+async fn an_engine_that_stops_gives_its_operations_back() {
+    let store = memory();
+    let (provider, healed) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    dead_letters(&dl, 20).await;
+    healed.store(true, SeqCst);
+    let operation = redrive(&dl, RedriveOptions { rate: 0.001, ..Default::default() }).await;
+    soon(async {
+        while store.tally_items(&operation).await.expect("counted")[1] < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let stands = async || dl.desk().operation(&operation).await.expect("read").expect("known").0;
+    assert!(stands().await.lease.is_some(), "it runs, and would take hours");
+    dl.stop().await.expect("stopped");
+    assert_eq!(stands().await.lease, None, "another engine goes on at once");
 }
