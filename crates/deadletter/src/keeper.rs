@@ -154,8 +154,8 @@ mod tests {
             }
         });
         assert!(matches!(engine.solve(Job::new("image")).await.unwrap(), Outcome::Solved(_)));
-        // tidy: allow sleep, because time is paused: the breaker's count goes with the next beat,
-        // so that only the solve times are left to write.
+        // The breaker's count goes with the next beat: only the solve times are left to write then.
+        // tidy: allow sleep, because time is paused.
         tokio::time::sleep(Duration::from_secs(3)).await;
         is_slow.store(true, SeqCst);
         written.wait_for(|is_writing| *is_writing).await.unwrap();
