@@ -36,6 +36,7 @@ mod redrive;
 mod shared;
 mod stop;
 mod sweeper;
+mod turn;
 mod watcher;
 
 pub use account::AccountConfig;
@@ -53,3 +54,4 @@ pub use error::{Error, Result};
 pub use job::Job;
 pub use notice::Notice;
 pub use operation::{Operation, OperationState, RedriveOptions};
+pub use turn::{Holder, RENEW_EVERY, Turn, TurnTaken};

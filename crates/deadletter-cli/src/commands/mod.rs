@@ -9,9 +9,11 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod drain;
 mod exhume;
 mod explain;
 mod export;
+mod follow;
 mod import;
 mod list;
 mod man;
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Solve(solve::Args),
     /// Bring dead letters back: plan, confirm, run
     Redrive(redrive::Args),
+    /// Redrive what may succeed: once, or again and again; one drain at a time
+    Drain(drain::Args),
     /// Give dead letters up for good; they are kept, and left alone
     Bury(bury::Args),
     /// Make buried tasks dead letters again, with room for more submits
@@ -92,6 +96,7 @@ impl Command {
             Self::Run(args) => run::run(app, args).await,
             Self::Solve(args) => solve::run(app, args).await,
             Self::Redrive(args) => redrive::run(app, args).await,
+            Self::Drain(args) => drain::run(app, args).await,
             Self::Bury(args) => bury::run(app, args).await,
             Self::Exhume(args) => exhume::run(app, args).await,
             Self::Cancel(args) => cancel::run(app, args).await,

@@ -3,7 +3,7 @@
 use super::{
     act::{chosen_ids, confirmed, refuse_unknown, who},
     answers::Answers,
-    run::Progress,
+    follow::{Follow, TICK},
 };
 use crate::{
     app::App,
@@ -15,17 +15,12 @@ use crate::{
     work,
 };
 use deadletter::{
-    Deadletter, Notice, OperationState, RedriveOptions, RedrivePlan,
-    core::{Filter, OperationId, StateKind, TaskId, decide::Eligibility},
+    Deadletter, RedriveOptions, RedrivePlan,
+    core::{Filter, TaskId, decide::Eligibility},
 };
 use serde_json::json;
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 use tokio::sync::broadcast::error::RecvError;
-
-/// The operation is looked at, and the bar drawn, this often.
-const TICK: Duration = Duration::from_millis(250);
-/// Tasks looked at in one go.
-const PAGE: usize = 500;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -155,85 +150,6 @@ async fn redrive(
     };
     follow.progress.end(app, engine);
     end
-}
-
-/// Follows an operation until the tasks that it redrove are settled.
-struct Follow<'a> {
-    app: &'a App,
-    engine: &'a Deadletter,
-    id: &'a OperationId,
-    /// Tasks that the plan chose and that have had no verdict since.
-    open: HashSet<TaskId>,
-    answers: Option<&'a mut Answers>,
-    progress: Progress,
-}
-
-impl<'a> Follow<'a> {
-    fn begin(
-        app: &'a App,
-        engine: &'a Deadletter,
-        id: &'a OperationId,
-        ids: &[TaskId],
-        answers: Option<&'a mut Answers>,
-    ) -> Self {
-        let open: HashSet<_> = ids.iter().copied().collect();
-        let progress = Progress::begin(app, open.len());
-        Self { app, engine, id, open, answers, progress }
-    }
-
-    async fn hear(&mut self, notice: &Notice) -> Result<()> {
-        match notice {
-            // A task that is dead already enters no terminal state but by a new verdict.
-            Notice::Event(event) if self.open.contains(&event.task) => {
-                self.settle(&[event.task]).await?;
-            }
-            Notice::Waiting(task) if self.open.contains(&task.id) => self.progress.waits(task),
-            Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
-                return Err(super::solve::stopped(failure));
-            }
-            notice => super::solve::say(self.app, notice),
-        }
-        Ok(())
-    }
-
-    /// The exit code, once everything is settled.
-    async fn look(&mut self) -> Result<Option<Exit>> {
-        let found = self.engine.desk().operation(self.id).await.map_err(work::of_engine)?;
-        let Some((operation, _)) = found else {
-            return Err(Fault::failed(format!("operation {} is gone", self.id)));
-        };
-        self.progress.draw(self.engine, self.app);
-        if operation.state.is_active() {
-            return Ok(None);
-        }
-        let open: Vec<_> = self.open.iter().copied().collect();
-        self.settle(&open).await?;
-        if operation.state == OperationState::Paused {
-            let note = operation.note.unwrap_or_default();
-            self.app.out.warn(&format!("the operation paused itself: {note}"));
-            return Ok(Some(Exit::DeadTasks));
-        }
-        Ok(self.open.is_empty().then_some(self.progress.exit()))
-    }
-
-    async fn settle(&mut self, ids: &[TaskId]) -> Result<()> {
-        for ids in ids.chunks(PAGE) {
-            let tasks = self.engine.store().get(ids).await.map_err(crate::shelf::fault)?;
-            for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
-                if !self.open.remove(&task.id) {
-                    continue;
-                }
-                self.progress.settled(&task);
-                if let Some(answers) = &mut self.answers {
-                    let answer = self.engine.store().answer(task.id).await;
-                    let answer = answer.map_err(crate::shelf::fault)?;
-                    let answer = answer.filter(|_| task.kind() == StateKind::Solved);
-                    answers.write(self.app, None, &task, answer.as_ref())?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 fn chosen(args: &Args) -> Result<Filter> {

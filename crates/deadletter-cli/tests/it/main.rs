@@ -6,6 +6,7 @@ mod bench;
 mod config;
 mod demo;
 mod doctor;
+mod drain;
 mod explain;
 mod history;
 mod letters;

@@ -1,0 +1,220 @@
+//! `deadletter drain`: passes of redriving what may succeed, one drain at a time.
+//!
+//! A pass is a redrive like any other: audited, behind the breaker, within each task's limit of
+//! submits. So a task that keeps failing is buried after a few passes, and no drain is endless.
+
+mod pass;
+
+use super::{act::who, answers::Answers};
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    render,
+    shelf::{filter_of, refuse_missing},
+    signals::Signals,
+    work,
+};
+use deadletter::{
+    Deadletter, Holder, RedriveOptions, Turn, TurnTaken,
+    core::{Filter, UnixMs, filter::Key},
+};
+use pass::Pass;
+use std::path::PathBuf;
+
+/// Dead letters that may succeed: neither the request nor a person's decision stands in the way.
+const MAY_SUCCEED: &str = "state:dead reason:attempts_exhausted,proxy,deadline,upstream_lost";
+/// The turn that drains of one store take.
+const TURN: &str = "drain";
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter drain\n  deadletter drain --where host:shop.example.com --max 100 --out answers.jsonl\n  deadletter drain --every 15m --rate 5",
+    after_help = "Without a filter on reason or class, only dead letters that may succeed are taken: their submits or\ntheir proxies failed, their deadline passed, or upstream lost them. Each pass grants two more\nsubmits; the failure that makes seven buries. While the breaker is open nothing but probes is\nsent, and the pass waits. One drain works on a store at a time; another one says who does, and\nends (or waits, with --wait). Ctrl-C ends it: what was brought back is kept and goes on with the\nnext process, the rest stays dead."
+)]
+pub(crate) struct Args {
+    /// Which dead letters
+    #[arg(long = "where", value_name = "FILTER", allow_hyphen_values = true)]
+    filter: Option<String>,
+    /// Again and again: a pass begins at each multiple of this time after the first
+    #[arg(long, value_name = "TIME", value_parser = render::duration_ms)]
+    every: Option<i64>,
+    /// Tasks of one pass at most
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// Tasks per second at most
+    #[arg(long, value_name = "N", default_value_t = 50.0)]
+    rate: f64,
+    /// Wait while another drain works
+    #[arg(long)]
+    wait: bool,
+    /// Append verdicts and answers to this file, .csv or JSON lines
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    if !(args.rate.is_finite() && args.rate > 0.0) {
+        return Err(Fault::usage("--rate is not a number above 0").fix("for example: --rate 5"));
+    }
+    let filter = chosen(args.filter.as_ref())?;
+    let settings = app.settings()?;
+    refuse_missing(&settings)?;
+    let answers = match &args.out {
+        Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
+        None => None,
+    };
+    let engine = work::engine(app, &settings).await?;
+    let mut signals = Signals::listen()?;
+    let end = drain(app, &engine, &args, filter, answers, &mut signals).await;
+    tokio::select! {
+        stopped = engine.stop() => stopped.map_err(work::of_engine)?,
+        // Asked to stop once more: what is on the wire is left in doubt.
+        () = signals.next() => {}
+    }
+    end
+}
+
+/// What may succeed, unless the filter itself says for what reasons.
+fn chosen(text: Option<&String>) -> Result<Filter> {
+    let failed = |error| Fault::failed("a filter of ours is broken").because(error);
+    let usual: Filter = MAY_SUCCEED.parse().map_err(failed)?;
+    let Some(text) = text else { return Ok(usual) };
+    let given = filter_of(std::slice::from_ref(text))?.unwrap_or_default();
+    if given.mentions(Key::Reason) || given.mentions(Key::Class) {
+        return Ok(given);
+    }
+    given.and(&usual).map_err(|error| Fault::usage("the filter is too long").because(error))
+}
+
+async fn drain(
+    app: &App,
+    engine: &Deadletter,
+    args: &Args,
+    filter: Filter,
+    answers: Option<Answers>,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    let Some(turn) = take_turn(app, engine, args.wait, signals).await? else {
+        return Ok(Exit::Interrupted);
+    };
+    let options = RedriveOptions {
+        rate: args.rate,
+        limit: args.max,
+        by: who(app),
+        why: Some("drain".to_owned()),
+        ..RedriveOptions::default()
+    };
+    let mut pass = Pass { app, engine, turn: &turn, filter, options, answers };
+    let end = repeat(app, engine, &mut pass, args.every, signals).await;
+    let given = turn.give_back().await.map_err(work::of_engine);
+    let exit = end?;
+    given.map(|()| exit)
+}
+
+/// One pass, or one at each multiple of `every_ms` after the first.
+async fn repeat(
+    app: &App,
+    engine: &Deadletter,
+    pass: &mut Pass<'_>,
+    every_ms: Option<i64>,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    let clock = engine.store().clock();
+    let first_at = clock.now();
+    for n in 1_u64.. {
+        let began_at = clock.now();
+        let done = pass.run(signals).await?;
+        let next_at = every_ms.map(|ms| next_after(first_at, ms, clock.now()));
+        done.tell(app, n, (began_at, clock.now()), next_at)?;
+        let is_interrupted = done.exit == Exit::Interrupted;
+        if is_interrupted {
+            app.out.say("interrupted: what was brought back goes on with the next process");
+        }
+        let Some(next_at) = next_at else { return Ok(done.exit) };
+        if is_interrupted || !pass.wait_until(next_at, signals).await? {
+            // That is how it ends where it was told to go on and on.
+            break;
+        }
+    }
+    app.out.say("the drain has ended");
+    Ok(Exit::Good)
+}
+
+/// The next multiple of `every_ms` after `first_at` that is not over: a pass that takes longer does
+/// not shift those behind it.
+fn next_after(first_at: UnixMs, every_ms: i64, now: UnixMs) -> UnixMs {
+    let passed = now.since(first_at).max(0) / every_ms.max(1);
+    first_at.plus(passed.saturating_add(1).saturating_mul(every_ms.max(1)))
+}
+
+/// Our turn; none where a signal came first.
+async fn take_turn(
+    app: &App,
+    engine: &Deadletter,
+    waits: bool,
+    signals: &mut Signals,
+) -> Result<Option<Turn>> {
+    let label = format!("process {}, {}", std::process::id(), who(app));
+    let mut said = None;
+    loop {
+        let holder = match engine.desk().take_turn(TURN, &label).await.map_err(work::of_engine)? {
+            TurnTaken::Ours(turn) => {
+                end_what_was_left(app, engine, &turn).await?;
+                return Ok(Some(turn));
+            }
+            TurnTaken::Theirs(holder) => holder,
+        };
+        let words = held(&holder, engine.store().clock().now());
+        if !waits {
+            return Err(Fault::failed("another drain is under way")
+                .why(words)
+                .fix("wait for its end, or repeat it with --wait"));
+        }
+        if said.as_ref() != Some(&holder.label) {
+            app.out.say(&format!("another drain is under way: {words}; waiting for its end"));
+            said = Some(holder.label);
+        }
+        tokio::select! {
+            () = signals.next() => return Ok(None),
+            () = tokio::time::sleep(super::follow::TICK) => {}
+        }
+    }
+}
+
+fn held(holder: &Holder, now: UnixMs) -> String {
+    let does = holder.operation.as_ref().map_or(String::new(), |id| format!(", at work on {id}"));
+    format!("{} began it {}{does}", holder.label, render::ago(holder.since, now))
+}
+
+/// The pass of a drain that died is over: what it has not brought back is ours to bring back.
+async fn end_what_was_left(app: &App, engine: &Deadletter, turn: &Turn) -> Result<()> {
+    let Some(holder) = &turn.left_by else { return Ok(()) };
+    app.out.say(&format!("taken over from a drain that is gone: {}", holder.label));
+    if let Some(operation) = &holder.operation {
+        engine.desk().stop_operation(operation).await.map_err(work::of_engine)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_keep_to_their_grid() {
+        let first = UnixMs(1_000);
+        for (now, next) in [(1_000, 1_500), (1_499, 1_500), (1_500, 2_000), (9_999, 10_000)] {
+            assert_eq!(next_after(first, 500, UnixMs(now)), UnixMs(next), "at {now}");
+        }
+    }
+
+    #[test]
+    fn a_filter_narrows_what_may_succeed_unless_it_names_reasons() {
+        let shown = |text: &str| chosen(Some(&text.to_owned())).expect("a filter").to_string();
+        assert!(shown("host:a.example").contains("reason:attempts_exhausted"));
+        assert!(!shown("reason:in_doubt").contains("attempts_exhausted"));
+        assert!(chosen(None).expect("ours").mentions(Key::Reason));
+    }
+}

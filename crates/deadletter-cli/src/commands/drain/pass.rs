@@ -1,0 +1,172 @@
+//! One pass of a drain: plan, redrive, follow, tell.
+
+use crate::{
+    app::App,
+    commands::{
+        answers::Answers,
+        follow::{Follow, TICK},
+        solve,
+    },
+    exit::Exit,
+    fault::{Fault, Result},
+    render,
+    signals::Signals,
+    work,
+};
+use deadletter::{
+    Deadletter, Notice, RENEW_EVERY, RedriveOptions, Turn,
+    core::{Filter, OperationId, StateKind, UnixMs},
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+use tokio::sync::broadcast::error::RecvError;
+
+/// What every pass works with.
+pub(super) struct Pass<'a> {
+    pub(super) app: &'a App,
+    pub(super) engine: &'a Deadletter,
+    pub(super) turn: &'a Turn,
+    pub(super) filter: Filter,
+    pub(super) options: RedriveOptions,
+    pub(super) answers: Option<Answers>,
+}
+
+/// What came of a pass.
+pub(super) struct Done {
+    pub(super) exit: Exit,
+    matched: u64,
+    redriven: u64,
+    operation: Option<OperationId>,
+    verdicts: BTreeMap<StateKind, u64>,
+}
+
+impl Pass<'_> {
+    pub(super) async fn run(&mut self, signals: &mut Signals) -> Result<Done> {
+        let desk = self.engine.desk();
+        let mut notices = self.engine.notices();
+        let plan = desk.plan_redrive(&self.filter, &self.options).await.map_err(work::of_engine)?;
+        if plan.eligible == 0 {
+            let verdicts = BTreeMap::new();
+            let (matched, operation) = (plan.count, None);
+            return Ok(Done { exit: Exit::Good, matched, redriven: 0, operation, verdicts });
+        }
+        let begun = desk.redrive(&self.filter, self.options.clone()).await;
+        let id = begun.map_err(work::of_engine)?;
+        renew(self.turn, Some(&id)).await?;
+        self.app.out.say(&format!("{} dead letters may succeed; redriving", plan.eligible));
+        self.tell_of_breakers();
+        let (app, engine, turn) = (self.app, self.engine, self.turn);
+        let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids, self.answers.as_mut());
+        let mut renewal = tokio::time::interval(RENEW_EVERY);
+        let end = loop {
+            let step = tokio::select! {
+                notice = notices.recv() => match notice {
+                    Ok(notice) => follow.hear(&notice).await.map(|()| None),
+                    Err(RecvError::Lagged(_)) => Ok(None),
+                    Err(RecvError::Closed) => Ok(Some(Exit::Failed)),
+                },
+                () = tokio::time::sleep(TICK) => follow.look().await,
+                _ = renewal.tick() => renew(turn, Some(&id)).await.map(|()| None),
+                () = signals.next() => Ok(Some(Exit::Interrupted)),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(exit)) => break Ok(exit),
+                Err(fault) => break Err(fault),
+            }
+        };
+        follow.progress.clear();
+        let verdicts = std::mem::take(&mut follow.verdicts);
+        // Where it was interrupted or paused itself, the rest stays dead until the next pass.
+        desk.stop_operation(&id).await.map_err(work::of_engine)?;
+        let exit = end?;
+        renew(turn, None).await?;
+        let found = desk.operation(&id).await.map_err(work::of_engine)?;
+        let redriven = found.map_or(0, |(_, [_, done, _])| done);
+        Ok(Done { exit, matched: plan.count, redriven, operation: Some(id), verdicts })
+    }
+
+    fn tell_of_breakers(&self) {
+        for account in self.engine.status().accounts {
+            if account.phase != deadletter::core::breaker::Phase::Closed {
+                let when = account.retry_after_ms.map_or("until it is reset".to_owned(), |ms| {
+                    format!("a probe goes out in {}", render::duration(ms))
+                });
+                let name = account.name;
+                self.app.out.say(&format!("the breaker of {name} is {}; {when}", account.phase));
+            }
+        }
+    }
+
+    /// Waits for the next pass; false where a signal came first.
+    pub(super) async fn wait_until(&self, at: UnixMs, signals: &mut Signals) -> Result<bool> {
+        let clock = self.engine.store().clock();
+        let mut notices = self.engine.notices();
+        let mut renewal = tokio::time::interval(RENEW_EVERY);
+        loop {
+            let left_ms = at.since(clock.now());
+            if left_ms <= 0 {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = signals.next() => return Ok(false),
+                () = tokio::time::sleep(clock.wait_for(left_ms)) => {}
+                _ = renewal.tick() => renew(self.turn, None).await?,
+                notice = notices.recv() => match notice {
+                    Ok(Notice::AccountStopped { failure, .. })
+                        if failure.retry_after_ms.is_none() => return Err(solve::stopped(&failure)),
+                    Ok(notice) => solve::say(self.app, &notice),
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+}
+
+async fn renew(turn: &Turn, operation: Option<&OperationId>) -> Result<()> {
+    if turn.renew(operation).await.map_err(work::of_engine)? {
+        return Ok(());
+    }
+    Err(Fault::failed("another drain has taken over")
+        .why("this one was silent for too long, as if it had died")
+        .fix("its tasks are kept; one drain is enough"))
+}
+
+impl Done {
+    pub(super) fn tell(
+        &self,
+        app: &App,
+        n: u64,
+        (began_at, ended_at): (UnixMs, UnixMs),
+        next_at: Option<UnixMs>,
+    ) -> Result<()> {
+        let of = |state| self.verdicts.get(&state).copied().unwrap_or(0);
+        let (solved, dead) = (of(StateKind::Solved), of(StateKind::Dead));
+        let (buried, redriven) = (of(StateKind::Buried), self.redriven);
+        if !app.out.is_table() {
+            app.out.json(&json!({
+                "pass": n,
+                "operation": self.operation,
+                "matched": self.matched,
+                "redriven": redriven,
+                "solved": solved,
+                "dead": dead,
+                "buried": buried,
+                "began_at": render::instant(began_at),
+                "took_ms": ended_at.since(began_at),
+                "next_at": next_at.map(render::instant),
+            }))?;
+        }
+        let words = if self.operation.is_none() {
+            format!("nothing to redrive ({} matched)", self.matched)
+        } else {
+            format!("{redriven} redriven: {solved} solved, {dead} dead, {buried} buried")
+        };
+        let next = next_at.map_or(String::new(), |at| {
+            let far = render::duration(at.since(ended_at).max(0));
+            format!("; the next begins at {}, in {far}", render::instant(at))
+        });
+        app.out.say(&format!("pass {n}: {words}{next}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Follows an operation of redrives until the tasks that it brought back have their verdicts.
+
+use super::{answers::Answers, run::Progress};
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    work,
+};
+use deadletter::{
+    Deadletter, Notice, OperationState,
+    core::{OperationId, StateKind, TaskId},
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+/// The operation is looked at, and the bar drawn, this often.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+/// Tasks looked at in one go.
+const PAGE: usize = 500;
+
+/// Follows an operation until the tasks that it redrove are settled.
+pub(super) struct Follow<'a> {
+    app: &'a App,
+    engine: &'a Deadletter,
+    id: &'a OperationId,
+    /// Tasks that the plan chose and that have had no verdict since.
+    open: HashSet<TaskId>,
+    answers: Option<&'a mut Answers>,
+    pub(super) progress: Progress,
+    /// Verdicts so far, by state.
+    pub(super) verdicts: BTreeMap<StateKind, u64>,
+}
+
+impl<'a> Follow<'a> {
+    pub(super) fn begin(
+        app: &'a App,
+        engine: &'a Deadletter,
+        id: &'a OperationId,
+        ids: &[TaskId],
+        answers: Option<&'a mut Answers>,
+    ) -> Self {
+        let open: HashSet<_> = ids.iter().copied().collect();
+        let progress = Progress::begin(app, open.len());
+        Self { app, engine, id, open, answers, progress, verdicts: BTreeMap::new() }
+    }
+
+    pub(super) async fn hear(&mut self, notice: &Notice) -> Result<()> {
+        match notice {
+            // A task that is dead already enters no terminal state but by a new verdict.
+            Notice::Event(event) if self.open.contains(&event.task) => {
+                self.settle(&[event.task]).await?;
+            }
+            Notice::Waiting(task) if self.open.contains(&task.id) => self.progress.waits(task),
+            Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
+                return Err(super::solve::stopped(failure));
+            }
+            notice => super::solve::say(self.app, notice),
+        }
+        Ok(())
+    }
+
+    /// The exit code, once everything is settled.
+    pub(super) async fn look(&mut self) -> Result<Option<Exit>> {
+        let found = self.engine.desk().operation(self.id).await.map_err(work::of_engine)?;
+        let Some((operation, _)) = found else {
+            return Err(Fault::failed(format!("operation {} is gone", self.id)));
+        };
+        self.progress.draw(self.engine, self.app);
+        if operation.state.is_active() {
+            return Ok(None);
+        }
+        let open: Vec<_> = self.open.iter().copied().collect();
+        self.settle(&open).await?;
+        if operation.state == OperationState::Paused {
+            let note = operation.note.unwrap_or_default();
+            self.app.out.warn(&format!("the operation paused itself: {note}"));
+            return Ok(Some(Exit::DeadTasks));
+        }
+        Ok(self.open.is_empty().then_some(self.progress.exit()))
+    }
+
+    async fn settle(&mut self, ids: &[TaskId]) -> Result<()> {
+        for ids in ids.chunks(PAGE) {
+            let tasks = self.engine.store().get(ids).await.map_err(crate::shelf::fault)?;
+            for (id, _) in ids.iter().zip(&tasks).filter(|(_, task)| task.is_none()) {
+                // Purged by somebody: it has no verdict any more.
+                self.open.remove(id);
+            }
+            for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
+                if !self.open.remove(&task.id) {
+                    continue;
+                }
+                self.progress.settled(&task);
+                *self.verdicts.entry(task.kind()).or_default() += 1;
+                if let Some(answers) = &mut self.answers {
+                    let answer = self.engine.store().answer(task.id).await;
+                    let answer = answer.map_err(crate::shelf::fault)?;
+                    let answer = answer.filter(|_| task.kind() == StateKind::Solved);
+                    answers.write(self.app, None, &task, answer.as_ref())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
