@@ -62,8 +62,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
+/// The first ones stay where a terminal is too narrow for all.
 const COLUMNS: &[&str] =
-    &["=id", "state", "cause", "method", "site key", "host", "#submits", "changed at", "batch"];
+    &["=id", "state", "cause", "site key", "host", "#submits", "changed at", "method", "batch"];
 
 fn row(task: &Task) -> [String; 9] {
     let dimensions = &task.dimensions;
@@ -72,11 +73,11 @@ fn row(task: &Task) -> [String; 9] {
         task.id.to_string(),
         task.kind().label().to_owned(),
         task.cause.as_ref().map_or("-".to_owned(), ToString::to_string),
-        dimensions.method.clone(),
         text(&dimensions.sitekey, 14),
         text(&dimensions.host, 30),
         task.counters.submits.to_string(),
         render::second(task.updated_at),
+        dimensions.method.clone(),
         text(&dimensions.batch, 24),
     ]
 }

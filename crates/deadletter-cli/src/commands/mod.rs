@@ -64,7 +64,7 @@ pub(crate) enum Command {
     List(list::Args),
     /// Show one task with its request and the time line of its attempts
     Show(show::Args),
-    /// Count what the dead died of: by cause, class, site key, host, proxy, hour
+    /// Count what the dead died of, where and when; and how long solves take
     Stats(stats::Args),
     /// Tell what a code, a class or a reason of death means, what is done, and what to do
     Explain(explain::Args),

@@ -7,7 +7,7 @@ const HEIGHT: usize = 6;
 /// Longest bar: longer ones are no easier to compare.
 const BAR_CHARS: usize = 60;
 /// Widest name beside a bar.
-const NAME_CHARS: usize = 36;
+const NAME_CHARS: usize = 44;
 
 impl Glyphs {
     /// From nothing to a whole cell, bottom up.
@@ -23,6 +23,14 @@ impl Glyphs {
         match self {
             Self::Unicode => &[' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'],
             Self::Ascii => &[' ', '-', '='],
+        }
+    }
+
+    /// Where a line over time begins and ends.
+    const fn margins(self) -> (char, char) {
+        match self {
+            Self::Unicode => ('▕', '▏'),
+            Self::Ascii => ('|', '|'),
         }
     }
 
@@ -100,6 +108,43 @@ pub(crate) fn bars(title: &str, rows: &[(String, i64)], width: usize, glyphs: Gl
     lines.join("\n")
 }
 
+/// One line of a picture over time.
+pub(crate) struct Spark {
+    /// Of what.
+    pub(crate) name: String,
+    /// How many in each slot.
+    pub(crate) values: Vec<i64>,
+    /// What is said behind it.
+    pub(crate) told: String,
+}
+
+/// A line for each of `rows` under `title`: how it went over time, each against its own most.
+pub(crate) fn sparks(title: &str, rows: &[Spark], width: usize, glyphs: Glyphs) -> String {
+    let names: Vec<_> = rows.iter().map(|row| cut(&plain(&row.name), NAME_CHARS)).collect();
+    let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+    let name_chars = widest(&mut names.iter().map(|name| name.chars().count()));
+    let told_chars = widest(&mut rows.iter().map(|row| row.told.chars().count()));
+    let room = width.saturating_sub(name_chars + told_chars + 6).max(8);
+    let steps = i64::try_from(glyphs.rising().len() - 1).unwrap_or(1);
+    let mut lines = vec![plain(title)];
+    for (row, name) in rows.iter().zip(&names) {
+        let values = folded(&row.values, room);
+        let most = values.iter().copied().max().unwrap_or(0);
+        let cells = values.iter().map(|value| {
+            let level = if most > 0 { scaled(*value, steps, most) } else { 0 };
+            usize::try_from(level)
+                .ok()
+                .and_then(|at| glyphs.rising().get(at))
+                .copied()
+                .unwrap_or(' ')
+        });
+        let cells: String = cells.collect();
+        let (left, right) = glyphs.margins();
+        lines.push(format!("  {name:<name_chars$} {left}{cells}{right} {}", plain(&row.told)));
+    }
+    lines.join("\n")
+}
+
 /// A bar for `n` of `most`; whoever is not nothing has a mark.
 fn bar(n: i64, most: i64, room: usize, glyphs: Glyphs) -> String {
     let cells = glyphs.growing();
@@ -154,6 +199,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_line_over_time_shows_where_most_is_and_keeps_to_its_width() {
+        let row = |name: &str, values: Vec<i64>| Spark {
+            name: name.to_owned(),
+            values,
+            told: "9 at 14:05".to_owned(),
+        };
+        let rows = [row("TIMEOUT", vec![0, 0, 9, 1]), row("X", vec![1; 60])];
+        let text = sparks("deaths", &rows, 40, Glyphs::Ascii);
+        assert!(text.lines().nth(1).is_some_and(|line| line.contains("|  #.|")), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod aligned;
 mod chart;
+mod heat;
 mod table;
 mod text;
 mod timeline;
 
 pub(crate) use aligned::{aligned, definitions};
-pub(crate) use chart::{bars, columns};
+pub(crate) use chart::{Spark, bars, columns, sparks};
+pub(crate) use heat::{Heat, heat};
 pub(crate) use table::Table;
 pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain, second};
 pub(crate) use timeline::{Record, Timeline};

@@ -12,7 +12,7 @@ const CELL_CHARS: usize = 120;
 const WHOLE_CHARS: usize = 20;
 
 /// A column that is broken into lines keeps this much, spaces included.
-const NARROWEST: usize = 8;
+const NARROWEST: usize = 14;
 
 /// A table being filled. Cells are cleaned: they may quote upstream or a file.
 #[derive(Debug)]

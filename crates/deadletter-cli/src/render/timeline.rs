@@ -62,6 +62,7 @@ fn moments_of(attempt: &Attempt) -> Vec<Moment> {
         push(attempt.resumed_at, format!("upstream id {id} of submit {n} asked for again"));
     }
     let failure = match (&attempt.cause, &attempt.detail) {
+        (Some(cause), Some(detail)) if detail.starts_with(cause.as_str()) => format!(": {detail}"),
         (Some(cause), Some(detail)) => format!(": {cause}, {detail}"),
         (Some(cause), None) => format!(": {cause}"),
         (None, _) => String::new(),

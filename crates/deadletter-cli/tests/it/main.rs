@@ -17,5 +17,6 @@ mod redrive;
 mod rows;
 mod run;
 mod simulate;
+mod stats;
 mod store;
 mod upstream;

@@ -1,0 +1,54 @@
+//! `stats`: how long solves take, what fails where, and what died at once.
+
+use crate::upstream::{GOOD, Scene, lines};
+use deadletter_sim::{Fault, Phase, Rule, Scenario};
+use serde_json::Value;
+
+/// Five rows that are solved, and three that cannot be.
+fn scene() -> Scene {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll).sitekey("6Le-dead");
+    let scene = Scene::new(Scenario::default().solve_ms(10_000).rule(unsolvable));
+    scene.rows("good.csv", GOOD, 5);
+    scene.rows("dead.csv", "6Le-dead", 3);
+    assert_eq!(scene.run(&["run", "good.csv"]).code, 0);
+    assert_eq!(scene.run(&["run", "dead.csv"]).code, 3);
+    scene
+}
+
+fn ms(row: &Value, name: &str) -> f64 {
+    row[name].as_f64().expect("milliseconds")
+}
+
+#[test]
+fn solve_times_are_told_by_account_and_method() {
+    let scene = scene();
+    let rows = lines(&scene.run(&["stats", "--by", "times"]));
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0];
+    assert_eq!((&row["account"], &row["value"]), (&"main".into(), &"userrecaptcha".into()));
+    assert_eq!(row["count"], 5);
+    assert!(ms(row, "p50_ms") <= ms(row, "p90_ms") && ms(row, "p90_ms") <= ms(row, "p99_ms"));
+    let buckets = row["buckets"].as_array().expect("a list");
+    let samples: f64 = buckets.iter().map(|bucket| ms(bucket, "samples")).sum();
+    assert!((samples - 5.0).abs() < 0.01, "{samples}");
+}
+
+#[test]
+fn what_fails_where_and_when_is_counted_once() {
+    let scene = scene();
+    let rows = lines(&scene.run(&["stats"]));
+    let of = |by: &str| -> Vec<&Value> { rows.iter().filter(|row| row["by"] == by).collect() };
+    let where_it_fails = of("sitekey_cause");
+    assert_eq!(where_it_fails.len(), 1, "{where_it_fails:?}");
+    let cell = where_it_fails[0];
+    assert_eq!((&cell["value"], &cell["count"]), (&"6Le-dead".into(), &3.into()));
+    assert_eq!(cell["cause"], "ERROR_CAPTCHA_UNSOLVABLE");
+    let deaths: i64 = of("cause_hour").iter().filter_map(|row| row["count"].as_i64()).sum();
+    assert_eq!(deaths, 3);
+    assert!(
+        of("cause_hour")
+            .iter()
+            .all(|row| row["value"].as_str().is_some_and(|at| at.ends_with("00:00.000Z")))
+    );
+    assert_eq!(of("times").len(), 1);
+}
