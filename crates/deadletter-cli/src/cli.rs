@@ -52,7 +52,8 @@ fn after_help() -> String {
         writeln!(text, "  {:>3}  {}", exit.code(), exit.meaning()).unwrap_or_default();
     }
     text.push_str(
-        "\nThe key comes from CAPTCHAAI_API_KEY or a key file, never from an argument.\n\
+        "\nThe key comes from CAPTCHAAI_API_KEY, from .env in the working directory or from a key\n\
+         file, never from an argument.\n\
          For systems that you own or may test.",
     );
     text

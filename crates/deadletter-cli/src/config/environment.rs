@@ -32,8 +32,13 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// True where a variable is set, be it empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(name)
+    }
+
     /// Names of the variables that begin with `prefix`.
-    pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn names(&self, prefix: &str) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Environment,
+    dotenv::Variables,
     layers::{Origin, Sourced},
     table::{OPEN_TABLES, SETTINGS, by_key, nearest},
 };
@@ -19,9 +20,10 @@ const SIZE_LIMIT: u64 = 1 << 20;
 /// Parent directories are not searched: a stranger's file in `/tmp` must not choose where the key
 /// is sent.
 pub(crate) fn find(environment: &Environment, flag: Option<&Path>) -> Result<Option<PathBuf>> {
+    let by_variable = Variables::read(environment)?.get("DEADLETTER_CONFIG");
     let named = flag
-        .map(|path| (path.to_owned(), "--config"))
-        .or_else(|| Some((environment.variable("DEADLETTER_CONFIG")?.into(), "DEADLETTER_CONFIG")));
+        .map(|path| (path.to_owned(), "--config".to_owned()))
+        .or_else(|| by_variable.map(|value| (value.raw.into(), value.origin.to_string())));
     if let Some((path, by)) = named {
         let path = environment.current_dir.join(path);
         return if path.is_file() {

@@ -13,14 +13,18 @@ const SHOWN_CHARS: usize = 4;
 /// The key, or none where nobody set one.
 pub(super) fn find(layers: &Layers) -> Result<Option<SecretString>> {
     let set = layers.get("account.key");
-    let by_variable = set.filter(|value| matches!(value.origin, Origin::Variable(_)));
+    let by_variable =
+        set.filter(|value| matches!(value.origin, Origin::Variable(_) | Origin::EnvFile { .. }));
     if let Some(value) = by_variable {
         return checked(&value.raw, &value.origin).map(Some);
     }
     if let Some(value) = layers.get("account.key_file") {
         let path = Path::new(&value.raw);
-        let failed =
-            |error| Fault::new(crate::exit::Exit::Key, "cannot read the key file").because(error);
+        let failed = |error| {
+            Fault::new(crate::exit::Exit::Key, "cannot read the key file")
+                .because(error)
+                .fix("name a file that you can read, or set the variable CAPTCHAAI_API_KEY")
+        };
         private(path, "the key file")?;
         let text = std::fs::read_to_string(path).map_err(failed)?;
         return checked(text.trim(), &value.origin).map(Some);
@@ -40,7 +44,8 @@ pub(crate) fn masked(secret: &str) -> String {
 fn checked(text: &str, origin: &Origin) -> Result<SecretString> {
     let fault = |why: &str| {
         Err(Fault::new(crate::exit::Exit::Key, format!("the key from {origin} is not a key"))
-            .why(why))
+            .why(why)
+            .fix("copy the key again: it is one word"))
     };
     if text.is_empty() || text.len() > KEY_LIMIT {
         return fault("it is empty or too long");
@@ -58,7 +63,11 @@ pub(super) fn private(path: &Path, what: &str) -> Result<()> {
     let fault = |what: String| Fault::new(crate::exit::Exit::Key, what);
     let shown = path.display();
     let mode = std::fs::metadata(path)
-        .map_err(|error| fault(format!("cannot read {shown}")).because(error))?
+        .map_err(|error| {
+            fault(format!("cannot read {shown}"))
+                .because(error)
+                .fix("name a file that exists, or use the variable CAPTCHAAI_API_KEY")
+        })?
         .permissions()
         .mode();
     if mode & 0o077 == 0 {

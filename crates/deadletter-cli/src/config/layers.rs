@@ -1,8 +1,10 @@
 //! Every value with its origin: flags over environment over file over defaults.
 
 use super::{
-    Environment, file, key,
-    table::{OTHER_VARIABLES, SETTINGS, nearest},
+    Environment,
+    dotenv::Variables,
+    file, key,
+    table::{KEY_VARIABLE, OTHER_VARIABLES, SETTINGS, TIME_SCALE_VARIABLE, nearest},
 };
 use crate::fault::Result;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -21,6 +23,11 @@ pub(crate) enum Origin {
     },
     /// A variable.
     Variable(String),
+    /// A line of `.env` in the working directory.
+    EnvFile {
+        /// From 1.
+        line: usize,
+    },
     /// A flag of the command line.
     Flag(&'static str),
 }
@@ -31,6 +38,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
+            Self::EnvFile { line } => write!(f, ".env:{line}"),
             Self::Flag(name) => f.write_str(name),
         }
     }
@@ -97,12 +105,14 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
         }
         layers.values.extend(values);
     }
-    layers.variables(environment);
+    let variables = Variables::read(environment)?;
+    layers.variables(&variables);
+    layers.refuse_open_key(&variables)?;
     for (key, flag, raw) in &flags.values {
         let value = Sourced { raw: raw.clone(), origin: Origin::Flag(flag) };
         layers.values.insert((*key).to_owned(), value);
     }
-    layers.time_scale = environment.variable(super::table::TIME_SCALE_VARIABLE).map(str::to_owned);
+    layers.time_scale = variables.get(TIME_SCALE_VARIABLE).map(|value| value.raw);
     Ok(layers)
 }
 
@@ -121,19 +131,16 @@ impl Layers {
         }
     }
 
-    fn variables(&mut self, environment: &Environment) {
+    fn variables(&mut self, variables: &Variables<'_>) {
         for setting in SETTINGS {
             let Some(name) = setting.variable else { continue };
-            if let Some(raw) = environment.variable(name) {
-                let origin = Origin::Variable(name.to_owned());
-                self.values.insert(setting.key.to_owned(), Sourced { raw: raw.to_owned(), origin });
-            }
+            let value = variables.get(name);
+            self.values.extend(value.map(|value| (setting.key.to_owned(), value)));
         }
         let key_variable = self.get("account.key_env").map(|value| value.raw.clone());
         if let Some(name) = key_variable
-            && let Some(raw) = environment.variable(&name)
+            && let Some(value) = variables.get(&name)
         {
-            let value = Sourced { raw: raw.to_owned(), origin: Origin::Variable(name) };
             self.values.insert("account.key".to_owned(), value);
         }
         let ours: Vec<_> = SETTINGS
@@ -141,10 +148,26 @@ impl Layers {
             .filter_map(|setting| setting.variable)
             .chain(OTHER_VARIABLES.iter().copied())
             .collect();
-        for name in environment.names("DEADLETTER_").filter(|name| !ours.contains(name)) {
+        let unknown =
+            variables.names("DEADLETTER_").into_iter().filter(|name| !ours.contains(name));
+        for name in unknown {
             let meant = nearest(name, ours.iter().copied())
                 .map_or(String::new(), |near| format!("; did you mean {near}?"));
             self.remarks.push(format!("the variable {name} sets nothing{meant}"));
+        }
+    }
+}
+
+impl Layers {
+    /// A key in a `.env` that others can read, whether or not it is the one that is used.
+    fn refuse_open_key(&self, variables: &Variables<'_>) -> Result<()> {
+        let key_env = self.get("account.key_env").map(|value| value.raw.as_str());
+        let mut names = key_env.into_iter().chain([KEY_VARIABLE]);
+        match &variables.dotenv.path {
+            Some(path) if names.any(|name| variables.dotenv.get(name).is_some()) => {
+                key::private(path, "a .env that holds a key")
+            }
+            _ => Ok(()),
         }
     }
 }

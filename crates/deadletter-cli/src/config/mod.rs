@@ -1,5 +1,6 @@
 //! Settings and where each of them comes from: flag, environment, file, default.
 
+mod dotenv;
 mod environment;
 mod file;
 mod key;

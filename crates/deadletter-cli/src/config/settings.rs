@@ -104,7 +104,10 @@ impl Settings {
         self.key.as_ref().ok_or_else(|| {
             Fault::new(Exit::Key, "there is no key for the account")
                 .why(format!("the variable {} is not set, and no key file is named", self.key_env))
-                .fix(format!("export {}=..., or set account.key_file", self.key_env))
+                .fix(format!(
+                    "export {0}=..., write {0}=... into .env, or set account.key_file",
+                    self.key_env
+                ))
         })
     }
 }

@@ -36,7 +36,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("CAPTCHAAI_RESULT_ENDPOINT"),
         Some("https://ocr.captchaai.com/res.php"),
     ),
-    setting("account.key_env", Some("DEADLETTER_KEY_ENV"), Some("CAPTCHAAI_API_KEY")),
+    setting("account.key_env", Some("DEADLETTER_KEY_ENV"), Some(KEY_VARIABLE)),
     setting("account.key_file", Some("DEADLETTER_KEY_FILE"), None),
     // Its variable is the one that `account.key_env` names.
     Setting { key: "account.key", variable: None, default: None, secret: true },
@@ -53,6 +53,9 @@ pub(crate) const OPEN_TABLES: &[&str] = &["timeouts", "codes"];
 /// Variables of ours that set no setting.
 pub(crate) const OTHER_VARIABLES: &[&str] =
     &["DEADLETTER_CONFIG", "DEADLETTER_LOG", TIME_SCALE_VARIABLE, CRASH_VARIABLE];
+
+/// Where the key is looked for, unless told otherwise.
+pub(crate) const KEY_VARIABLE: &str = "CAPTCHAAI_API_KEY";
 
 /// For tests only: makes a debug build die at a named point.
 pub(crate) const CRASH_VARIABLE: &str = "DEADLETTER_CRASH_AT";

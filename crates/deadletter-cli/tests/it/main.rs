@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod explain;
+mod dotenv;
 mod history;
 mod letters;
 mod missing;
