@@ -1,7 +1,7 @@
 //! From arguments to an exit code: parse, start the runtime, run the command, show its fault.
 
 use crate::{
-    cli::{Cli, Global},
+    cli::{self, Cli, Global},
     config::{self, Environment, Settings},
     exit::Exit,
     fault::{Fault, Result},
@@ -49,7 +49,7 @@ impl App {
 
 /// Runs the command line `args`, the program's name first.
 pub(crate) fn start(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(args.into_iter().map(cli::as_term)) {
         Ok(cli) => cli,
         Err(error) => return Output::of_parser(&error),
     };

@@ -2,7 +2,8 @@
 
 use crate::{commands::Command, exit::Exit};
 use clap::{Args, Parser};
-use std::{fmt::Write as _, path::PathBuf};
+use deadletter::core::filter::Key;
+use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
 /// Keeps every submit-then-poll task until it is solved, or until you give up on it.
 #[derive(Debug, Parser)]
@@ -45,6 +46,18 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 }
 
+/// A term of a filter may begin with a dash, as in `-batch:nightly`, and would be taken for a row
+/// of short options: a space before it says what it is.
+pub(crate) fn as_term(word: OsString) -> OsString {
+    let key = word.to_str().and_then(|word| word.strip_prefix('-')?.split_once(':'));
+    if key.is_some_and(|(key, _)| key.parse::<Key>().is_ok()) {
+        let mut term = OsString::from(" ");
+        term.push(word);
+        return term;
+    }
+    word
+}
+
 fn after_help() -> String {
     let mut text = "Exit codes:\n".to_owned();
     for exit in Exit::ALL {
@@ -70,6 +83,20 @@ mod tests {
     }
 
     #[test]
+    fn a_term_that_begins_with_a_dash_is_no_option() {
+        for (word, expected) in [
+            ("-batch:x", " -batch:x"),
+            ("-age:<1h", " -age:<1h"),
+            ("--limit", "--limit"),
+            ("-q", "-q"),
+            ("-x:y", "-x:y"),
+            ("batch:x", "batch:x"),
+        ] {
+            assert_eq!(as_term(word.into()), OsString::from(expected), "{word}");
+        }
+    }
+
+    #[test]
     fn each_help_text_opens_with_two_examples_that_parse() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
@@ -80,7 +107,9 @@ mod tests {
                 opening.lines().map(str::trim).filter(|l| l.starts_with("deadletter ")).collect();
             assert!(examples.len() >= 2, "{name} has {} examples", examples.len());
             for example in examples {
+                // What stands behind > is the shell's.
                 let words = shlex::split(example).expect("quotes are closed");
+                let words = words.split(|word| word == ">").next().expect("a command");
                 assert!(Cli::try_parse_from(words).is_ok(), "{name}: {example:?} does not parse");
             }
         }

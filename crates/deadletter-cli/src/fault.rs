@@ -1,7 +1,7 @@
 //! The binary's one error: what failed, why, and what the reader can do about it.
 
 use crate::exit::Exit;
-use std::{fmt::Display, io};
+use std::{fmt::Display, io, path::Path};
 
 /// What a command ends with when it cannot go on.
 #[derive(Debug)]
@@ -65,8 +65,74 @@ impl Fault {
     /// The lines that people read, without colour.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![("error", self.what.clone())];
-        lines.extend(self.why.as_ref().map(|why| ("why", format!("{why:#}"))));
-        lines.extend(self.fix.clone().map(|fix| ("fix", fix)));
+        let why = self.why.as_ref().map(chain).filter(|why| !why.is_empty());
+        lines.extend(why.map(|why| ("why", why)));
+        let fix = self.fix.clone().unwrap_or_else(|| self.usual_fix().to_owned());
+        lines.push(("fix", fix));
         lines
+    }
+
+    /// What helps where nothing better is known.
+    const fn usual_fix(&self) -> &'static str {
+        match self.exit {
+            Exit::Usage => "`deadletter COMMAND --help` shows what it takes",
+            Exit::Key => {
+                "check the key and the plan; `deadletter config show` tells where the key is set"
+            }
+            Exit::Upstream => "try again later: everything that was accepted is kept",
+            _ => "`deadletter doctor` looks for what is in the way; -v tells more of what is done",
+        }
+    }
+
+    /// The same fault where the output went to a place that was named: a reader that leaves it
+    /// has not got what was asked for.
+    pub(crate) fn of_named_place(self, place: &Path) -> Self {
+        if !self.quiet {
+            return self;
+        }
+        let what = format!("the reader of {} went away before it had everything", place.display());
+        Self { quiet: false, ..Self::failed(what) }
+            .because_of(self.why)
+            .fix("run it again with a reader that stays")
+    }
+
+    fn because_of(mut self, why: Option<anyhow::Error>) -> Self {
+        self.why = why;
+        self
+    }
+}
+
+/// A cause with its own causes. One that is empty, or was told by the one before it, is left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.trim().trim_end_matches(':').trim_end();
+        if !text.is_empty() && !told.iter().any(|before| before.ends_with(text)) {
+            told.push(text.to_owned());
+        }
+    }
+    told.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_without_words_leaves_no_empty_line() {
+        let told = |error: anyhow::Error| Fault::failed("x").because(error).lines();
+        let nested = anyhow::anyhow!("").context("the disk: ").context("cannot write: the disk");
+        assert_eq!(told(nested)[1], ("why", "cannot write: the disk".to_owned()));
+        let kinds = |error| told(error).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+        assert_eq!(kinds(anyhow::anyhow!(" ")), ["error", "fix"]);
+        assert_eq!(kinds(anyhow::anyhow!("y")), ["error", "why", "fix"]);
+    }
+
+    #[test]
+    fn every_fault_says_what_to_do() {
+        for exit in Exit::ALL {
+            assert!(!Fault::new(*exit, "x").lines()[1].1.is_empty(), "{exit:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `deadletter bury`: dead letters given up for good.
 
 use super::act::{self, Begun, Choice, confirmed};
-use crate::{app::App, exit::Exit, fault::Result};
+use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::Act;
 
 /// Arguments.
@@ -23,7 +23,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         Begun::Nothing => Ok(act::nothing(&args.choice)),
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
-            let question = format!("bury {} dead letters?", prepared.plan.fit);
+            let question = format!(
+                "bury {}?",
+                render::counted(prepared.plan.fit, "dead letter", "dead letters")
+            );
             if !args.yes && !confirmed(app, &question)? {
                 return prepared.drop_it().await.map(|()| Exit::Good);
             }

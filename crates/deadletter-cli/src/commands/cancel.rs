@@ -1,7 +1,7 @@
 //! `deadletter cancel`: tasks stopped by their owner.
 
 use super::act::{self, Begun, Choice, confirmed};
-use crate::{app::App, exit::Exit, fault::Result};
+use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::{Act, core::StateKind};
 
 /// Arguments.
@@ -29,7 +29,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             if paid > 0 {
                 app.out.warn(&format!("{paid} of them are submitted already: that stays paid for"));
             }
-            let question = format!("cancel {} tasks?", plan.fit);
+            let question = format!("cancel {}?", render::counted(plan.fit, "task", "tasks"));
             if !args.yes && !confirmed(app, &question)? {
                 return prepared.drop_it().await.map(|()| Exit::Good);
             }

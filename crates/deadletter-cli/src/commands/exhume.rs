@@ -1,7 +1,7 @@
 //! `deadletter exhume`: buried tasks are dead letters again, with room for more submits.
 
 use super::act::{self, Begun, Choice, confirmed};
-use crate::{app::App, exit::Exit, fault::Result};
+use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::Act;
 
 /// More than this are a slip: a task that fails so often fails for a reason.
@@ -31,7 +31,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
             let (fit, submits) = (prepared.plan.fit, args.submits);
-            let question = format!("exhume {fit} tasks, each with up to {submits} more submits?");
+            let question = format!(
+                "exhume {}, each with up to {submits} more submits?",
+                render::counted(fit, "task", "tasks")
+            );
             if !args.yes && !confirmed(app, &question)? {
                 return prepared.drop_it().await.map(|()| Exit::Good);
             }

@@ -4,11 +4,14 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    letter,
-    shelf::{self, dead_unless, filter_of},
+    letter, render,
+    shelf::{self, Shelf, dead_unless, filter_of},
 };
 use clap::ValueEnum;
-use deadletter::{TaskFile, core::UnixMs};
+use deadletter::{
+    TaskFile,
+    core::{Filter, UnixMs},
+};
 use std::{
     fs::OpenOptions,
     io::{self, BufWriter, Write},
@@ -50,13 +53,25 @@ enum Format {
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let filter = dead_unless(filter_of(&args.filter)?, "state:dead,buried")?;
     let shelf = shelf::open(app).await?;
-    let mut sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
+    let sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
+    let letters = write(&shelf, &filter, sink).await.map_err(|fault| match &args.out {
+        Some(path) => fault.of_named_place(path),
+        None => fault,
+    })?;
+    let letters = render::counted(letters, "letter", "letters");
+    let to = args.out.map_or(String::new(), |path| format!(" to {}", path.display()));
+    let masked = if args.with_secrets { "" } else { "; secrets are masked" };
+    app.out.say(&format!("{letters} exported{to}{masked}"));
+    Ok(Exit::Good)
+}
+
+async fn write(shelf: &Shelf, filter: &Filter, mut sink: Sink) -> Result<u64> {
     sink.begin(shelf.now())?;
     shelf
-        .each(&filter, false, async |task| {
+        .each(filter, false, async |task| {
             // Purged between the page and here: it is no letter any more.
             if let Some(file) = shelf.file(task.id).await? {
-                let died_at = match args.format {
+                let died_at = match sink.format {
                     Format::Article => shelf.died_at(&file.task).await?,
                     Format::Jsonl | Format::Csv => file.task.updated_at,
                 };
@@ -65,11 +80,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             Ok(true)
         })
         .await?;
-    let letters = sink.end()?;
-    let to = args.out.map_or(String::new(), |path| format!(" to {}", path.display()));
-    let masked = if args.with_secrets { "" } else { "; secrets are masked" };
-    app.out.say(&format!("{letters} letters exported{to}{masked}"));
-    Ok(Exit::Good)
+    sink.end()
 }
 
 /// Symbolic links followed before they are taken for a ring, as the system does.

@@ -57,7 +57,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     }
     if app.out.is_table() {
         let more = if has_more { "; there are more, see --limit" } else { "" };
-        app.out.say(&format!("{listed} tasks ({filter}){more}"));
+        let tasks = render::counted(listed, "task", "tasks");
+        app.out.say(&format!("{tasks} ({filter}){more}"));
     }
     Ok(Exit::Good)
 }

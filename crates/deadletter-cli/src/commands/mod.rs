@@ -35,7 +35,7 @@ const FILTER_HELP: &str = "\
 Filters: terms joined by AND, values of one term parted by commas.
   state:dead cause:TIMEOUT class:transient sitekey:6Le* host:*.example.com batch:nightly
   age:<24h attempts:>=4 id:1,2,3 -batch:nightly     '*' alone chooses every task
-  A term that begins with - stands behind --, or inside quotes with another term.";
+  A term that begins with - chooses the others: state:dead -batch:nightly";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]

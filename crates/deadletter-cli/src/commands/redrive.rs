@@ -111,7 +111,12 @@ async fn redrive(
     if args.dry_run || plan.eligible == 0 {
         return Ok(Exit::Good);
     }
-    if !args.yes && !confirmed(app, &format!("redrive {} tasks?", plan.eligible))? {
+    if !args.yes
+        && !confirmed(
+            app,
+            &format!("redrive {}?", render::counted(plan.eligible, "task", "tasks")),
+        )?
+    {
         app.out.say("nothing was changed");
         return Ok(Exit::Good);
     }
@@ -188,7 +193,8 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan, is_forced: bool) -> Resu
         .collect();
     causes.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     let (count, eligible) = (plan.count, plan.eligible);
-    app.out.picture(&format!("{count} dead letters match {filter}; {eligible} can be redriven"))?;
+    let match_ = render::counted(count, "dead letter matches", "dead letters match");
+    app.out.picture(&format!("{match_} {filter}; {eligible} can be redriven"))?;
     if count > 0 {
         app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
         app.out.picture(&render::bars("by cause", &causes, app.out.width, app.out.glyphs))?;

@@ -143,8 +143,8 @@ fn shown(app: &App, outcome: Outcome) -> Result<Exit> {
 fn why_dead(task: &Task) -> String {
     let cause = task.cause.as_ref().map_or("no cause", |cause| cause.as_str());
     let state = task.kind();
-    let submits = task.counters.submits;
-    format!("task {} is {state} after {submits} submits: {cause}; deadletter show {0}", task.id)
+    let submits = render::counted(task.counters.submits, "submit", "submits");
+    format!("task {} is {state} after {submits}: {cause}; deadletter show {0}", task.id)
 }
 
 fn request(args: &Args) -> Result<Map<String, Value>> {

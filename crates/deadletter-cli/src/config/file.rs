@@ -47,11 +47,16 @@ pub(crate) fn candidates(environment: &Environment) -> Vec<PathBuf> {
 /// The values of the file at `path`, each with its line.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Sourced)>> {
     let shown = path.display();
-    let failed = |error| Fault::usage(format!("cannot read {shown}")).because(error);
+    let failed = |error| {
+        Fault::usage(format!("cannot read {shown}"))
+            .because(error)
+            .fix("make it a text file that you can read, or name another with --config")
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > SIZE_LIMIT {
         return Err(Fault::usage(format!("{shown} is too long for a configuration"))
-            .why(format!("it has {size} bytes; {SIZE_LIMIT} are the limit")));
+            .why(format!("it has {size} bytes; {SIZE_LIMIT} are the limit"))
+            .fix("name the right file with --config"));
     }
     parse(path, &std::fs::read_to_string(path).map_err(failed)?)
 }
@@ -60,7 +65,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Sourced)>> {
 fn parse(path: &Path, text: &str) -> Result<Vec<(String, Sourced)>> {
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_at(text, span.start));
-        Fault::usage(format!("{}:{line} is not TOML", path.display())).why(error.message())
+        Fault::usage(format!("{}:{line} is not TOML", path.display()))
+            .why(error.message())
+            .fix("a line is `name = \"text\"` or `name = 1`, under [account], [policy], [timeouts] or [codes]")
     })?;
     let mut values = Vec::new();
     Walk { path, text }.table("", document.get_ref(), &mut values)?;
@@ -117,6 +124,9 @@ impl Walk<'_> {
                 .why(format!(
                     "it is {} of TOML, where a text or a number is wanted",
                     other.type_str()
+                ))
+                .fix(format!(
+                    "write {key} = ... on one line; `deadletter config show` has examples"
                 ))),
         }
     }

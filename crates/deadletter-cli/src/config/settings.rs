@@ -167,7 +167,9 @@ fn required<'a>(layers: &'a Layers, key: &str) -> Result<&'a Sourced> {
 fn invalid(key: &str, value: &Sourced, why: impl Display) -> Fault {
     let at = &value.origin;
     let shown = without_password(&value.raw);
-    Fault::usage(format!("{key} = {shown:?} ({at}) is not valid")).why(why)
+    Fault::usage(format!("{key} = {shown:?} ({at}) is not valid"))
+        .why(why)
+        .fix("correct it there, or leave it out to use the default")
 }
 
 fn parsed<T: FromStr<Err: Display>>(layers: &Layers, key: &str) -> Result<T> {
@@ -280,7 +282,8 @@ fn time_scale(layers: &Layers) -> Result<Option<(f64, Option<UnixMs>)>> {
         (Ok(speed), Some(anchor)) if speed.is_finite() && speed >= 1.0 => Ok(Some((speed, anchor))),
         _ => {
             Err(Fault::usage(format!("{}={raw:?} is not valid", super::table::TIME_SCALE_VARIABLE))
-                .why("it is a number from 1 on, and perhaps @ and an instant in milliseconds"))
+                .why("it is a number from 1 on, and perhaps @ and an instant in milliseconds")
+                .fix("unset it: it is for tests against the simulator"))
         }
     }
 }

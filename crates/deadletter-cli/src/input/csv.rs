@@ -6,6 +6,7 @@ use super::{
     lines::{Line, Lines},
     too_long,
 };
+use crate::render::counted;
 use serde_json::Value;
 use std::{
     collections::VecDeque,
@@ -113,8 +114,8 @@ impl<R: BufRead> CsvRecords<R> {
         let fields = fields(bytes, self.delimiter)?;
         if fields.len() != self.header.len() {
             return Err(format!(
-                "it has {} fields, and the header names {}",
-                fields.len(),
+                "it has {}, and the header names {}",
+                counted(fields.len(), "field", "fields"),
                 self.header.len()
             ));
         }

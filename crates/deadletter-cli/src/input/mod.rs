@@ -77,7 +77,8 @@ impl Records {
                 let records = csv::CsvRecords::open(reader, tabs).map_err(failed)?;
                 if records.header.is_empty() {
                     return Err(Fault::usage(format!("{source} is empty"))
-                        .why("the first line of a CSV file names its columns"));
+                        .why("the first line of a CSV file names its columns")
+                        .fix("write the rows first, such as sitekey,url and a row below it"));
                 }
                 (Some(records.header.clone()), Box::new(records))
             }
@@ -102,7 +103,11 @@ impl Iterator for Records {
             return Some(Err(Fault::usage(format!("the file has more than {ROWS_LIMIT} rows"))
                 .fix("split it into several files")));
         }
-        Some(record.map_err(|error| Fault::failed("cannot read on").because(error)))
+        Some(record.map_err(|error| {
+            Fault::failed("cannot read on")
+                .because(error)
+                .fix("look at the file and its disk, then run again with --resume")
+        }))
     }
 }
 

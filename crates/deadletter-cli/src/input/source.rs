@@ -104,7 +104,9 @@ impl Source {
 
     /// What cannot be read.
     pub(crate) fn unreadable(&self, error: io::Error) -> Fault {
-        Fault::usage(format!("cannot read {self}")).because(error)
+        Fault::usage(format!("cannot read {self}"))
+            .because(error)
+            .fix("look for a slip in its name; - reads standard input")
     }
 
     fn reader(&self) -> Result<Reader> {
@@ -113,7 +115,9 @@ impl Source {
             Self::File(path) => {
                 let file = File::open(path).map_err(|error| self.unreadable(error))?;
                 if file.metadata().is_ok_and(|data| data.is_dir()) {
-                    return Err(Fault::usage(format!("{self} is a directory")));
+                    return Err(
+                        Fault::usage(format!("{self} is a directory")).fix("name a file in it")
+                    );
                 }
                 Ok(Box::new(BufReader::new(file)))
             }

@@ -11,5 +11,7 @@ pub(crate) use aligned::{aligned, definitions};
 pub(crate) use chart::{Spark, bars, columns, sparks};
 pub(crate) use heat::{Heat, heat};
 pub(crate) use table::Table;
-pub(crate) use text::{Glyphs, ago, count, cut, duration, duration_ms, instant, plain, second};
+pub(crate) use text::{
+    Glyphs, ago, count, counted, cut, duration, duration_ms, instant, plain, second,
+};
 pub(crate) use timeline::{Record, Timeline};

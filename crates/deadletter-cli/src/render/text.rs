@@ -2,6 +2,7 @@
 
 use deadletter::core::UnixMs;
 use jiff::Timestamp;
+use std::fmt::Display;
 
 /// Which characters pictures are drawn with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,13 @@ pub(crate) fn count(n: i64) -> String {
         out.push(digit);
     }
     if n < 0 { format!("-{out}") } else { out }
+}
+
+/// How many of what: `1 task`, `2 tasks`. The words may go on with a verb that agrees.
+pub(crate) fn counted(n: impl TryInto<u64> + Display, one: &str, many: &str) -> String {
+    let shown = n.to_string();
+    let is_one = n.try_into().is_ok_and(|n| n == 1);
+    format!("{shown} {}", if is_one { one } else { many })
 }
 
 /// A duration with its two largest units: `450 ms`, `3.2 s`, `2 m 5 s`, `3 d 4 h`.
@@ -133,6 +141,15 @@ mod tests {
         assert_eq!(ago(now.plus(300_000), now), "in 5 m");
         assert_eq!(instant(UnixMs(1_767_225_600_123)), "2026-01-01T00:00:00.123Z");
         assert_eq!(second(UnixMs(1_767_225_600_999)), "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn one_is_never_many() {
+        let tasks = |n: i64| counted(n, "task is stored", "tasks are stored");
+        assert_eq!(
+            [0, 1, 2, -1].map(tasks),
+            ["0 tasks are stored", "1 task is stored", "2 tasks are stored", "-1 tasks are stored"]
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn bad_rows_are_told_and_put_aside_and_the_good_ones_go_on() {
     let ran = scene.run(&["run", "tasks.csv"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert_eq!(lines(&ran).len(), 2);
-    for told in ["line 3: it has no pageurl", "line 4: it has 1 fields", "line 5: a quote"] {
+    for told in ["line 3: it has no pageurl", "line 4: it has 1 field,", "line 5: a quote"] {
         assert!(ran.stderr.contains(told), "{told:?} is missing in {}", ran.stderr);
     }
     let rejected = scene.bench.read("tasks.csv.rejected.csv");

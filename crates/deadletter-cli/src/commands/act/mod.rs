@@ -9,6 +9,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
+    render,
     shelf::filter_of,
     signals::Signals,
     work,
@@ -70,8 +71,11 @@ pub(super) async fn refuse_unknown(engine: &Deadletter, ids: &[TaskId]) -> Resul
     let found = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
     let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, task)| task.is_none()).collect();
     let Some(((first, _), others)) = missing.split_first() else { return Ok(()) };
-    let more =
-        if others.is_empty() { String::new() } else { format!(", nor {} others", others.len()) };
+    let more = if others.is_empty() {
+        String::new()
+    } else {
+        format!(", nor {}", render::counted(others.len(), "other", "others"))
+    };
     Err(Fault::failed(format!("there is no task {first}{more}; nothing was changed"))
         .fix("`deadletter list` shows the ids of the dead letters"))
 }

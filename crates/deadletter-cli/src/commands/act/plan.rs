@@ -66,7 +66,8 @@ pub(super) fn show(
 fn picture(app: &App, act: Act, filter: &Filter, plan: &ActPlan) -> Result<()> {
     let word = done_word(act);
     let (count, fit) = (plan.count, plan.fit);
-    app.out.picture(&format!("{count} tasks match {filter}; {fit} can be {word}"))?;
+    let tasks = render::counted(count, "task matches", "tasks match");
+    app.out.picture(&format!("{tasks} {filter}; {fit} can be {word}"))?;
     if count == 0 {
         return Ok(());
     }

@@ -12,6 +12,7 @@ use crate::{
     fault::{Fault, Result},
     input::Source,
     letter::{Incoming, Reader, Restorer},
+    render,
     shelf::Shelf,
     upstream,
 };
@@ -63,17 +64,23 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let Checked { letters, rejected, .. } = checked;
     if let Some(tear) = &checked.tear {
         app.out.warn(&format!(
-            "{name} is torn at line {}, byte {}: {}; {letters} whole letters were read before it, \
+            "{name} is torn at line {}, byte {}: {}; {} read before it, \
              {} bytes were left",
-            tear.line, tear.byte, tear.what, tear.left_bytes
+            tear.line,
+            tear.byte,
+            tear.what,
+            render::counted(letters, "whole letter was", "whole letters were"),
+            tear.left_bytes
         ));
     }
     if let Some(path) = args.rejects.as_ref().filter(|_| rejected > 0) {
-        app.out.warn(&format!("{rejected} are no letters: see {}", path.display()));
+        let no = render::counted(rejected, "entry is no letter", "entries are no letters");
+        app.out.warn(&format!("{no}: see {}", path.display()));
     }
     let is_partial = checked.tear.is_some() || rejected > 0;
     if args.dry_run {
-        app.out.say(&format!("{letters} letters could be imported; nothing was changed"));
+        let could = render::counted(letters, "letter", "letters");
+        app.out.say(&format!("{could} could be imported; nothing was changed"));
         app.out.json(&json!({
             "letters": letters, "rejected": rejected, "torn": torn(&checked), "dry_run": true,
         }))?;
@@ -101,16 +108,17 @@ fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
             "masked": masked, "rejected": checked.rejected, "torn": torn(checked),
         }))?;
     }
-    app.out.say(&format!("{imported} letters imported, {duplicates} were here already"));
+    let came = render::counted(imported, "letter", "letters");
+    let known = render::counted(duplicates, "was", "were");
+    app.out.say(&format!("{came} imported, {known} here already"));
     if not_at_rest > 0 {
-        app.out.warn(&format!(
-            "{not_at_rest} letters were not at rest when they were exported, and were left out"
-        ));
+        let moving = render::counted(not_at_rest, "letter was", "letters were");
+        app.out.warn(&format!("{moving} not at rest when exported, and left out"));
     }
     if masked > 0 {
         app.out.warn(&format!(
-            "{masked} letters have masked secrets and are held: they can be read, not redriven; \
-             `deadletter export --with-secrets` keeps them"
+            "{}: such a letter can be read, not redriven; `deadletter export --with-secrets` keeps them",
+            render::counted(masked, "letter has masked secrets and is held", "letters have masked secrets and are held")
         ));
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
     input::{Columns, Format, Reject, Rejects, Source},
-    work,
+    render, work,
 };
 use deadletter::{
     Deadletter, Job,
@@ -102,8 +102,8 @@ impl Batch {
 
     fn report(&self, app: &App, args: &Args, rejects: &Rejects, columns: &Columns) -> Result<()> {
         if let Some(path) = rejects.path() {
-            let (n, path) = (self.rejected, path.display());
-            app.out.warn(&format!("{n} bad rows were put aside, with their reasons: {path}"));
+            let put = render::counted(self.rejected, "bad row was", "bad rows were");
+            app.out.warn(&format!("{put} put aside, with the reason: {}", path.display()));
         }
         for column in columns.missing() {
             app.out.warn(&format!("--map names the column {column}, which no row has"));
@@ -130,8 +130,11 @@ impl Batch {
         if resume {
             return Ok(());
         }
-        let filter = Filter::batch(&self.reading.batch)
-            .map_err(|error| Fault::usage("the batch's name cannot be used").because(error))?;
+        let filter = Filter::batch(&self.reading.batch).map_err(|error| {
+            Fault::usage("the batch's name cannot be used")
+                .because(error)
+                .fix("--name gives it another one")
+        })?;
         let query = Query {
             filter,
             now: store.clock().now(),
@@ -143,8 +146,8 @@ impl Batch {
         let page = store.page(&query).await.map_err(|error| work::of_engine(error.into()))?;
         match page.tasks.len() {
             0 => Ok(()),
-            100 => Err(exists(&self.reading.batch, "100 or more")),
-            n => Err(exists(&self.reading.batch, &n.to_string())),
+            100 => Err(exists(&self.reading.batch, "100 tasks or more")),
+            n => Err(exists(&self.reading.batch, &render::counted(n, "task", "tasks"))),
         }
     }
 

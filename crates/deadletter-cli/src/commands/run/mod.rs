@@ -96,7 +96,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let account = if args.dry_run { None } else { Some(work::account(&settings)?) };
     let mut batch = Batch::check(app, &args, settings.key.as_ref())?;
     let Some(account) = account else {
-        app.out.say(&format!("{} rows are good; nothing was submitted", batch.len()));
+        let good = render::counted(batch.len(), "row is good", "rows are good");
+        app.out.say(&format!("{good}; nothing was submitted"));
         return Ok(batch.exit(Exit::Good));
     };
     let shelf = Shelf::open(&settings).await?;
@@ -277,7 +278,7 @@ fn left(fault: Fault) -> Fault {
 
 /// For batches that were begun before.
 pub(super) fn exists(name: &str, tasks: &str) -> Fault {
-    Fault::usage(format!("there is a batch {name} already ({tasks} tasks)"))
+    Fault::usage(format!("there is a batch {name} already ({tasks})"))
         .why("running the file again would pay for its rows a second time")
         .fix("--resume goes on with it; --name begins another one")
 }

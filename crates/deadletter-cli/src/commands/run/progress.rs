@@ -66,8 +66,9 @@ impl Progress {
         self.total = stored;
         self.bar.set_total(stored);
         let before =
-            if known > 0 { format!("; {known} of them were so before") } else { String::new() };
-        app.out.say(&format!("{stored} tasks are stored{before}"));
+            if known > 0 { format!("; {known} of them from before") } else { String::new() };
+        let tasks = render::counted(stored, "task is stored", "tasks are stored");
+        app.out.say(&format!("{tasks}{before}"));
     }
 
     /// A task waits for its next attempt.
