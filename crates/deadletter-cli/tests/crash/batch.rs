@@ -1,6 +1,7 @@
 //! One batch: a fresh store, a fresh upstream, a few dozen rows, and lives that are ended until
 //! every row has come to rest; then a redrive of what died, ended again and again as well.
 
+use super::beside::{Aside, Side};
 use super::chance::Chance;
 use super::check::{Evidence, regressions, violations};
 use super::ledger::Ledger;
@@ -37,8 +38,9 @@ const FINISHES: u32 = 2;
 /// One look into the store per so many lives: mostly the program itself must find what a death
 /// has left behind, SQLite's torn log too.
 const LIVES_PER_LOOK: u32 = 4;
-/// One life of so many has a second process beside it on the same store.
-const LIVES_PER_COMPANION: u32 = 4;
+/// One life of so many has a second process beside it on the same store: another worker, or a
+/// drain, a purge, a backup.
+const LIVES_PER_COMPANION: u32 = 3;
 
 const ANSWERS: &str = "answers.jsonl";
 
@@ -59,7 +61,12 @@ const RUN: Part = Part {
     is_redrive: false,
 };
 const REDRIVE: Part =
-    Part { command: &["redrive", "--where", "state:dead", "--yes"], deaths: 8, is_redrive: true };
+    // Spare letters are purged, and nothing else is done with them.
+    Part {
+        command: &["redrive", "--where", "state:dead -sitekey:spare*", "--yes"],
+        deaths: 8,
+        is_redrive: true,
+    };
 
 /// What went wrong with a batch.
 pub(crate) type Broken = Vec<String>;
@@ -78,6 +85,8 @@ pub(crate) struct Batch<'a> {
     tally: &'a mut Tally,
     /// Deaths after which the run ends, over all batches.
     wanted: u32,
+    /// Side jobs so far: each names its files by its number.
+    sides: u32,
 }
 
 impl<'a> Batch<'a> {
@@ -117,7 +126,20 @@ impl<'a> Batch<'a> {
             seen: Ledger::default(),
             tally,
             wanted,
+            sides: 0,
         }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Lives through it; what the checks find broken.
@@ -160,27 +182,41 @@ impl<'a> Batch<'a> {
 
     /// One life; true where it ended in death.
     fn live(&mut self, part: &Part, fate: &Fate) -> Result<bool, Broken> {
-        let (end, words) = self.program.live(part.command, fate).expect("the program starts");
-        self.is_dead(fate, &end, &words)
+        let life = self.aside(part.command, fate);
+        self.is_dead(fate, &life)
     }
 
-    /// The same beside a process that does the other part, with a fate of its own.
+    /// The same beside a second process, with a fate of its own: it does the other part, or what
+    /// an operator does.
     fn live_together(&mut self, part: &Part, fate: &Fate) -> Result<bool, Broken> {
+        let side = self.chance.side();
         let companion = if part.is_redrive { &RUN } else { &REDRIVE };
-        let other = self.chance.fate(companion.is_redrive);
-        let program = &self.program;
+        let other = match side {
+            Some(_) => self.chance.side_fate(),
+            None => self.chance.fate(companion.is_redrive),
+        };
+        self.sides += 1;
+        let (number, batch) = (self.sides, &*self);
         let (ours, theirs) = std::thread::scope(|scope| {
-            let theirs = scope.spawn(|| program.live(companion.command, &other));
-            let ours = program.live(part.command, fate);
+            let theirs = scope.spawn(|| match side {
+                Some(side) => batch.beside(side, number, &other),
+                None => batch.aside(companion.command, &other),
+            });
+            let ours = batch.aside(part.command, fate);
             (ours, theirs.join().expect("the companion's thread does not panic"))
         });
-        let (end, words) = theirs.expect("the companion starts");
-        self.is_dead(&other, &end, &words)?;
-        let (end, words) = ours.expect("the program starts");
-        self.is_dead(fate, &end, &words)
+        self.is_dead(&other, &theirs)?;
+        let is_dead = self.is_dead(fate, &ours)?;
+        if let Some(side) = side {
+            self.tally.count_side(side, &theirs.end);
+        }
+        if side == Some(Side::Backup) {
+            self.look_at_backup(number, &theirs.end)?;
+        }
+        Ok(is_dead)
     }
 
-    fn is_dead(&mut self, fate: &Fate, end: &End, words: &str) -> Result<bool, Broken> {
+    fn is_dead(&mut self, fate: &Fate, Aside { end, words }: &Aside) -> Result<bool, Broken> {
         self.tally.count_life(fate, end);
         match end {
             // Done, or done with dead tasks.
@@ -216,7 +252,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Nothing stands in a store that was never opened.
-async fn read(path: &Path) -> Result<Ledger, deadletter::store::Error> {
+pub(crate) async fn read(path: &Path) -> Result<Ledger, deadletter::store::Error> {
     if !path.exists() {
         return Ok(Ledger::default());
     }

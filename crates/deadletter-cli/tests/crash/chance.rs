@@ -1,5 +1,6 @@
 //! How lives end: drawn from a seed, so that a run can be repeated as far as time allows.
 
+use super::beside::Side;
 use super::life::Fate;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,6 +20,9 @@ const START_MS: std::ops::Range<u64> = 0..80;
 /// The rest into its work.
 const WORK_MS: std::ops::Range<u64> = 80..900;
 
+/// A side job is soon done: most of these instants fall into it.
+const SIDE_MS: std::ops::Range<u64> = 0..250;
+
 /// A source of fates.
 #[derive(Debug)]
 pub(crate) struct Chance(StdRng);
@@ -37,6 +41,19 @@ impl Chance {
     /// True once in `n`.
     pub(crate) fn once_in(&mut self, n: u32) -> bool {
         self.0.random_range(0..n) == 0
+    }
+
+    /// What an operator does beside the next life; none: a second process works too.
+    pub(crate) fn side(&mut self) -> Option<Side> {
+        if self.once_in(4) { None } else { Side::ALL.choose(&mut self.0).copied() }
+    }
+
+    /// How a side job ends: two of three die.
+    pub(crate) fn side_fate(&mut self) -> Fate {
+        if self.once_in(3) {
+            return Fate::Finish;
+        }
+        Fate::Instant(Duration::from_millis(self.0.random_range(SIDE_MS)))
     }
 
     /// How the next life ends: half at an instant, half at a point.

@@ -2,6 +2,7 @@
 //!
 //! Pure functions over evidence, so that falsified evidence shows that each of them can fail.
 
+use super::beside::is_spare;
 use super::ledger::{Kept, Ledger, Try};
 use super::wire::{Line, Wire};
 use deadletter::core::{StateKind, TaskId, Verdict};
@@ -52,16 +53,29 @@ pub(crate) fn violations(evidence: &Evidence) -> Vec<String> {
         .collect()
 }
 
+/// What can be said of a store by itself, without what upstream saw.
+pub(crate) fn violations_alone(ledger: &Ledger) -> Vec<String> {
+    let mut found = unsound(ledger);
+    found.extend(ledger.broken.iter().cloned());
+    found
+}
+
 /// What the store has forgotten or taken back between two looks.
 pub(crate) fn regressions(before: &Ledger, after: &Ledger) -> Vec<String> {
     let mut found = Vec::new();
     for (id, old) in &before.tasks {
         match after.tasks.get(id) {
+            None if is_spare(&old.page) => {}
             None => found.push(format!("task {id} is gone")),
             Some(new) => regression(*id, old, new, &mut found),
         }
     }
-    if after.events.get(..before.events.len()) != Some(before.events.as_slice()) {
+    // The events of a purged task go with it.
+    let is_kept = |(id, _): &&(TaskId, StateKind)| {
+        before.tasks.get(id).is_some_and(|task| !is_spare(&task.page))
+    };
+    let (old, new) = (before.events.iter().filter(is_kept), after.events.iter().filter(is_kept));
+    if !new.take(old.clone().count()).eq(old) {
         found.push("events were changed or lost".to_owned());
     }
     found
@@ -89,6 +103,10 @@ fn regression(id: TaskId, old: &Kept, new: &Kept, found: &mut Vec<String>) {
 }
 
 fn conserved(Evidence { ledger, .. }: &Evidence) -> Vec<String> {
+    unsound(ledger)
+}
+
+fn unsound(ledger: &Ledger) -> Vec<String> {
     let mut found = Vec::new();
     if !ledger.totals.is_conserved() {
         found.push(format!("the counts do not add up: {:?}", ledger.totals));
@@ -109,7 +127,7 @@ fn one_task_per_row(evidence: &Evidence) -> Vec<String> {
     }
     let mut found: Vec<String> = tasks
         .iter()
-        .filter(|(page, n)| **n > 1 || !evidence.pages.contains(**page))
+        .filter(|(page, n)| **n > 1 || !(evidence.pages.contains(**page) || is_spare(page)))
         .map(|(page, n)| format!("{page} has {n} tasks"))
         .collect();
     let missing = evidence.pages.iter().filter(|page| !tasks.contains_key(page.as_str()));

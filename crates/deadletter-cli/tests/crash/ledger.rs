@@ -1,6 +1,7 @@
 //! What the store says: every task with its attempts and answer, in the few words that the checks
 //! need, so that evidence can be falsified by hand.
 
+use super::beside::is_spare;
 use deadletter::core::{Filter, StateKind, Task, TaskId, Verdict, invariants};
 use deadletter::store::{Error, Query, Store, Totals};
 use std::collections::BTreeMap;
@@ -61,6 +62,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Letters that may be purged.
+    pub(crate) fn spares(&self) -> usize {
+        self.tasks.values().filter(|task| is_spare(&task.page)).count()
+    }
+
     /// Reads everything. Nobody else may write meanwhile.
     pub(crate) async fn read(store: &dyn Store) -> Result<Self, Error> {
         let mut ledger = Self {

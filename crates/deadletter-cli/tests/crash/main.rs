@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a long run shows how far it is")]
 
 mod batch;
+mod beside;
 mod chance;
 mod check;
 mod ledger;

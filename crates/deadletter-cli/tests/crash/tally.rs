@@ -1,5 +1,6 @@
 //! What a run has done so far: a line of progress per batch, and the closing table.
 
+use super::beside::Side;
 use super::check::Evidence;
 use super::life::{End, Fate};
 use deadletter::core::{StateKind, Verdict};
@@ -21,6 +22,10 @@ pub(crate) struct Tally {
     paid: u32,
     polls: u32,
     looks: u32,
+    /// Side jobs that ended by themselves.
+    sides: BTreeMap<&'static str, u32>,
+    killed_sides: u32,
+    purged: i64,
 }
 
 impl Tally {
@@ -47,12 +52,20 @@ impl Tally {
         *self.deaths.entry(place).or_default() += 1;
     }
 
+    pub(crate) fn count_side(&mut self, side: Side, end: &End) {
+        match end {
+            End::Exit(_) => *self.sides.entry(side.label()).or_default() += 1,
+            End::Killed | End::AtPoint(_) => self.killed_sides += 1,
+        }
+    }
+
     pub(crate) fn count_look(&mut self) {
         self.looks += 1;
     }
 
     pub(crate) fn count_batch(&mut self, evidence: &Evidence) {
         self.batches += 1;
+        self.purged += evidence.ledger.totals.purged;
         for task in evidence.ledger.tasks.values() {
             *self.tasks.entry(task.state).or_default() += 1;
             let in_doubt = |verdict| verdict == Some(Verdict::InDoubt);
@@ -96,6 +109,13 @@ impl Display for Tally {
         writeln!(f, "  kills     {:>7}  {}", self.kills(), Counted(&self.deaths))?;
         writeln!(f, "  lives     {:>7}  {} ended by themselves", self.lives(), self.finished)?;
         writeln!(f, "  looks     {:>7}  into the store between lives", self.looks)?;
+        let (killed, purged) = (self.killed_sides, self.purged);
+        let sides = killed + self.sides.values().sum::<u32>();
+        writeln!(
+            f,
+            "  sides     {sides:>7}  {killed} killed, {}; {purged} letters purged",
+            Counted(&self.sides)
+        )?;
         let tasks: u32 = self.tasks.values().sum();
         writeln!(f, "  tasks     {tasks:>7}  {}", Counted(&self.tasks))?;
         writeln!(f, "  attempts  {:>7}  {} in doubt", self.attempts, self.in_doubt)?;

@@ -313,3 +313,30 @@ fn what_a_restart_forgets_is_seen() {
         assert_ne!(forgets(falsify), Vec::<String>::new(), "falsification {nth} went unseen");
     }
 }
+
+#[test]
+fn a_purged_letter_may_be_gone_and_nothing_else() {
+    let spare = |evidence: &mut Evidence| {
+        let page = "https://spare.test/1/0";
+        evidence.ledger.tasks.insert(id(9), task(page, StateKind::Dead, Vec::new(), None));
+        evidence.ledger.events.insert(0, (id(9), StateKind::Dead));
+    };
+    let (mut before, after) = (good(), good());
+    spare(&mut before);
+    assert_eq!(regressions(&before.ledger, &after.ledger), Vec::<String>::new());
+    kept(&mut before, 1).page = "https://spare.test.example/".to_owned();
+    let mut less = good();
+    less.ledger.tasks.remove(&id(1));
+    assert_ne!(regressions(&before.ledger, &less.ledger), Vec::<String>::new());
+}
+
+#[test]
+fn a_backup_that_does_not_add_up_is_seen() {
+    let mut evidence = good();
+    assert_eq!(violations_alone(&evidence.ledger), Vec::<String>::new());
+    evidence.ledger.broken.push("task 1: two states".to_owned());
+    assert_eq!(violations_alone(&evidence.ledger).len(), 1);
+    let mut evidence = good();
+    evidence.ledger.tasks.remove(&id(1));
+    assert_eq!(violations_alone(&evidence.ledger).len(), 1);
+}
