@@ -38,8 +38,41 @@ pub struct RowChange {
     pub from: Counted,
     /// The row to write; its `version` is `expects + 1`.
     pub after: Task,
+    /// What else of the row differs from what was read; a store need not write the rest.
+    pub differs: Differs,
     /// The operation whose item this settles, in the same transaction.
     pub settles: Option<OperationId>,
+}
+
+/// Which of the columns that few changes touch differ from what was read. Columns of the state,
+/// of counters and of the last failure are not told apart: most changes touch them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Differs {
+    /// The lease: worker and attempt.
+    pub lease: bool,
+    /// Anything else: account, priority, turn, hold, deadline, owner, limits, parent, verdict's
+    /// reading.
+    pub place: bool,
+}
+
+impl Differs {
+    /// How `after` differs from `before`.
+    #[must_use]
+    pub fn between(before: &Task, after: &Task) -> Self {
+        Self {
+            lease: before.attempt != after.attempt || before.worker != after.worker,
+            place: before.account != after.account
+                || before.priority != after.priority
+                || before.turn != after.turn
+                || before.hold != after.hold
+                || before.deadline_at != after.deadline_at
+                || before.owner != after.owner
+                || before.max_submits != after.max_submits
+                || before.proxies != after.proxies
+                || before.parent != after.parent
+                || before.verdict_read_at != after.verdict_read_at,
+        }
+    }
 }
 
 /// What counts know of a row.
@@ -143,7 +176,14 @@ impl RowChange {
     pub fn to(task: &Task, mut after: Task, now: UnixMs) -> Self {
         after.version = task.version + 1;
         after.updated_at = now;
-        Self { expects: task.version, from: Counted::of(task), after, settles: None }
+        let (from, differs) = (Counted::of(task), Differs::between(task, &after));
+        Self { expects: task.version, from, after, differs, settles: None }
+    }
+
+    /// The same change, its lease held by `worker`.
+    pub fn lease_to(&mut self, worker: WorkerId) {
+        self.after.worker = Some(worker);
+        self.differs.lease = true;
     }
 
     /// A worker claims `task`: the lease and the intent, in one row. `None` where it is not queued,
@@ -208,6 +248,19 @@ mod tests {
         assert!(claim(&Task { max_submits: 0, ..task() }).is_none());
         let polling = State::Polling { upstream_id: UpstreamId::new("u").expect("valid") };
         assert!(claim(&Task { state: polling, ..task() }).is_none());
+    }
+
+    #[test]
+    fn a_change_knows_what_differs_besides_the_state() {
+        let differs = |after| RowChange::to(&task(), after, THEN).differs;
+        assert_eq!(differs(task()), Differs { lease: false, place: false });
+        let step = Task { cause: Some(Cause::new("X")), state: State::Submitting, ..task() };
+        assert_eq!(differs(step), Differs { lease: false, place: false });
+        let held = Task { hold: Some("x".to_owned()), ..task() };
+        assert_eq!(differs(held), Differs { lease: false, place: true });
+        let mut leased = RowChange::to(&task(), task(), THEN);
+        leased.lease_to(WorkerId::new("w").expect("valid"));
+        assert_eq!(leased.differs, Differs { lease: true, place: false });
     }
 
     #[test]

@@ -135,7 +135,7 @@ async fn bring_back(
     let Some(row) = change.row.as_mut() else { return Ok(Brought::Not) };
     row.settles = Some(known.id.clone());
     if row.after.kind() == StateKind::Polling {
-        row.after.worker = Some(shared.worker());
+        row.lease_to(shared.worker());
     }
     let after = row.after.clone();
     Ok(match shared.committer.commit(change).await.map_err(shared_error)? {

@@ -1,6 +1,9 @@
 //! Attempts and their answers as rows, and back.
 
-use super::columns::{Binder, Columns};
+use super::{
+    columns::{Binder, Columns},
+    statements::Statements,
+};
 use deadletter_core::{
     AccountName, Answer, Attempt, AttemptToken, Fact, Learned, TaskId, UpstreamId,
 };
@@ -18,6 +21,14 @@ const INSERT: &str = "INSERT INTO attempts (task, token, n, account, intent_at, 
 
 pub(super) const UPDATE: &str = "UPDATE attempts SET worker = ?, upstream_id = ?, accepted_at = ?, \
      resumed_at = ?, abandoned_at = ?, closed_at = ?, verdict = ?, cause = ?, class = ?, \
+     detail = ?, permit = ?, permit_until = ? WHERE task = ? AND token = ?";
+
+/// What upstream's acceptance changes.
+const NAME: &str =
+    "UPDATE attempts SET upstream_id = ?, accepted_at = ? WHERE task = ? AND token = ?";
+
+/// What a verdict changes.
+const END: &str = "UPDATE attempts SET closed_at = ?, verdict = ?, cause = ?, class = ?, \
      detail = ?, permit = ?, permit_until = ? WHERE task = ? AND token = ?";
 
 pub(super) const GET: &str = "SELECT task, token, n, account, intent_at, worker, upstream_id, accepted_at, \
@@ -41,8 +52,8 @@ pub(super) const ID_TAKEN: &str = "SELECT 1 FROM attempts AS mine \
      AND other.closed_at IS NULL AND other.task <> mine.task LIMIT 1";
 
 /// Stores a new attempt: the intent.
-pub(super) fn insert(conn: &Connection, attempt: &Attempt) -> Result<()> {
-    let mut statement = conn.prepare_cached(INSERT)?;
+pub(super) fn insert(statements: &Statements<'_>, attempt: &Attempt) -> Result<()> {
+    let mut statement = statements.get(INSERT)?;
     let mut binder = Binder::of(&mut statement);
     binder.put(attempt.task.as_i64())?;
     binder.put(attempt.token.get())?;
@@ -53,22 +64,49 @@ pub(super) fn insert(conn: &Connection, attempt: &Attempt) -> Result<()> {
     binder.execute().map(drop)
 }
 
-/// Writes what has been learned of an attempt.
-pub(super) fn update(conn: &Connection, attempt: &Attempt) -> Result<()> {
-    let mut statement = conn.prepare_cached(UPDATE)?;
+/// Writes what has been learned of an attempt: the columns that differ, since an update costs by
+/// the indexes that know its columns.
+pub(super) fn update(statements: &Statements<'_>, before: &Attempt, after: &Attempt) -> Result<()> {
+    let named =
+        (&before.upstream_id, before.accepted_at) != (&after.upstream_id, after.accepted_at);
+    let moved = (&before.worker, before.resumed_at, before.abandoned_at)
+        != (&after.worker, after.resumed_at, after.abandoned_at);
+    let ended = has_other_end(before, after);
+    let mut statement = statements.get(match (named, moved, ended) {
+        (true, false, false) => NAME,
+        (false, false, true) => END,
+        _ => UPDATE,
+    })?;
     let mut binder = Binder::of(&mut statement);
-    bind_mutable(&mut binder, attempt)?;
-    binder.put(attempt.task.as_i64())?;
-    binder.put(attempt.token.get())?;
+    match (named, moved, ended) {
+        (true, false, false) => bind_name(&mut binder, after)?,
+        (false, false, true) => bind_end(&mut binder, after)?,
+        _ => bind_mutable(&mut binder, after)?,
+    }
+    binder.put(after.task.as_i64())?;
+    binder.put(after.token.get())?;
     binder.execute().map(drop)
+}
+
+fn has_other_end(before: &Attempt, after: &Attempt) -> bool {
+    let end = |it: &Attempt| (it.closed_at, it.verdict, it.class, it.permit, it.permit_until);
+    end(before) != end(after) || before.cause != after.cause || before.detail != after.detail
 }
 
 fn bind_mutable(binder: &mut Binder<'_, '_>, attempt: &Attempt) -> Result<()> {
     binder.put(attempt.worker.as_ref().map(|worker| worker.as_str()))?;
-    binder.put(attempt.upstream_id.as_ref().map(UpstreamId::as_str))?;
-    binder.instant(attempt.accepted_at)?;
+    bind_name(binder, attempt)?;
     binder.instant(attempt.resumed_at)?;
     binder.instant(attempt.abandoned_at)?;
+    bind_end(binder, attempt)
+}
+
+fn bind_name(binder: &mut Binder<'_, '_>, attempt: &Attempt) -> Result<()> {
+    binder.put(attempt.upstream_id.as_ref().map(UpstreamId::as_str))?;
+    binder.instant(attempt.accepted_at)
+}
+
+fn bind_end(binder: &mut Binder<'_, '_>, attempt: &Attempt) -> Result<()> {
     binder.instant(attempt.closed_at)?;
     binder.put(attempt.verdict.map(|verdict| verdict.label()))?;
     binder.put(attempt.cause.as_ref().map(|cause| cause.as_str()))?;
@@ -79,13 +117,21 @@ fn bind_mutable(binder: &mut Binder<'_, '_>, attempt: &Attempt) -> Result<()> {
 }
 
 /// One attempt of a task.
-pub(super) fn get(conn: &Connection, task: TaskId, token: AttemptToken) -> Result<Option<Attempt>> {
-    get_raw(conn, task.as_i64(), token.get())
+pub(super) fn get(
+    statements: &Statements<'_>,
+    task: TaskId,
+    token: AttemptToken,
+) -> Result<Option<Attempt>> {
+    get_raw(statements, task.as_i64(), token.get())
 }
 
 /// The same, by the numbers that stand in the columns.
-pub(super) fn get_raw(conn: &Connection, task: i64, token: i64) -> Result<Option<Attempt>> {
-    conn.prepare_cached(GET)?.query_row((task, token), read).optional()
+pub(super) fn get_raw(
+    statements: &Statements<'_>,
+    task: i64,
+    token: i64,
+) -> Result<Option<Attempt>> {
+    statements.get(GET)?.query_row((task, token), read).optional()
 }
 
 /// Reads an attempt from a row of [`COLUMNS`].
@@ -113,10 +159,10 @@ pub(super) fn read(row: &Row<'_>) -> Result<Attempt> {
 }
 
 /// Keeps an attempt's answer; the first one stays.
-pub(super) fn insert_answer(conn: &Connection, answer: &Answer) -> Result<()> {
+pub(super) fn insert_answer(statements: &Statements<'_>, answer: &Answer) -> Result<()> {
     const SQL: &str = "INSERT OR IGNORE INTO answers (task, token, dialect, raw, text, \
          user_agent, solved_at, expires_at, read_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let mut statement = conn.prepare_cached(SQL)?;
+    let mut statement = statements.get(SQL)?;
     let mut binder = Binder::of(&mut statement);
     binder.put(answer.task.as_i64())?;
     binder.put(answer.token.get())?;
@@ -155,13 +201,13 @@ fn read_answer(row: &Row<'_>) -> Result<Answer> {
 }
 
 /// True where the fact would name two tasks' open attempts of an account alike.
-pub(super) fn is_id_taken(conn: &Connection, fact: &Fact) -> Result<bool> {
+pub(super) fn is_id_taken(statements: &Statements<'_>, fact: &Fact) -> Result<bool> {
     let named = match &fact.learned {
         Learned::Accepted(id) => Some(id.as_str()),
         _ => None,
     };
     let mine = (fact.task.as_i64(), fact.token.get(), named);
-    conn.prepare_cached(ID_TAKEN)?.exists(mine)
+    statements.get(ID_TAKEN)?.exists(mine)
 }
 
 /// How many attempts of an account carry an upstream id.

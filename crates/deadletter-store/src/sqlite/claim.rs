@@ -2,8 +2,8 @@
 
 use super::{attempt_row, commit, failure::Outcome, insert, registry, task_row, writer::Session};
 use crate::{Claim, Error};
-use deadletter_core::{AccountName, Attempt, Lane, RowChange, Task, UnixMs};
-use rusqlite::Connection;
+use deadletter_core::{AccountName, Attempt, Lane, RowChange, Task, TaskId, UnixMs};
+use rusqlite::{Connection, OptionalExtension, Statement};
 use std::sync::LazyLock;
 
 /// Waiting tasks that one claim makes ready at most. After an outage, when more are due at once,
@@ -26,7 +26,7 @@ pub(super) static READY: LazyLock<String> = LazyLock::new(|| {
          WHERE ready = 1 AND account = ? AND lane = ? AND due_at <= ? \
          AND (deadline_at IS NULL OR deadline_at > ?) \
          ORDER BY priority, turn, due_at, id LIMIT ?",
-        *task_row::COLUMNS
+        task_row::COLUMNS
     )
 });
 
@@ -35,7 +35,7 @@ pub(super) const PROMOTE: &str = "UPDATE tasks SET ready = 1 WHERE id IN \
       WHERE ready = 0 AND account = ? AND due_at <= ? ORDER BY due_at LIMIT ?)";
 
 pub(super) const LAPSED: &str = "SELECT task, token FROM attempts INDEXED BY attempts_lapsing \
-     WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL) \
+     WHERE permit_until IS NOT NULL AND closed_at IS NULL \
      AND account = ? AND permit_until <= ?";
 
 pub(super) const NEXT_WAITING: &str = "SELECT min(due_at) FROM tasks INDEXED BY tasks_waiting \
@@ -46,10 +46,10 @@ const EARLIEST_READY: &str = "SELECT min(due_at) FROM \
       ORDER BY priority, turn, due_at, id LIMIT ?)";
 
 /// Takes due tasks of one lane, as the contract of `Tasks::claim` says.
-pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Leased>> {
-    registry::must_be_alive(session.conn, &claim.worker)?;
+pub(super) fn claim(session: &mut Session<'_, '_>, claim: &Claim) -> Outcome<Vec<Leased>> {
+    registry::must_be_alive(session.statements, &claim.worker)?;
     lapse(session, &claim.account, claim.now)?;
-    let held = session.permits.in_use(session.conn, &claim.account)?;
+    let held = session.permits.in_use(session.statements, &claim.account)?;
     let free = usize::try_from(claim.threads.saturating_sub(held)).unwrap_or(usize::MAX);
     let tokens = claim.tokens.get(..free.min(claim.tokens.len())).unwrap_or_default();
     if tokens.is_empty() {
@@ -63,8 +63,8 @@ pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Lea
             continue;
         };
         if commit::write_row(session, &row)? {
-            session.permits.begin(session.conn, &attempt)?;
-            let body = insert::body(session.conn, task.id)?.ok_or_else(|| Error::Damaged {
+            session.permits.begin(session.statements, &attempt)?;
+            let body = body(session, task.id)?.ok_or_else(|| Error::Damaged {
                 what: format!("task {} has no request", task.id),
                 source: None,
             })?;
@@ -74,24 +74,30 @@ pub(super) fn claim(session: &mut Session<'_>, claim: &Claim) -> Outcome<Vec<Lea
     Ok(leased)
 }
 
+/// What a task asks for.
+fn body(session: &Session<'_, '_>, id: TaskId) -> Outcome<Option<String>> {
+    let mut statement = session.statements.get(insert::BODY)?;
+    Ok(statement.query_row([id.as_i64()], |row| row.get(0)).optional()?)
+}
+
 /// Makes waiting tasks ready that are due.
-fn promote(session: &Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
+fn promote(session: &Session<'_, '_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
     // Mostly nobody is due, and to look costs a tenth of the update.
-    if next_waiting(session.conn, account)?.is_some_and(|due_at| due_at <= now) {
+    let mut waiting = session.statements.get(NEXT_WAITING)?;
+    if next_waiting(&mut waiting, account)?.is_some_and(|due_at| due_at <= now) {
         let params = (account.as_str(), now.0, PROMOTE_LIMIT);
-        session.conn.prepare_cached(PROMOTE)?.execute(params)?;
+        session.statements.get(PROMOTE)?.execute(params)?;
     }
     Ok(())
 }
 
-fn next_waiting(conn: &Connection, account: &AccountName) -> Outcome<Option<UnixMs>> {
-    let next: Option<i64> =
-        conn.prepare_cached(NEXT_WAITING)?.query_row([account.as_str()], |row| row.get(0))?;
+fn next_waiting(waiting: &mut Statement<'_>, account: &AccountName) -> Outcome<Option<UnixMs>> {
+    let next: Option<i64> = waiting.query_row([account.as_str()], |row| row.get(0))?;
     Ok(next.map(UnixMs))
 }
 
-fn due(session: &Session<'_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>> {
-    let mut statement = session.conn.prepare_cached(&READY)?;
+fn due(session: &Session<'_, '_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>> {
+    let mut statement = session.statements.get(&READY)?;
     let found = statement.query_map(
         (
             claim.account.as_str(),
@@ -109,7 +115,7 @@ fn due(session: &Session<'_>, claim: &Claim, limit: usize) -> Outcome<Vec<Task>>
 ///
 /// Where more than [`LOOK_LIMIT`] are due already, the answer is the due time of one of them.
 pub(super) fn next_due(conn: &Connection, account: &AccountName) -> Outcome<Option<UnixMs>> {
-    let mut next = next_waiting(conn, account)?;
+    let mut next = next_waiting(&mut *conn.prepare_cached(NEXT_WAITING)?, account)?;
     let mut statement = conn.prepare_cached(EARLIEST_READY)?;
     for lane in Lane::ALL {
         let ready: Option<i64> =
@@ -120,16 +126,22 @@ pub(super) fn next_due(conn: &Connection, account: &AccountName) -> Outcome<Opti
 }
 
 /// Closes the account's abandoned attempts whose time has come, and frees their permits.
-pub(super) fn lapse(session: &mut Session<'_>, account: &AccountName, now: UnixMs) -> Outcome<()> {
-    let mut statement = session.conn.prepare_cached(LAPSED)?;
+pub(super) fn lapse(
+    session: &mut Session<'_, '_>,
+    account: &AccountName,
+    now: UnixMs,
+) -> Outcome<()> {
+    let mut statement = session.statements.get(LAPSED)?;
     let lapsed: Vec<(i64, i64)> = statement
         .query_map((account.as_str(), now.0), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (task, token) in lapsed {
-        let Some(mut attempt) = attempt_row::get_raw(session.conn, task, token)? else { continue };
-        let had = attempt.permit;
+        let Some(mut attempt) = attempt_row::get_raw(session.statements, task, token)? else {
+            continue;
+        };
+        let before = attempt.clone();
         if attempt.lapse(now) {
-            session.permits.update(session.conn, had, &attempt)?;
+            session.permits.update(session.statements, &before, &attempt)?;
         }
     }
     Ok(())

@@ -8,13 +8,13 @@ use deadletter_core::{
 };
 
 /// Writes changes in order, one answer each.
-pub(super) fn commit(session: &mut Session<'_>, changes: &[Change]) -> Outcome<Vec<Committed>> {
+pub(super) fn commit(session: &mut Session<'_, '_>, changes: &[Change]) -> Outcome<Vec<Committed>> {
     changes.iter().map(|change| commit_one(session, change)).collect()
 }
 
-fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> {
+fn commit_one(session: &mut Session<'_, '_>, change: &Change) -> Outcome<Committed> {
     for fact in change.naming() {
-        if attempt_row::is_id_taken(session.conn, fact)? {
+        if attempt_row::is_id_taken(session.statements, fact)? {
             return Ok(Committed::IdTaken);
         }
     }
@@ -29,24 +29,24 @@ fn commit_one(session: &mut Session<'_>, change: &Change) -> Outcome<Committed> 
 }
 
 /// Takes a fact in, if the attempt exists and the core calls it news.
-fn learn(session: &mut Session<'_>, fact: &Fact) -> Outcome<()> {
-    let Some(mut attempt) = attempt_row::get(session.conn, fact.task, fact.token)? else {
+fn learn(session: &mut Session<'_, '_>, fact: &Fact) -> Outcome<()> {
+    let Some(mut attempt) = attempt_row::get(session.statements, fact.task, fact.token)? else {
         return Ok(());
     };
-    let had = attempt.permit;
+    let before = attempt.clone();
     if !attempt.learn(fact) {
         return Ok(());
     }
-    session.permits.update(session.conn, had, &attempt)?;
+    session.permits.update(session.statements, &before, &attempt)?;
     if let Learned::Answered(answer) = &fact.learned {
-        attempt_row::insert_answer(session.conn, answer)?;
+        attempt_row::insert_answer(session.statements, answer)?;
     }
     Ok(())
 }
 
 /// Writes a row with its counts, its event and its operation's item; false where it is stale.
-pub(super) fn write_row(session: &mut Session<'_>, row: &RowChange) -> Outcome<bool> {
-    if !task_row::update(session.conn, &row.after, row.expects, session.now)? {
+pub(super) fn write_row(session: &mut Session<'_, '_>, row: &RowChange) -> Outcome<bool> {
+    if !task_row::update(session.statements, row, session.now)? {
         return Ok(false);
     }
     session.counts.changed(row);
@@ -59,27 +59,23 @@ pub(super) fn write_row(session: &mut Session<'_>, row: &RowChange) -> Outcome<b
     Ok(true)
 }
 
-fn append(session: &Session<'_>, event: &Event) -> Outcome<()> {
-    session
-        .conn
-        .prepare_cached(
-            "INSERT INTO events (task, at, state, reason, cause, answered_by) \
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )?
-        .execute((
-            event.task.as_i64(),
-            event.at.0,
-            event.state.label(),
-            event.reason.map(DeadReason::label),
-            event.cause.as_ref().map(|cause| cause.as_str()),
-            event.answered_by.map(AttemptToken::get),
-        ))?;
+fn append(session: &Session<'_, '_>, event: &Event) -> Outcome<()> {
+    const SQL: &str = "INSERT INTO events (task, at, state, reason, cause, answered_by) \
+         VALUES (?, ?, ?, ?, ?, ?)";
+    session.statements.get(SQL)?.execute((
+        event.task.as_i64(),
+        event.at.0,
+        event.state.label(),
+        event.reason.map(DeadReason::label),
+        event.cause.as_ref().map(|cause| cause.as_str()),
+        event.answered_by.map(AttemptToken::get),
+    ))?;
     Ok(())
 }
 
 /// Moves a pending item on; any other stays.
 pub(super) fn settle(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     operation: &OperationId,
     task: TaskId,
     state: ItemState,

@@ -1,11 +1,24 @@
 //! Deltas of a transaction, merged in memory and written once before it commits.
 
+use super::statements::Statements;
 use deadletter_core::{
     ItemState, OperationId, RowChange, Task,
     counts::{Deltas, Standing, Tally},
 };
-use rusqlite::{Connection, Result};
+use rusqlite::Result;
 use std::{collections::HashMap, hash::Hash};
+
+const ADD_STANDING: &str = "INSERT INTO standing (dim, place, cause, class, value, n) \
+     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n RETURNING n";
+
+const DROP_STANDING: &str = "DELETE FROM standing \
+     WHERE dim = ? AND place = ? AND cause = ? AND class = ? AND value = ?";
+
+const ADD_TALLY: &str = "INSERT INTO tallies (dim, minute, tallied, cause, value, n) \
+     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n";
+
+const ADD_ITEMS: &str = "INSERT INTO item_counts (operation, state, n) VALUES (?, ?, ?) \
+     ON CONFLICT DO UPDATE SET n = n + excluded.n";
 
 /// What a transaction adds to the counts.
 #[derive(Debug, Default)]
@@ -51,19 +64,15 @@ impl Counts {
     }
 
     /// Writes the sums, each row once.
-    pub(super) fn write(&self, conn: &Connection) -> Result<()> {
+    pub(super) fn write(&self, statements: &Statements<'_>) -> Result<()> {
         for (key, n) in self.standing.iter().filter(|(_, n)| **n != 0) {
-            write_standing(conn, key, *n)?;
+            write_standing(statements, key, *n)?;
         }
         for (key, n) in self.tallies.iter().filter(|(_, n)| **n != 0) {
-            write_tally(conn, key, *n)?;
+            write_tally(statements, key, *n)?;
         }
         for ((operation, state), n) in self.items.iter().filter(|(_, n)| **n != 0) {
-            conn.prepare_cached(
-                "INSERT INTO item_counts (operation, state, n) VALUES (?, ?, ?) \
-                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            )?
-            .execute((operation.as_str(), state.label(), n))?;
+            statements.get(ADD_ITEMS)?.execute((operation.as_str(), state.label(), n))?;
         }
         Ok(())
     }
@@ -75,34 +84,23 @@ fn add<K: Eq + Hash>(sums: &mut HashMap<K, i64>, deltas: impl IntoIterator<Item 
     }
 }
 
-fn write_standing(conn: &Connection, key: &Standing, n: i64) -> Result<()> {
+fn write_standing(statements: &Statements<'_>, key: &Standing, n: i64) -> Result<()> {
     let cause = key.cause.as_ref().map_or("", |cause| cause.as_str());
     let class = key.class.map_or("", |class| class.label());
     let place = (key.dim.label(), key.place.label(), cause, class, key.value.as_str());
-    let sum: i64 = conn
-        .prepare_cached(
-            "INSERT INTO standing (dim, place, cause, class, value, n) VALUES (?, ?, ?, ?, ?, ?) \
-             ON CONFLICT DO UPDATE SET n = n + excluded.n RETURNING n",
-        )?
+    let sum: i64 = statements
+        .get(ADD_STANDING)?
         .query_row((place.0, place.1, place.2, place.3, place.4, n), |row| row.get(0))?;
     // A site key that nobody stands at any more takes no room; the grand totals stay hot.
     if sum == 0 && !key.value.is_empty() {
-        conn.prepare_cached(
-            "DELETE FROM standing \
-             WHERE dim = ? AND place = ? AND cause = ? AND class = ? AND value = ?",
-        )?
-        .execute(place)?;
+        statements.get(DROP_STANDING)?.execute(place)?;
     }
     Ok(())
 }
 
-fn write_tally(conn: &Connection, key: &Tally, n: i64) -> Result<()> {
+fn write_tally(statements: &Statements<'_>, key: &Tally, n: i64) -> Result<()> {
     let cause = key.cause.as_ref().map_or("", |cause| cause.as_str());
-    conn.prepare_cached(
-        "INSERT INTO tallies (dim, minute, tallied, cause, value, n) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT DO UPDATE SET n = n + excluded.n",
-    )?
-    .execute((
+    statements.get(ADD_TALLY)?.execute((
         key.dim.label(),
         key.minute.0,
         key.tallied.label(),

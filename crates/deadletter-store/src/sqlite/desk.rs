@@ -120,7 +120,7 @@ fn sum_up(rows: impl Iterator<Item = rusqlite::Result<(Place, i64)>>) -> Outcome
 
 /// Freezes the tasks of a page, at the versions at which they were seen; answers how many are new.
 pub(super) fn freeze(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     operation: &OperationId,
     page: &Page,
 ) -> Outcome<u32> {
@@ -160,7 +160,7 @@ pub(super) fn pending(
 
 /// Marks pending items as skipped.
 pub(super) fn skip(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     operation: &OperationId,
     tasks: &[TaskId],
 ) -> Outcome<()> {
@@ -189,7 +189,7 @@ pub(super) fn tally_items(conn: &Connection, operation: &OperationId) -> Outcome
 }
 
 /// Deletes terminal tasks at these versions; answers how many.
-pub(super) fn purge(session: &mut Session<'_>, tasks: &[(TaskId, u64)]) -> Outcome<u64> {
+pub(super) fn purge(session: &mut Session<'_, '_>, tasks: &[(TaskId, u64)]) -> Outcome<u64> {
     let mut purged = 0;
     for (id, version) in tasks {
         let task = page::get(session.conn, *id)?;
@@ -206,7 +206,7 @@ pub(super) fn purge(session: &mut Session<'_>, tasks: &[(TaskId, u64)]) -> Outco
     Ok(purged)
 }
 
-fn delete(session: &mut Session<'_>, task: &Task) -> Outcome<()> {
+fn delete(session: &mut Session<'_, '_>, task: &Task) -> Outcome<()> {
     let id = task.id.as_i64();
     for (operation, state) in items_of(session.conn, task.id)? {
         session.counts.items(&operation, state, -1);

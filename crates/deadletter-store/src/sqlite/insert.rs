@@ -8,6 +8,11 @@ use rusqlite::{Connection, OptionalExtension};
 pub(super) const HOLDER: &str = "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
      AND (expires_at IS NULL OR expires_at > ?)";
 
+const REQUEST: &str = "INSERT INTO requests (task, body) VALUES (?, ?)";
+
+/// What a task asks for, as stored.
+pub(super) const BODY: &str = "SELECT body FROM requests WHERE task = ?";
+
 /// A task to insert, its payload already in the form that is stored.
 pub(super) struct Entry {
     pub(super) task: Task,
@@ -16,24 +21,21 @@ pub(super) struct Entry {
 }
 
 /// Stores tasks in order, one answer each.
-pub(super) fn insert(session: &mut Session<'_>, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
+pub(super) fn insert(session: &mut Session<'_, '_>, entries: &[Entry]) -> Outcome<Vec<Inserted>> {
     entries.iter().map(|entry| insert_one(session, entry)).collect()
 }
 
-fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
+fn insert_one(session: &mut Session<'_, '_>, entry: &Entry) -> Outcome<Inserted> {
     let Entry { task, body, attempts } = entry;
     if let Some(holder) = holder(session, task)? {
         return Ok(Inserted::Existing(holder));
     }
-    if !task_row::insert(session.conn, task, session.now)? {
+    if !task_row::insert(session.statements, task, session.now)? {
         return Ok(Inserted::IdTaken(task.id));
     }
-    session
-        .conn
-        .prepare_cached("INSERT INTO requests (task, body) VALUES (?, ?)")?
-        .execute((task.id.as_i64(), body))?;
+    session.statements.get(REQUEST)?.execute((task.id.as_i64(), body))?;
     for attempt in attempts {
-        session.permits.begin(session.conn, attempt)?;
+        session.permits.begin(session.statements, attempt)?;
     }
     keep_key(session, task)?;
     session.counts.inserted(task);
@@ -41,7 +43,7 @@ fn insert_one(session: &mut Session<'_>, entry: &Entry) -> Outcome<Inserted> {
 }
 
 /// The task that holds the idempotency key of `task`, unless it has expired.
-fn holder(session: &Session<'_>, task: &Task) -> Outcome<Option<TaskId>> {
+fn holder(session: &Session<'_, '_>, task: &Task) -> Outcome<Option<TaskId>> {
     let Some(key) = &task.idempotency_key else { return Ok(None) };
     let holder: Option<i64> = session
         .conn
@@ -51,7 +53,7 @@ fn holder(session: &Session<'_>, task: &Task) -> Outcome<Option<TaskId>> {
     Ok(holder.and_then(|id| TaskId::try_from(id).ok()))
 }
 
-fn keep_key(session: &Session<'_>, task: &Task) -> Outcome<()> {
+fn keep_key(session: &Session<'_, '_>, task: &Task) -> Outcome<()> {
     let Some(key) = &task.idempotency_key else { return Ok(()) };
     let mut statement = session.conn.prepare_cached(
         "INSERT OR REPLACE INTO idempotency (owner, key, task, expires_at) VALUES (?, ?, ?, ?)",
@@ -74,8 +76,5 @@ pub(super) fn owner(task: &Task) -> String {
 
 /// What a task asks for, as stored.
 pub(super) fn body(conn: &Connection, id: TaskId) -> Outcome<Option<String>> {
-    Ok(conn
-        .prepare_cached("SELECT body FROM requests WHERE task = ?")?
-        .query_row([id.as_i64()], |row| row.get(0))
-        .optional()?)
+    Ok(conn.prepare_cached(BODY)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// A request that waits for its transaction.
 pub(super) trait Job: Send {
     /// Runs it, perhaps again.
-    fn run(&mut self, session: &mut Session<'_>) -> Ran;
+    fn run(&mut self, session: &mut Session<'_, '_>) -> Ran;
     /// Tells its caller, once.
     fn settle(self: Box<Self>, fate: &Result<(), CommitFailure>);
 }
@@ -48,9 +48,9 @@ impl<T, F> Call<T, F> {
 impl<T, F> Job for Call<T, F>
 where
     T: Send,
-    F: FnMut(&mut Session<'_>) -> Outcome<T> + Send,
+    F: FnMut(&mut Session<'_, '_>) -> Outcome<T> + Send,
 {
-    fn run(&mut self, session: &mut Session<'_>) -> Ran {
+    fn run(&mut self, session: &mut Session<'_, '_>) -> Ran {
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(session)))
             .unwrap_or_else(|_| Err(panicked(self.what).into()));
         let ran = match &outcome {

@@ -3,7 +3,8 @@
 //! ```text
 //! SqliteStore            the async shell of the three traits
 //!   ├ writer             one thread: all that waits in one transaction, answers after the commit
-//!   │   └ insert, claim, commit, adopt, desk, registry: what a request does in it
+//!   │   ├ insert, claim, commit, adopt, desk, registry: what a request does in it
+//!   │   └ statements: compiled once per connection
 //!   ├ readers            three threads, one snapshot per question
 //!   ├ locks              proof of life between processes
 //!   └ file, filesystem   what must hold before SQLite sees the file
@@ -38,6 +39,7 @@ mod plans;
 mod readers;
 mod registry;
 mod schema;
+mod statements;
 mod store;
 mod task_row;
 mod writer;

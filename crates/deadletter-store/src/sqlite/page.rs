@@ -10,14 +10,14 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use std::sync::LazyLock;
 
 pub(super) static GET: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?", *task_row::COLUMNS));
+    LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?", task_row::COLUMNS));
 
 pub(super) static OVERDUE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM tasks INDEXED BY tasks_deadline \
-         WHERE state = 'queued' AND deadline_at IS NOT NULL AND deadline_at <= ? \
+         WHERE due_at IS NOT NULL AND deadline_at IS NOT NULL AND deadline_at <= ? \
          ORDER BY deadline_at, id LIMIT ?",
-        *task_row::COLUMNS
+        task_row::COLUMNS
     )
 });
 
@@ -142,8 +142,7 @@ fn of_state(state: StateKind, range: &Range) -> (String, Vec<Value>) {
         // Few at any time, and found by worker: these alone are sorted.
         StateKind::Submitting | StateKind::Polling => {
             let place = format!(
-                "tasks INDEXED BY tasks_live \
-                 WHERE state IN ('submitting', 'polling') AND state = '{label}'"
+                "tasks INDEXED BY tasks_live WHERE attempt IS NOT NULL AND state = '{label}'"
             );
             (place, Vec::new())
         }
@@ -151,10 +150,8 @@ fn of_state(state: StateKind, range: &Range) -> (String, Vec<Value>) {
             of_dead(label, range)
         }
         _ => {
-            let place = format!(
-                "tasks INDEXED BY tasks_state \
-                 WHERE state NOT IN ('submitting', 'polling') AND state = '{label}'"
-            );
+            let place =
+                format!("tasks INDEXED BY tasks_state WHERE attempt IS NULL AND state = '{label}'");
             (place, Vec::new())
         }
     }
@@ -169,7 +166,7 @@ fn of_dead(label: &str, range: &Range) -> (String, Vec<Value>) {
         _ => ("tasks_dead_sitekey", " AND sitekey = ?"),
     };
     let place = format!(
-        "tasks INDEXED BY {index} WHERE state IN ('dead', 'buried') AND state = '{label}'{terms}"
+        "tasks INDEXED BY {index} WHERE at_rest IS NOT NULL AND at_rest = '{label}'{terms}"
     );
     (place, cause.into_iter().chain(sitekey).collect())
 }

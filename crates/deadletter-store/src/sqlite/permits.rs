@@ -4,13 +4,12 @@
 //! change stays exact; nothing of it outlives the transaction, so it cannot drift. Without it each
 //! claim would count all open attempts of its account again.
 
-use super::{attempt_row, failure::Outcome};
+use super::{attempt_row, failure::Outcome, statements::Statements};
 use deadletter_core::{AccountName, Attempt};
-use rusqlite::Connection;
 use std::collections::HashMap;
 
-pub(super) const IN_USE: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
-     WHERE permit = 1 AND account = ?";
+pub(super) const IN_USE: &str = "SELECT count(*) FROM attempts INDEXED BY attempts_open \
+     WHERE closed_at IS NULL AND permit = 1 AND account = ?";
 
 /// Permits in use of the accounts that a transaction has asked about.
 #[derive(Debug, Default)]
@@ -18,31 +17,35 @@ pub(super) struct Permits(HashMap<AccountName, u32>);
 
 impl Permits {
     /// Permits of an account in use now.
-    pub(super) fn in_use(&mut self, conn: &Connection, account: &AccountName) -> Outcome<u32> {
+    pub(super) fn in_use(
+        &mut self,
+        statements: &Statements<'_>,
+        account: &AccountName,
+    ) -> Outcome<u32> {
         if let Some(n) = self.0.get(account) {
             return Ok(*n);
         }
-        let n = conn.prepare_cached(IN_USE)?.query_row([account.as_str()], |row| row.get(0))?;
+        let n = statements.get(IN_USE)?.query_row([account.as_str()], |row| row.get(0))?;
         self.0.insert(account.clone(), n);
         Ok(n)
     }
 
     /// Stores a new attempt, which takes a permit if it has one.
-    pub(super) fn begin(&mut self, conn: &Connection, attempt: &Attempt) -> Outcome<()> {
-        attempt_row::insert(conn, attempt)?;
+    pub(super) fn begin(&mut self, statements: &Statements<'_>, attempt: &Attempt) -> Outcome<()> {
+        attempt_row::insert(statements, attempt)?;
         self.follow(&attempt.account, false, attempt.permit);
         Ok(())
     }
 
-    /// Writes what was learned of an attempt that had a permit before, or not.
+    /// Writes what was learned of an attempt.
     pub(super) fn update(
         &mut self,
-        conn: &Connection,
-        had: bool,
+        statements: &Statements<'_>,
+        before: &Attempt,
         attempt: &Attempt,
     ) -> Outcome<()> {
-        attempt_row::update(conn, attempt)?;
-        self.follow(&attempt.account, had, attempt.permit);
+        attempt_row::update(statements, before, attempt)?;
+        self.follow(&attempt.account, before.permit, attempt.permit);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ fn claim_knows_only_what_may_be_claimed() {
     let conn = database();
     assert_direct(&conn, &claim::READY, "tasks_ready (account=? AND lane=?");
     assert_direct(&conn, claim::PROMOTE, "tasks_waiting (account=? AND due_at<?)");
-    assert_direct(&conn, permits::IN_USE, "attempts_permit (account=?)");
+    assert_direct(&conn, permits::IN_USE, "attempts_open (account=?)");
     assert_direct(
         &conn,
         claim::LAPSED,
@@ -47,7 +47,10 @@ fn claim_knows_only_what_may_be_claimed() {
 #[test]
 fn a_row_and_an_attempt_are_found_by_key() {
     let conn = database();
-    assert_direct(&conn, &task_row::UPDATE, "PRIMARY KEY (rowid=?)");
+    // The first is of no column, and nobody asks for it.
+    for update in task_row::UPDATES.iter().skip(1) {
+        assert_direct(&conn, update, "PRIMARY KEY (rowid=?)");
+    }
     assert_direct(&conn, &page::GET, "PRIMARY KEY (rowid=?)");
     assert_direct(&conn, attempt_row::GET, "PRIMARY KEY (task=? AND token=?)");
     assert_direct(&conn, attempt_row::UPDATE, "PRIMARY KEY (task=? AND token=?)");
@@ -61,11 +64,11 @@ fn a_row_and_an_attempt_are_found_by_key() {
 fn a_take_over_walks_what_is_held_and_nothing_else() {
     let conn = database();
     assert_direct(&conn, adopt::NEXT_OF_TASKS, "tasks_live (worker>?)");
-    assert_direct(&conn, adopt::NEXT_OF_ATTEMPTS, "attempts_open (worker>?)");
-    assert_direct(&conn, &adopt::LEASES, "tasks_live (worker=? AND state=?)");
+    assert_direct(&conn, adopt::NEXT_OF_ATTEMPTS, "attempts_open (account=? AND worker>?)");
+    assert_direct(&conn, &adopt::LEASES, "tasks_live (worker=?)");
     // Open attempts of the dead are few, and sorted by age.
     let steps = plan(&conn, &adopt::OPEN).join("\n");
-    assert!(steps.contains("attempts_open (worker=?)"), "{steps}");
+    assert!(steps.contains("attempts_open (account=? AND worker=?)"), "{steps}");
 }
 
 #[test]
@@ -111,12 +114,12 @@ fn a_page_walks_the_narrowest_index_in_the_order_of_ids() {
             (range(&[Queued, Dead, Buried], false, false), "tasks_state (state=?".to_owned()),
             (
                 range(&[Dead], true, false),
-                format!("tasks_dead_cause (state=? AND cause=? AND {id})"),
+                format!("tasks_dead_cause (at_rest=? AND cause=? AND {id})"),
             ),
-            (range(&[Dead], false, true), "tasks_dead_sitekey (state=? AND sitekey=?".to_owned()),
+            (range(&[Dead], false, true), "tasks_dead_sitekey (at_rest=? AND sitekey=?".to_owned()),
             (
                 range(&[Dead, Buried], true, true),
-                "tasks_dead_both (state=? AND cause=? AND sitekey=?".to_owned(),
+                "tasks_dead_both (at_rest=? AND cause=? AND sitekey=?".to_owned(),
             ),
             (batch.clone(), "tasks_batch (batch=?".to_owned()),
         ];
@@ -147,11 +150,11 @@ fn a_statement_is_not_compiled_again_for_another_value() {
 fn bury(conn: &Connection, n: u32) {
     conn.execute_batch(&format!(
         "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < {n}) \
-         INSERT INTO tasks (id, created_at, method, sitekey, state, reason, lane, version, \
+         INSERT INTO tasks (id, created_at, method, sitekey, state, at_rest, reason, lane, version, \
            account, priority, turn, attempts, submits, failures, refusals, panics, redrives, \
            deaths, round_allowance, round_failures, round_unsolvable, round_lost, \
            round_refusals, round_proxies_failed, max_submits, proxies, cause, updated_at) \
-         SELECT n, 0, 'm', '6Le-' || (n % 10), 'dead', 'unknown', 'first', 1, 'main', 1, 0, \
+         SELECT n, 0, 'm', '6Le-' || (n % 10), 'dead', 'dead', 'unknown', 'first', 1, 'main', 1, 0, \
            0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 7, 0, \
            CASE n % 10 WHEN 1 THEN 'TIMEOUT' ELSE 'OTHER' END, 0 FROM many"
     ))

@@ -1,22 +1,22 @@
 //! Workers, permits, documents and the audit log.
 
-use super::{columns::Columns, failure::Outcome, locks::Locks, writer::Session};
+use super::{
+    columns::Columns, failure::Outcome, locks::Locks, statements::Statements, writer::Session,
+};
 use crate::{AuditEntry, Beat, Document, Error, Worker};
 use deadletter_core::{AccountName, UnixMs, WorkerId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+const ALIVE: &str = "SELECT 1 FROM workers WHERE id = ? AND dead_at IS NULL AND left_at IS NULL";
+
 /// True for a worker that is registered, not declared dead, and has not left.
-pub(super) fn is_alive(conn: &Connection, worker: &str) -> Outcome<bool> {
-    Ok(conn
-        .prepare_cached(
-            "SELECT 1 FROM workers WHERE id = ? AND dead_at IS NULL AND left_at IS NULL",
-        )?
-        .exists([worker])?)
+pub(super) fn is_alive(statements: &Statements<'_>, worker: &str) -> Outcome<bool> {
+    Ok(statements.get(ALIVE)?.exists([worker])?)
 }
 
 /// Errors: `DeclaredDead` where the worker is not alive.
-pub(super) fn must_be_alive(conn: &Connection, worker: &WorkerId) -> Outcome<()> {
-    match is_alive(conn, worker.as_str())? {
+pub(super) fn must_be_alive(statements: &Statements<'_>, worker: &WorkerId) -> Outcome<()> {
+    match is_alive(statements, worker.as_str())? {
         true => Ok(()),
         false => Err(Error::DeclaredDead(worker.clone()).into()),
     }
@@ -24,7 +24,7 @@ pub(super) fn must_be_alive(conn: &Connection, worker: &WorkerId) -> Outcome<()>
 
 /// Writes a new worker, and declares those dead whose processes are proven to be gone.
 pub(super) fn register(
-    session: &Session<'_>,
+    session: &Session<'_, '_>,
     worker: &WorkerId,
     label: &str,
     locks: &Locks,
@@ -46,7 +46,7 @@ pub(super) fn register(
 }
 
 /// Notes that the worker is alive.
-pub(super) fn beat(session: &Session<'_>, worker: &WorkerId) -> Outcome<Beat> {
+pub(super) fn beat(session: &Session<'_, '_>, worker: &WorkerId) -> Outcome<Beat> {
     let beaten = session
         .conn
         .prepare_cached(
@@ -60,7 +60,7 @@ pub(super) fn beat(session: &Session<'_>, worker: &WorkerId) -> Outcome<Beat> {
 }
 
 /// Notes that the worker has stopped.
-pub(super) fn leave(session: &Session<'_>, worker: &WorkerId) -> Outcome<()> {
+pub(super) fn leave(session: &Session<'_, '_>, worker: &WorkerId) -> Outcome<()> {
     session
         .conn
         .prepare_cached(
@@ -71,7 +71,7 @@ pub(super) fn leave(session: &Session<'_>, worker: &WorkerId) -> Outcome<()> {
 }
 
 /// Declares workers dead that were silent for longer than `silent_ms`.
-pub(super) fn declare_dead(session: &Session<'_>, silent_ms: i64) -> Outcome<Vec<WorkerId>> {
+pub(super) fn declare_dead(session: &Session<'_, '_>, silent_ms: i64) -> Outcome<Vec<WorkerId>> {
     let silent = alive_since(session.conn, session.now.plus(-silent_ms))?;
     declare(session, &silent)?;
     Ok(silent)
@@ -87,7 +87,7 @@ fn alive_since(conn: &Connection, before: UnixMs) -> Outcome<Vec<WorkerId>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn declare(session: &Session<'_>, workers: &[WorkerId]) -> Outcome<()> {
+fn declare(session: &Session<'_, '_>, workers: &[WorkerId]) -> Outcome<()> {
     let mut statement =
         session.conn.prepare_cached("UPDATE workers SET dead_at = ? WHERE id = ?")?;
     for worker in workers {
@@ -120,8 +120,9 @@ pub(super) fn workers(conn: &Connection, limit: u32) -> Outcome<Vec<Worker>> {
 pub(super) fn permits(conn: &Connection, account: &AccountName, now: UnixMs) -> Outcome<u32> {
     Ok(conn
         .prepare_cached(
-            "SELECT count(*) FROM attempts INDEXED BY attempts_permit \
-             WHERE permit = 1 AND account = ? AND (permit_until IS NULL OR permit_until > ?)",
+            "SELECT count(*) FROM attempts INDEXED BY attempts_open \
+             WHERE closed_at IS NULL AND permit = 1 AND account = ? \
+             AND (permit_until IS NULL OR permit_until > ?)",
         )?
         .query_row((account.as_str(), now.0), |row| row.get(0))?)
 }
@@ -136,7 +137,7 @@ pub(super) fn document(conn: &Connection, key: &str) -> Outcome<Option<Document>
 
 /// Writes a document if it stands at `expects`; answers its new version.
 pub(super) fn put_document(
-    session: &Session<'_>,
+    session: &Session<'_, '_>,
     key: &str,
     expects: u64,
     body: &str,
@@ -167,7 +168,7 @@ fn read_document(row: &Row<'_>) -> rusqlite::Result<Document> {
 }
 
 /// Appends to the audit log; false where the writer's number stands already.
-pub(super) fn audit(session: &Session<'_>, entry: &AuditEntry) -> Outcome<bool> {
+pub(super) fn audit(session: &Session<'_, '_>, entry: &AuditEntry) -> Outcome<bool> {
     let written = session
         .conn
         .prepare_cached(

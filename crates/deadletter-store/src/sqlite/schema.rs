@@ -8,11 +8,12 @@ use crate::Error;
 use rusqlite::Connection;
 use std::path::Path;
 
-/// "dlq1" in ASCII: marks a file as a deadletter store.
-pub(super) const APPLICATION_ID: i32 = 0x646c_7131;
+/// "dlq2" in ASCII: marks a file as a deadletter store. ("dlq1" marks files of before the first
+/// release, whose tables were others.)
+pub(super) const APPLICATION_ID: i32 = 0x646c_7132;
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1];
 
 /// The schema version that this program writes.
 pub(super) fn known() -> i64 {
@@ -58,9 +59,13 @@ fn version(conn: &Connection, path: &Path, known: i64) -> Outcome<i64> {
 
 /// Notes on the indexes of `tasks`. `ready` is 1 for a task that may be claimed, 0 for one that
 /// waits until `due_at`, and absent for all others (leased, held, dead, ...): claim's two indexes
-/// know no other rows. A task in flight is found by its worker (`tasks_live`), any other by state.
+/// know no other rows. A task in flight has an attempt and is found by its worker (`tasks_live`),
+/// any other by state. `at_rest` is the state of the dead and the buried, and absent for others.
+/// An update opens every index that knows one of the columns that it sets: hence the conditions
+/// name columns that a step of a task's life does not set, where its `state` would do as well.
 /// Attempts lie beside each other by task, so that a life cycle touches few pages; answers, which
-/// are long, are only ever appended.
+/// are long, are only ever appended. An attempt that is closed holds no permit, so the open ones
+/// are all that permits are counted over.
 const V1: &str = "
 CREATE TABLE tasks (
   id INTEGER PRIMARY KEY,
@@ -68,7 +73,7 @@ CREATE TABLE tasks (
   created_at INTEGER NOT NULL,
   method TEXT NOT NULL, sitekey TEXT, host TEXT, proxy TEXT, batch TEXT, tags TEXT,
   state TEXT NOT NULL, why TEXT, reason TEXT, due_at INTEGER, upstream_id TEXT,
-  ready INTEGER, lane TEXT NOT NULL,
+  ready INTEGER, lane TEXT NOT NULL, at_rest TEXT,
   version INTEGER NOT NULL, account TEXT NOT NULL, worker TEXT, attempt INTEGER,
   priority INTEGER NOT NULL, turn INTEGER NOT NULL, hold TEXT, deadline_at INTEGER,
   attempts INTEGER NOT NULL, submits INTEGER NOT NULL, failures INTEGER NOT NULL,
@@ -84,13 +89,12 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_ready ON tasks (account, lane, priority, turn, due_at, id) WHERE ready = 1;
 CREATE INDEX tasks_waiting ON tasks (account, due_at) WHERE ready = 0;
 CREATE INDEX tasks_deadline ON tasks (deadline_at, id)
-  WHERE state = 'queued' AND deadline_at IS NOT NULL;
-CREATE INDEX tasks_live ON tasks (worker, state, id) WHERE state IN ('submitting', 'polling');
-CREATE INDEX tasks_state ON tasks (state, id) WHERE state NOT IN ('submitting', 'polling');
-CREATE INDEX tasks_dead_cause ON tasks (state, cause, id) WHERE state IN ('dead', 'buried');
-CREATE INDEX tasks_dead_sitekey ON tasks (state, sitekey, id) WHERE state IN ('dead', 'buried');
-CREATE INDEX tasks_dead_both ON tasks (state, cause, sitekey, id)
-  WHERE state IN ('dead', 'buried');
+  WHERE due_at IS NOT NULL AND deadline_at IS NOT NULL;
+CREATE INDEX tasks_live ON tasks (worker, id) WHERE attempt IS NOT NULL;
+CREATE INDEX tasks_state ON tasks (state, id) WHERE attempt IS NULL;
+CREATE INDEX tasks_dead_cause ON tasks (at_rest, cause, id) WHERE at_rest IS NOT NULL;
+CREATE INDEX tasks_dead_sitekey ON tasks (at_rest, sitekey, id) WHERE at_rest IS NOT NULL;
+CREATE INDEX tasks_dead_both ON tasks (at_rest, cause, sitekey, id) WHERE at_rest IS NOT NULL;
 CREATE INDEX tasks_batch ON tasks (batch, id) WHERE batch IS NOT NULL;
 
 CREATE TABLE idempotency (
@@ -108,11 +112,10 @@ CREATE TABLE attempts (
   permit INTEGER NOT NULL, permit_until INTEGER,
   PRIMARY KEY (task, token)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempts_permit ON attempts (account, permit_until) WHERE permit = 1;
+CREATE INDEX attempts_open ON attempts (account, worker, permit, permit_until)
+  WHERE closed_at IS NULL;
 CREATE INDEX attempts_lapsing ON attempts (account, permit_until)
-  WHERE permit_until IS NOT NULL AND (permit = 1 OR closed_at IS NULL);
-CREATE INDEX attempts_open ON attempts (worker)
-  WHERE closed_at IS NULL AND upstream_id IS NOT NULL;
+  WHERE permit_until IS NOT NULL AND closed_at IS NULL;
 CREATE INDEX attempts_upstream ON attempts (account, upstream_id) WHERE upstream_id IS NOT NULL;
 
 CREATE TABLE answers (
@@ -127,6 +130,7 @@ CREATE TABLE events (
   seq INTEGER PRIMARY KEY, task INTEGER NOT NULL, at INTEGER NOT NULL, state TEXT NOT NULL,
   reason TEXT, cause TEXT, answered_by INTEGER
 ) STRICT;
+CREATE INDEX events_task ON events (task);
 
 CREATE TABLE standing (
   dim TEXT NOT NULL, place TEXT NOT NULL, cause TEXT NOT NULL, class TEXT NOT NULL,
@@ -169,9 +173,6 @@ CREATE TABLE audit (
   UNIQUE (writer, seq)
 ) STRICT;
 ";
-
-/// The events of one task are found without a walk over those of all.
-const V2: &str = "CREATE INDEX events_task ON events (task);";
 
 #[cfg(test)]
 mod tests {

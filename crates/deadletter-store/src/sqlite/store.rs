@@ -74,7 +74,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, what: &'static str, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnMut(&mut Session<'_>) -> Outcome<T> + Send + 'static,
+        F: FnMut(&mut Session<'_, '_>) -> Outcome<T> + Send + 'static,
     {
         self.writer.call(what, work).await
     }

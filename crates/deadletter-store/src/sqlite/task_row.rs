@@ -1,12 +1,15 @@
 //! A task as a row of `tasks`, and back.
 
-use super::columns::{Binder, Columns};
-use deadletter_core::{
-    AttemptToken, Counters, DeadReason, Dimensions, Round, State, StateKind, Task, TaskId, UnixMs,
-    UpstreamId, Why,
+use super::{
+    columns::{Binder, Columns},
+    statements::Statements,
 };
-use rusqlite::{Connection, Result, Row, types::Type};
-use std::{fmt::Write, sync::LazyLock};
+use deadletter_core::{
+    AttemptToken, Counters, DeadReason, Dimensions, Round, RowChange, State, StateKind, Task,
+    TaskId, UnixMs, UpstreamId, Why,
+};
+use rusqlite::{Result, Row, types::Type};
+use std::sync::LazyLock;
 
 /// Written once, at insert.
 const FIXED: &[&str] = &[
@@ -22,83 +25,129 @@ const FIXED: &[&str] = &[
     "tags",
 ];
 
-/// Written by every change. `ready` and `lane` are derived, and never read back.
-const MUTABLE: &[&str] = &[
-    "state",
-    "why",
-    "reason",
-    "due_at",
-    "upstream_id",
-    "version",
-    "account",
-    "owner",
-    "worker",
-    "attempt",
-    "priority",
-    "turn",
-    "hold",
-    "deadline_at",
-    "attempts",
-    "submits",
-    "failures",
-    "refusals",
-    "panics",
-    "redrives",
-    "deaths",
-    "round_allowance",
-    "round_failures",
-    "round_unsolvable",
-    "round_lost",
-    "round_refusals",
-    "round_proxies_failed",
-    "max_submits",
-    "proxies",
-    "cause",
-    "class",
-    "fingerprint",
-    "parent",
-    "answered_by",
-    "verdict_read_at",
-    "updated_at",
-];
-const DERIVED: &[&str] = &["ready", "lane"];
+/// Columns that are written together, or not at all.
+struct Group {
+    names: &'static [&'static str],
+    bind: fn(&mut Binder<'_, '_>, &Task, UnixMs) -> Result<()>,
+}
+
+/// Written by every change.
+const STEP: Group = Group {
+    names: &[
+        "state",
+        "upstream_id",
+        "version",
+        "attempts",
+        "submits",
+        "failures",
+        "refusals",
+        "panics",
+        "redrives",
+        "deaths",
+        "round_allowance",
+        "round_failures",
+        "round_unsolvable",
+        "round_lost",
+        "round_refusals",
+        "round_proxies_failed",
+        "class",
+        "fingerprint",
+        "answered_by",
+        "updated_at",
+    ],
+    bind: bind_step,
+};
+
+/// What claim looks for. `ready` and `lane` are derived, and never read back.
+const QUEUE: Group = Group { names: &["why", "due_at", "ready", "lane"], bind: bind_queue };
+
+const LEASE: Group = Group { names: &["worker", "attempt"], bind: bind_lease };
+
+/// What the dead are found by. `at_rest` is derived, and never read back.
+const REST: Group = Group { names: &["reason", "cause", "at_rest"], bind: bind_rest };
+
+/// What no step of a task's life changes.
+const PLACE: Group = Group {
+    names: &[
+        "account",
+        "owner",
+        "priority",
+        "turn",
+        "hold",
+        "deadline_at",
+        "max_submits",
+        "proxies",
+        "parent",
+        "verdict_read_at",
+    ],
+    bind: bind_place,
+};
+
+/// All that a change may write; those behind the first are left out where nothing differs. An
+/// update costs by the indexes that know its columns, whether they change or not.
+const GROUPS: [&Group; 5] = [&STEP, &QUEUE, &LEASE, &REST, &PLACE];
 
 /// The columns of a task, as [`read`] expects them.
-pub(super) static COLUMNS: LazyLock<String> =
-    LazyLock::new(|| [FIXED, MUTABLE].concat().join(", "));
+pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, created_at, \
+     method, sitekey, host, proxy, batch, tags, state, why, reason, due_at, upstream_id, version, \
+     account, owner, worker, attempt, priority, turn, hold, deadline_at, attempts, submits, \
+     failures, refusals, panics, redrives, deaths, round_allowance, round_failures, \
+     round_unsolvable, round_lost, round_refusals, round_proxies_failed, max_submits, proxies, \
+     cause, class, fingerprint, parent, answered_by, verdict_read_at, updated_at";
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let names = [FIXED, MUTABLE, DERIVED].concat();
+    let mut names = FIXED.to_vec();
+    names.extend(GROUPS.iter().flat_map(|group| group.names));
     let places = vec!["?"; names.len()].join(", ");
     format!("INSERT OR IGNORE INTO tasks ({}) VALUES ({places})", names.join(", "))
 });
 
-pub(super) static UPDATE: LazyLock<String> = LazyLock::new(|| {
-    let mut sql = "UPDATE tasks SET ".to_owned();
-    for name in [MUTABLE, DERIVED].concat() {
-        // Writing to a String cannot fail; the result has no other use.
-        write!(sql, "{name} = ?, ").ok();
-    }
-    format!("{} WHERE id = ? AND version = ?", sql.trim_end_matches(", "))
-});
+/// The updates, by which of [`GROUPS`] they write: bit 0 is the first.
+pub(super) static UPDATES: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..1 << GROUPS.len()).map(update_of).collect());
+
+fn update_of(groups: usize) -> String {
+    let written = (0..).zip(GROUPS).filter(|(bit, _)| groups >> bit & 1 == 1);
+    let names: Vec<String> =
+        written.flat_map(|(_, group)| group.names).map(|name| format!("{name} = ?")).collect();
+    format!("UPDATE tasks SET {} WHERE id = ? AND version = ?", names.join(", "))
+}
 
 /// Stores a new row; false where the id is taken.
-pub(super) fn insert(conn: &Connection, task: &Task, now: UnixMs) -> Result<bool> {
-    let mut statement = conn.prepare_cached(&INSERT)?;
+pub(super) fn insert(statements: &Statements<'_>, task: &Task, now: UnixMs) -> Result<bool> {
+    let mut statement = statements.get(&INSERT)?;
     let mut binder = Binder::of(&mut statement);
     bind_fixed(&mut binder, task)?;
-    bind_mutable(&mut binder, task, now)?;
+    for group in GROUPS {
+        (group.bind)(&mut binder, task, now)?;
+    }
     Ok(binder.execute()? == 1)
 }
 
-/// Writes the row if it still stands at version `expects`; false where it does not.
-pub(super) fn update(conn: &Connection, task: &Task, expects: u64, now: UnixMs) -> Result<bool> {
-    let mut statement = conn.prepare_cached(&UPDATE)?;
+/// Writes the row if it still stands at the version that was read; false where it does not.
+pub(super) fn update(statements: &Statements<'_>, row: &RowChange, now: UnixMs) -> Result<bool> {
+    let differs = differing(row);
+    let which = (0..).zip(differs).map(|(bit, differs)| usize::from(differs) << bit).sum::<usize>();
+    let sql = UPDATES.get(which).expect("there is an update for each choice of groups");
+    let mut statement = statements.get(sql)?;
     let mut binder = Binder::of(&mut statement);
-    bind_mutable(&mut binder, task, now)?;
-    binder.put(task.id.as_i64())?;
-    binder.put(expects.cast_signed())?;
+    for (group, _) in GROUPS.iter().zip(differs).filter(|(_, differs)| *differs) {
+        (group.bind)(&mut binder, &row.after, now)?;
+    }
+    binder.put(row.after.id.as_i64())?;
+    binder.put(row.expects.cast_signed())?;
     Ok(binder.execute()? == 1)
+}
+
+/// Which of [`GROUPS`] may differ from what is stored.
+fn differing(row: &RowChange) -> [bool; GROUPS.len()] {
+    let RowChange { from, after, differs, .. } = row;
+    let was_or_is =
+        |kinds: &[StateKind]| kinds.contains(&from.state) || kinds.contains(&after.kind());
+    // The due time is the queued's, the reason that of the dead and the buried.
+    let queue = differs.place || was_or_is(&[StateKind::Queued]);
+    let rest = from.cause != after.cause || was_or_is(&[StateKind::Dead, StateKind::Buried]);
+    [true, queue, differs.lease, rest, differs.place]
 }
 
 fn bind_fixed(binder: &mut Binder<'_, '_>, task: &Task) -> Result<()> {
@@ -116,43 +165,53 @@ fn bind_fixed(binder: &mut Binder<'_, '_>, task: &Task) -> Result<()> {
     binder.put(tags)
 }
 
-fn bind_mutable(binder: &mut Binder<'_, '_>, task: &Task, now: UnixMs) -> Result<()> {
-    bind_state(binder, &task.state)?;
+fn bind_step(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()> {
+    binder.put(task.kind().label())?;
+    binder.put(match &task.state {
+        State::Polling { upstream_id } => Some(upstream_id.as_str()),
+        _ => None,
+    })?;
     binder.put(task.version.cast_signed())?;
-    binder.put(task.account.as_str())?;
-    binder.put(&task.owner)?;
-    binder.put(task.worker.as_ref().map(|worker| worker.as_str()))?;
-    binder.put(task.attempt.map(AttemptToken::get))?;
-    binder.put(task.priority)?;
-    binder.put(task.turn)?;
-    binder.put(&task.hold)?;
-    binder.instant(task.deadline_at)?;
     bind_counts(binder, &task.counters, &task.round)?;
-    binder.put(task.max_submits)?;
-    binder.put(task.proxies)?;
-    binder.put(task.cause.as_ref().map(|cause| cause.as_str()))?;
     binder.put(task.class.map(|class| class.label()))?;
     binder.put(&task.fingerprint)?;
-    binder.put(task.parent.map(|parent| parent.as_i64()))?;
     binder.put(task.answered_by.map(AttemptToken::get))?;
-    binder.instant(task.verdict_read_at)?;
-    binder.put(task.updated_at.0)?;
+    binder.put(task.updated_at.0)
+}
+
+fn bind_queue(binder: &mut Binder<'_, '_>, task: &Task, now: UnixMs) -> Result<()> {
+    let (why, due_at) = match &task.state {
+        State::Queued { due_at, why } => (Some(why.label()), Some(*due_at)),
+        _ => (None, None),
+    };
+    binder.put(why)?;
+    binder.instant(due_at)?;
     binder.put(ready(task, now))?;
     binder.put(task.lane().label())
 }
 
-fn bind_state(binder: &mut Binder<'_, '_>, state: &State) -> Result<()> {
-    let (mut queued, mut upstream_id) = (None, None);
-    match state {
-        State::Queued { due_at, why } => queued = Some((due_at.0, why.label())),
-        State::Polling { upstream_id: id } => upstream_id = Some(id.as_str()),
-        _ => {}
-    }
-    binder.put(state.kind().label())?;
-    binder.put(queued.map(|(_, why)| why))?;
-    binder.put(state.reason().map(DeadReason::label))?;
-    binder.put(queued.map(|(due_at, _)| due_at))?;
-    binder.put(upstream_id)
+fn bind_lease(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()> {
+    binder.put(task.worker.as_ref().map(|worker| worker.as_str()))?;
+    binder.put(task.attempt.map(AttemptToken::get))
+}
+
+fn bind_rest(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()> {
+    binder.put(task.reason().map(DeadReason::label))?;
+    binder.put(task.cause.as_ref().map(|cause| cause.as_str()))?;
+    binder.put(task.reason().map(|_| task.kind().label()))
+}
+
+fn bind_place(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()> {
+    binder.put(task.account.as_str())?;
+    binder.put(&task.owner)?;
+    binder.put(task.priority)?;
+    binder.put(task.turn)?;
+    binder.put(&task.hold)?;
+    binder.instant(task.deadline_at)?;
+    binder.put(task.max_submits)?;
+    binder.put(task.proxies)?;
+    binder.put(task.parent.map(|parent| parent.as_i64()))?;
+    binder.instant(task.verdict_read_at)
 }
 
 fn bind_counts(binder: &mut Binder<'_, '_>, counters: &Counters, round: &Round) -> Result<()> {

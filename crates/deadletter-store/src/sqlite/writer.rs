@@ -16,6 +16,7 @@ use super::{
     failure::{CommitFailure, Failure, Outcome, poisons},
     job::{Call, Job, Ran},
     permits::Permits,
+    statements::Statements,
 };
 use crate::{Clock, Error, Result};
 use deadletter_core::UnixMs;
@@ -39,8 +40,9 @@ const WAITING_LIMIT: usize = 4_096;
 const BATCH_LIMIT: usize = 1_024;
 
 /// What a request works with: the connection within a transaction, and the transaction's sums.
-pub(super) struct Session<'c> {
+pub(super) struct Session<'s, 'c> {
     pub(super) conn: &'c Connection,
+    pub(super) statements: &'s Statements<'c>,
     /// Store time at the beginning of the transaction.
     pub(super) now: UnixMs,
     pub(super) counts: Counts,
@@ -73,11 +75,11 @@ impl Writer {
         let written = Arc::<Written>::default();
         let checkpointer = Checkpointer::start(&path)?;
         let written_too = Arc::clone(&written);
-        let thread = Thread { path, conn: Some(conn), clock, checkpointer, written: written_too };
+        let thread = Thread { path, clock, checkpointer, written: written_too };
         thread::Builder::new()
             .name("deadletter-writer".to_owned())
             .spawn(move || {
-                thread.run(receiver);
+                thread.run(conn, receiver);
                 drop(end);
             })
             .map_err(no_thread)?;
@@ -88,7 +90,7 @@ impl Writer {
     pub(super) async fn call<T, F>(&self, what: &'static str, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnMut(&mut Session<'_>) -> Outcome<T> + Send + 'static,
+        F: FnMut(&mut Session<'_, '_>) -> Outcome<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let sender = lock(&self.sender).clone().ok_or(Error::Closed)?;
@@ -122,79 +124,90 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the thread owns.
+/// What the thread owns, besides its connection.
 struct Thread {
     path: PathBuf,
-    /// None after it was poisoned: opened again for the next transaction.
-    conn: Option<Connection>,
     clock: Arc<dyn Clock>,
     checkpointer: Checkpointer,
     written: Arc<Written>,
 }
 
-type Batch = [Box<dyn Job>];
+type Batch = Vec<Box<dyn Job>>;
+type Waiting = mpsc::Receiver<Box<dyn Job>>;
 
 /// Why a transaction was not committed.
 enum Stop {
     /// A request failed: all of it was undone, and runs again with savepoints.
-    Redo { poisoned: bool },
+    Redo,
     /// This is told to everybody.
     Failed { failure: CommitFailure, poisoned: bool },
 }
 
 impl Thread {
-    fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = receiver.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH_LIMIT
-                && let Ok(next) = receiver.try_recv()
-            {
-                batch.push(next);
-            }
-            let fate = catch_unwind(AssertUnwindSafe(|| self.write(&mut batch)))
-                .unwrap_or_else(|_| Err(CommitFailure::in_doubt("the writer panicked")));
-            for job in batch {
-                job.settle(&fate);
-            }
-            // After the answers: nobody waits for it.
-            if let Some(conn) = &self.conn {
-                self.checkpointer.after_commit(conn);
+    /// Writes until nobody is left to ask. A poisoned connection is never used again: the next
+    /// batch opens another one.
+    fn run(mut self, conn: Connection, mut waiting: Waiting) {
+        let mut opened = Some(conn);
+        while let Some(batch) = next(&mut waiting) {
+            let conn = match opened.take() {
+                Some(conn) => Ok(conn),
+                None => connect::open_writer(&self.path),
+            };
+            match conn {
+                Ok(conn) => match self.serve(&conn, batch, &mut waiting) {
+                    true => opened = Some(conn),
+                    false => connect::retire(conn),
+                },
+                Err(failure) => settle(batch, &Err(unopened(failure))),
             }
         }
         self.checkpointer.end();
-        if let Some(conn) = self.conn.take() {
+        if let Some(conn) = opened {
             connect::close_writer(conn);
         }
     }
 
-    fn write(&mut self, batch: &mut Batch) -> Result<(), CommitFailure> {
-        let ended = match self.transact(batch, together) {
-            Err(Stop::Redo { .. }) => self.transact(batch, apart),
-            ended => ended,
-        };
-        ended.map_err(|stop| match stop {
-            Stop::Failed { failure, .. } => failure,
-            Stop::Redo { .. } => CommitFailure::in_doubt("savepoints asked for savepoints"),
-        })
+    /// Writes this batch and all that follow through one connection; false once it is poisoned.
+    fn serve(&mut self, conn: &Connection, first: Batch, waiting: &mut Waiting) -> bool {
+        let statements = Statements::of(conn);
+        let mut batch = first;
+        loop {
+            let ended = catch_unwind(AssertUnwindSafe(|| self.write(&statements, &mut batch)));
+            let ended = ended.unwrap_or_else(|_| {
+                let failure = CommitFailure::in_doubt("the writer panicked");
+                Err(Stop::Failed { failure, poisoned: true })
+            });
+            let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
+            let (fate, poisoned) = match ended {
+                Ok(()) => (Ok(()), false),
+                Err(Stop::Failed { failure, poisoned }) => (Err(failure), poisoned),
+                Err(Stop::Redo) => {
+                    (Err(CommitFailure::in_doubt("savepoints asked for savepoints")), true)
+                }
+            };
+            settle(batch, &fate);
+            if poisoned || !undone {
+                return false;
+            }
+            // After the answers: nobody waits for it.
+            self.checkpointer.after_commit(conn);
+            match next(waiting) {
+                Some(next) => batch = next,
+                None => return true,
+            }
+        }
     }
 
-    /// One transaction over the batch. A poisoned connection is never used again.
-    fn transact(
-        &mut self,
-        batch: &mut Batch,
-        run: fn(&mut Batch, &mut Session<'_>) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => connect::open_writer(&self.path).map_err(Stop::unopened)?,
+    /// One transaction over the batch.
+    fn write(&self, statements: &Statements<'_>, batch: &mut Batch) -> Result<(), Stop> {
+        let now = self.clock.now();
+        let ended = match begin_and_commit(statements, now, batch, together) {
+            Err(Stop::Redo) => {
+                execute(statements, "ROLLBACK").map_err(|e| Stop::undone(&e))?;
+                begin_and_commit(statements, now, batch, apart)
+            }
+            ended => ended,
         };
-        let ended = begin_and_commit(&conn, self.clock.now(), batch, run);
-        let undone = conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok();
-        if undone && !matches!(&ended, Err(stop) if stop.poisoned()) {
-            self.conn = Some(conn);
-        } else {
-            connect::retire(conn);
-        }
         if ended.is_ok() {
             self.written.transactions.fetch_add(1, Ordering::Relaxed);
             let requests = u64::try_from(batch.len()).unwrap_or(u64::MAX);
@@ -204,54 +217,75 @@ impl Thread {
     }
 }
 
-fn begin_and_commit(
-    conn: &Connection,
+/// All that waits, at least one request and at most a transaction's; none once nobody can ask.
+fn next(waiting: &mut Waiting) -> Option<Batch> {
+    let mut batch = vec![waiting.blocking_recv()?];
+    while batch.len() < BATCH_LIMIT
+        && let Ok(next) = waiting.try_recv()
+    {
+        batch.push(next);
+    }
+    Some(batch)
+}
+
+fn settle(batch: Batch, fate: &Result<(), CommitFailure>) {
+    for job in batch {
+        job.settle(fate);
+    }
+}
+
+fn begin_and_commit<'s, 'c>(
+    statements: &'s Statements<'c>,
     now: UnixMs,
     batch: &mut Batch,
-    run: fn(&mut Batch, &mut Session<'_>) -> Result<(), Stop>,
+    run: fn(&mut Batch, &mut Session<'s, 'c>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    execute(conn, "BEGIN IMMEDIATE").map_err(|e| Stop::undone(&e))?;
-    let mut session = Session { conn, now, counts: Counts::default(), permits: Permits::default() };
+    execute(statements, "BEGIN IMMEDIATE").map_err(|e| Stop::undone(&e))?;
+    let mut session = Session {
+        conn: statements.conn(),
+        statements,
+        now,
+        counts: Counts::default(),
+        permits: Permits::default(),
+    };
     run(batch, &mut session)?;
-    session.counts.write(conn).map_err(|e| Stop::undone(&e))?;
-    execute(conn, "COMMIT")
+    session.counts.write(statements).map_err(|e| Stop::undone(&e))?;
+    execute(statements, "COMMIT")
         .map_err(|e| Stop::Failed { failure: CommitFailure::at_commit(&e), poisoned: poisons(&e) })
 }
 
-fn together(batch: &mut Batch, session: &mut Session<'_>) -> Result<(), Stop> {
+fn together(batch: &mut Batch, session: &mut Session<'_, '_>) -> Result<(), Stop> {
     for job in batch {
         match job.run(session) {
             Ran::Whole => {}
-            ran => return Err(Stop::Redo { poisoned: ran == Ran::Poisoned }),
+            Ran::Part => return Err(Stop::Redo),
+            Ran::Poisoned => return Err(Stop::beside_an_io_error()),
         }
     }
     Ok(())
 }
 
-fn apart(batch: &mut Batch, session: &mut Session<'_>) -> Result<(), Stop> {
+fn apart(batch: &mut Batch, session: &mut Session<'_, '_>) -> Result<(), Stop> {
     let undone = |e: rusqlite::Error| Stop::undone(&e);
     for job in batch {
-        execute(session.conn, "SAVEPOINT request").map_err(undone)?;
+        execute(session.statements, "SAVEPOINT request").map_err(undone)?;
         let mut counts = mem::take(&mut session.counts);
         match job.run(session) {
             Ran::Whole => counts.merge(mem::take(&mut session.counts)),
             Ran::Part => {
-                execute(session.conn, "ROLLBACK TO request").map_err(undone)?;
+                execute(session.statements, "ROLLBACK TO request").map_err(undone)?;
                 session.permits = Permits::default();
             }
-            Ran::Poisoned => {
-                let failure = CommitFailure::unavailable("another request met an I/O error");
-                return Err(Stop::Failed { failure, poisoned: true });
-            }
+            Ran::Poisoned => return Err(Stop::beside_an_io_error()),
         }
-        execute(session.conn, "RELEASE request").map_err(undone)?;
+        execute(session.statements, "RELEASE request").map_err(undone)?;
         session.counts = counts;
     }
     Ok(())
 }
 
-fn execute(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached(sql)?.execute([]).map(drop)
+fn execute(statements: &Statements<'_>, sql: &'static str) -> rusqlite::Result<()> {
+    statements.get(sql)?.raw_execute().map(drop)
 }
 
 impl Stop {
@@ -260,19 +294,18 @@ impl Stop {
         Self::Failed { failure: CommitFailure::undone(error), poisoned: poisons(error) }
     }
 
-    /// There is no connection.
-    fn unopened(failure: Failure) -> Self {
-        let failure = match failure {
-            Failure::Sql(error) => CommitFailure::undone(&error),
-            Failure::Store(error) => CommitFailure::unavailable(&error.to_string()),
-        };
+    /// Told to those whose transaction it was; nothing of it is written.
+    fn beside_an_io_error() -> Self {
+        let failure = CommitFailure::unavailable("another request met an I/O error");
         Self::Failed { failure, poisoned: true }
     }
+}
 
-    const fn poisoned(&self) -> bool {
-        match self {
-            Self::Redo { poisoned } | Self::Failed { poisoned, .. } => *poisoned,
-        }
+/// There is no connection.
+fn unopened(failure: Failure) -> CommitFailure {
+    match failure {
+        Failure::Sql(error) => CommitFailure::undone(&error),
+        Failure::Store(error) => CommitFailure::unavailable(&error.to_string()),
     }
 }
 
@@ -288,13 +321,13 @@ mod tests {
         Writer::start(path, conn, Arc::new(SystemClock)).expect("a thread")
     }
 
-    fn put(session: &Session<'_>, key: &str) -> Outcome<()> {
+    fn put(session: &Session<'_, '_>, key: &str) -> Outcome<()> {
         session.conn.execute("INSERT INTO documents VALUES (?, 1, '{}')", [key])?;
         Ok(())
     }
 
     async fn keys(writer: &Writer) -> Vec<String> {
-        let read = |session: &mut Session<'_>| {
+        let read = |session: &mut Session<'_, '_>| {
             let mut statement = session.conn.prepare("SELECT key FROM documents ORDER BY key")?;
             let keys = statement.query_map([], |row| row.get(0))?;
             Ok(keys.collect::<rusqlite::Result<Vec<String>>>()?)
@@ -323,7 +356,7 @@ mod tests {
     async fn after_an_io_error_nothing_is_acknowledged_and_the_file_is_opened_anew() {
         let directory = tempfile::tempdir().expect("a directory");
         let writer = writer(&directory);
-        let broken = |session: &mut Session<'_>| {
+        let broken = |session: &mut Session<'_, '_>| {
             put(session, "half")?;
             // This mark lives as long as the connection, whatever is rolled back.
             session.conn.pragma_update(None, "cache_size", 777)?;
@@ -332,7 +365,7 @@ mod tests {
         };
         let told = writer.call("write", broken).await;
         assert!(matches!(told, Err(Error::Unavailable { .. })), "{told:?}");
-        let is_marked = |session: &mut Session<'_>| {
+        let is_marked = |session: &mut Session<'_, '_>| {
             let size = session.conn.pragma_query_value(None, "cache_size", |row| row.get(0));
             Ok(size.is_ok_and(|size: i64| size == 777))
         };

@@ -293,7 +293,7 @@ async fn an_older_schema_is_upgraded_and_a_newer_one_refused() {
         let path = path_of(h).with_file_name("older.db");
         let older = Connection::open(&path).unwrap();
         // Version 0: marked as ours, before the first migration.
-        older.execute_batch("PRAGMA application_id = 0x646c7131; VACUUM").unwrap();
+        older.execute_batch("PRAGMA application_id = 0x646c7132; VACUUM").unwrap();
         drop(older);
         let store = open_at(h, &path).await.unwrap();
         store.insert(vec![h.new_task()]).await.unwrap();

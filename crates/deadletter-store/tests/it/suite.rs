@@ -90,6 +90,7 @@ macro_rules! every_case {
                 an_empty_change_is_applied
                 a_thousand_changes_are_written_at_once
                 every_field_of_a_row_is_written
+                a_field_that_changes_alone_is_written_in_every_state
             }
             facts {
                 a_late_acceptance_is_kept_after_the_task_moved_on

@@ -238,7 +238,7 @@ fn tasks(
     total: u64,
     progress: &Progress,
 ) -> Outcome<()> {
-    let sql = format!("SELECT {} FROM tasks ORDER BY id", *task_row::COLUMNS);
+    let sql = format!("SELECT {} FROM tasks ORDER BY id", task_row::COLUMNS);
     let mut statement = conn.prepare(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -1,7 +1,9 @@
 //! Commits: rows fenced by version, in order, each with an answer of its own.
 
-use crate::harness::{Harness, answered, upstream_id};
-use deadletter_core::{Change, Class, Happened, RowChange, StateKind, TaskId};
+use crate::harness::{Harness, account, answered, upstream_id};
+use deadletter_core::{
+    Cause, Change, Class, Happened, RowChange, StateKind, Task, TaskId, WorkerId,
+};
 use deadletter_store::Committed;
 
 pub(crate) async fn a_row_is_written_at_the_version_that_was_read(h: &mut Harness) {
@@ -129,4 +131,40 @@ pub(crate) async fn every_field_of_a_row_is_written(h: &mut Harness) {
         task.verdict_read_at = Some(now.plus(8));
     })
     .await;
+}
+
+pub(crate) async fn a_field_that_changes_alone_is_written_in_every_state(h: &mut Harness) {
+    type Edit = fn(&mut Task);
+    const EDITS: [Edit; 17] = [
+        |task| task.account = account("other"),
+        |task| task.worker = task.attempt.map(|_| WorkerId::new("heir").unwrap()),
+        |task| task.priority = 3,
+        |task| task.turn = -7,
+        |task| task.hold = Some("maintenance".to_owned()),
+        |task| task.deadline_at = Some(task.created_at.plus(5)),
+        |task| task.counters.panics += 1,
+        |task| task.round.lost += 1,
+        |task| task.max_submits += 1,
+        |task| task.proxies += 1,
+        |task| task.cause = Some(Cause::new("ANOTHER")),
+        |task| task.class = Some(Class::Stale),
+        |task| task.fingerprint = Some("0123456789abcdef".to_owned()),
+        |task| task.owner = Some("somebody".to_owned()),
+        |task| task.parent = Some(TaskId::try_from(1_u64).unwrap()),
+        |task| task.verdict_read_at = Some(task.created_at),
+        |task| task.hold = None,
+    ];
+    let worker = h.worker("w").await;
+    let rows = [
+        h.insert(|_| ()).await,
+        h.submitting(&worker, |_| ()).await.0,
+        h.polling(&worker, |_| ()).await.0,
+        h.solved(&worker, |_| ()).await,
+        h.dead(&worker, "ERROR_PAGEURL", |_| ()).await,
+    ];
+    for row in rows {
+        for edit in EDITS {
+            h.edit(row.id, edit).await;
+        }
+    }
 }
