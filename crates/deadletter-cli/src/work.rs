@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter> {
     let account = account(settings)?;
     let shelf = Shelf::open(settings).await?;
-    start(app, shelf.store, account).await
+    start(app, shelf.store, account, settings.keep_solved_ms).await
 }
 
 /// The desk of the settings' store, without an engine that works: needs no key, and a store that
@@ -32,14 +32,16 @@ pub(crate) async fn desk(settings: &Settings) -> Result<Deadletter> {
     builder.desk_only().await.map_err(of_engine)
 }
 
-/// Starts an engine.
+/// Starts an engine, which deletes solved tasks after `keep_solved_ms`.
 pub(crate) async fn start(
     app: &App,
     store: Arc<dyn Store>,
     account: AccountConfig,
+    keep_solved_ms: Option<i64>,
 ) -> Result<Deadletter> {
     let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
     let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
+    let builder = builder.keep_solved_for(keep_solved_ms);
     let engine = builder.start().await.map_err(of_engine)?;
     for account in engine.status().accounts {
         if let Some(failure) = account.stopped {

@@ -5,7 +5,7 @@ use crate::{
     account::{Account, AccountConfig},
     committer::Committer,
     crash::CrashPoint,
-    dispatcher, heartbeat, keeper, operator, poller,
+    dispatcher, heartbeat, keeper, operator, poller, retention,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -17,12 +17,24 @@ use std::{
 use tokio::task::JoinHandle;
 
 /// What an engine is made of; see [`Deadletter::builder`].
-#[derive(Default)]
 pub struct Builder {
     store: Option<Arc<dyn Store>>,
     accounts: Vec<AccountConfig>,
     seed: Option<u64>,
     crash: CrashPoint,
+    keep_solved_ms: Option<i64>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            store: None,
+            accounts: Vec::new(),
+            seed: None,
+            crash: CrashPoint::default(),
+            keep_solved_ms: Some(retention::USUAL_MS),
+        }
+    }
 }
 
 impl Builder {
@@ -37,6 +49,15 @@ impl Builder {
     #[must_use]
     pub fn account(mut self, account: AccountConfig) -> Self {
         self.accounts.push(account);
+        self
+    }
+
+    /// For how long solved tasks are kept, in milliseconds from the moment that they were solved; a
+    /// day, where this is not called. Then they are deleted, with their answers and their
+    /// idempotency keys, and counted as purged. None: they are kept until somebody purges them.
+    #[must_use]
+    pub const fn keep_solved_for(mut self, ms: Option<i64>) -> Self {
+        self.keep_solved_ms = ms;
         self
     }
 
@@ -94,6 +115,7 @@ impl Builder {
             worker: heartbeat::new_worker(rand::random()),
             seed: self.seed,
             crash: self.crash,
+            keep_solved_ms: self.keep_solved_ms,
         };
         Ok((Arc::new(Shared::new(parts)), seen, committing))
     }

@@ -33,6 +33,7 @@ mod poller;
 pub mod provider;
 mod ramp;
 mod redrive;
+mod retention;
 mod shared;
 mod stop;
 mod sweeper;

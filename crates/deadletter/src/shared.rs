@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     dispatching: watch::Sender<usize>,
     pub(crate) in_hand: InHand,
     pub(crate) crash: CrashPoint,
+    /// Solved tasks are deleted after this time; never where there is none.
+    pub(crate) keep_solved_ms: Option<i64>,
     pub(crate) submits_in_flight: AtomicUsize,
     pub(crate) last_id: AtomicU64,
     /// Guards the present worker id: replaced when the store declares it dead.
@@ -94,6 +96,7 @@ pub(crate) struct Parts {
     pub(crate) worker: WorkerId,
     pub(crate) seed: Option<u64>,
     pub(crate) crash: CrashPoint,
+    pub(crate) keep_solved_ms: Option<i64>,
 }
 
 /// Notices that a slow listener may be behind before it misses some.
@@ -118,6 +121,7 @@ impl Shared {
             dispatching: watch::channel(0).0,
             in_hand: InHand::default(),
             crash: parts.crash,
+            keep_solved_ms: parts.keep_solved_ms,
             submits_in_flight: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
             worker: RwLock::new(parts.worker),

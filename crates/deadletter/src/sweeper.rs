@@ -1,7 +1,8 @@
-//! Keeps order: the dead workers' tasks, deadlines, what this process lost track of.
+//! Keeps order: the dead workers' tasks, deadlines, retention, what this process lost track of.
 
 use crate::{
-    Result, gate::Pass, heap::Entry, heartbeat::BEAT, orphans, patience::patiently, shared::Shared,
+    Result, gate::Pass, heap::Entry, heartbeat::BEAT, orphans, patience::patiently,
+    retention::Retention, shared::Shared,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
 use deadletter_store::{Error as StoreError, TakeOver, Taken};
@@ -17,9 +18,10 @@ const STEPS: u32 = 20;
 
 /// A sweep per beat until the engine stops; doubts are settled until nothing is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut retention = Retention::default();
     loop {
         if !shared.is_stopping()
-            && let Err(error) = sweep(&shared).await
+            && let Err(error) = sweep(&shared, &mut retention).await
         {
             tracing::warn!(%error, "could not sweep; trying again at the next beat");
         }
@@ -36,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn sweep(shared: &Arc<Shared>) -> Result<()> {
+async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
     let silent_ms = (SILENT_MS * shared.clock.speed()) as i64;
     for worker in shared.store.declare_dead(silent_ms).await? {
         tracing::warn!(%worker, "declared dead; its tasks are taken over");
@@ -48,7 +50,7 @@ async fn sweep(shared: &Arc<Shared>) -> Result<()> {
         account.suspect();
         account.wake.notify_one();
     }
-    Ok(())
+    retention.sweep(shared).await
 }
 
 async fn settle_doubt(shared: &Arc<Shared>) {

@@ -23,6 +23,9 @@ const MOST_SUBMITS: u32 = 100;
 /// No attempt waits longer than a day.
 const LONGEST_TIMEOUT_MS: i64 = 86_400_000;
 
+/// Whoever waits for an answer asks every few seconds.
+const SHORTEST_RETENTION_MS: i64 = 60_000;
+
 /// Everything that can be set.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -44,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u32>,
     /// The rules' numbers.
     pub(crate) policy: Policy,
+    /// For how long solved tasks are kept, in milliseconds; none: until somebody purges them.
+    pub(crate) keep_solved_ms: Option<i64>,
     /// Time-out of an attempt, by method, in milliseconds.
     pub(crate) timeouts_ms: BTreeMap<String, i64>,
     /// Error codes beyond the provider's own table.
@@ -73,6 +78,7 @@ impl Settings {
                 None => None,
             },
             policy: policy(layers)?,
+            keep_solved_ms: retention(layers, "retention.solved")?,
             timeouts_ms: layers
                 .entries("timeouts")
                 .map(|(method, value)| Ok((method.to_owned(), timeout(method, value)?)))
@@ -232,6 +238,22 @@ fn policy(layers: &Layers) -> Result<Policy> {
     Ok(policy)
 }
 
+/// A time, or the word that says that nothing is deleted by itself.
+fn retention(layers: &Layers, key: &str) -> Result<Option<i64>> {
+    let value = required(layers, key)?;
+    if value.raw == "never" {
+        return Ok(None);
+    }
+    let ms =
+        value.raw.parse::<SignedDuration>().ok().and_then(|d| i64::try_from(d.as_millis()).ok());
+    match ms {
+        Some(ms) if ms >= SHORTEST_RETENTION_MS => Ok(Some(ms)),
+        _ => {
+            Err(invalid(key, value, "it is a time of at least a minute like \"24h\", or \"never\""))
+        }
+    }
+}
+
 fn timeout(method: &str, value: &Sourced) -> Result<i64> {
     let ms =
         value.raw.parse::<SignedDuration>().ok().and_then(|d| i64::try_from(d.as_millis()).ok());
@@ -304,12 +326,13 @@ mod tests {
     fn everything_that_can_be_set_arrives() {
         let settings = read(
             "store = \"memory:\"\n[account]\nname = \"a\"\nthreads = 8\n[policy]\nmax_submits = 9\n\
-             on_doubt = \"dead_letter\"\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
+             on_doubt = \"dead_letter\"\n[retention]\nsolved = \"never\"\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
             &[("CAPTCHAAI_API_KEY", "0123456789abcdef"), ("DEADLETTER_TIME_SCALE", "50@7")],
         )
         .expect("valid");
         assert_eq!((settings.threads, settings.policy.max_submits), (Some(8), 9));
         assert_eq!(settings.policy.on_doubt, OnDoubt::DeadLetter);
+        assert_eq!(settings.keep_solved_ms, None);
         assert_eq!(settings.timeouts_ms.get("turnstile"), Some(&90_000));
         assert_eq!(settings.codes.get("ERROR_X"), Some(&Class::Transient));
         assert!(settings.key().is_ok());
@@ -325,6 +348,7 @@ mod tests {
             ("[account]\nprovider = \"other\"", "account.provider"),
             ("[policy]\nfirst_submits = 8", "policy.first_submits"),
             ("[policy]\non_doubt = \"perhaps\"", "policy.on_doubt"),
+            ("[retention]\nsolved = \"1s\"", "retention.solved"),
             ("[timeouts]\nturnstile = \"120\"", "timeouts.turnstile"),
             ("[codes]\nERROR_X = \"transiant\"", "codes.ERROR_X"),
         ] {

@@ -45,6 +45,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("policy.redrive_submits", Some("DEADLETTER_REDRIVE_SUBMITS"), Some("2")),
     setting("policy.max_submits", Some("DEADLETTER_MAX_SUBMITS"), Some("7")),
     setting("policy.on_doubt", Some("DEADLETTER_ON_DOUBT"), Some("resubmit")),
+    setting("retention.solved", Some("DEADLETTER_RETENTION_SOLVED"), Some("24h")),
 ];
 
 /// Tables whose keys are the user's: `[timeouts]` by method, `[codes]` by error code.

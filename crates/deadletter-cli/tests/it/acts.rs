@@ -206,3 +206,24 @@ fn a_trip_is_obeyed_by_a_run_that_is_under_way() {
     let status = child.wait().expect("it ends");
     assert_eq!((status.code(), paid, scene.paid()), (Some(0), 1, 4));
 }
+
+#[test]
+fn what_is_solved_is_deleted_when_its_retention_is_over_and_the_setting_says_so() {
+    let late = Rule::new(Fault::Late { after_ms: 100_000 }).sitekey("6Le-late");
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(late));
+    for (file, sitekey) in [("first.csv", GOOD), ("second.csv", "6Le-late"), ("third.csv", GOOD)] {
+        scene.rows(file, sitekey, 3);
+    }
+    assert_eq!(scene.run(&["run", "first.csv"]).code, 0);
+    // While this one works, more than a minute passes on the store's clock.
+    assert_eq!(scene.run(&["run", "second.csv"]).code, 0);
+    assert_eq!(lines(&scene.run(&["list", "batch:first"])).len(), 3, "a day is not over");
+    let mut third = scene.command(&["run", "third.csv"]);
+    third.env("DEADLETTER_RETENTION_SOLVED", "60s");
+    assert_eq!(ran(third).code, 0);
+    assert_eq!(lines(&scene.run(&["list", "batch:first"])).len(), 0);
+    assert_eq!(lines(&scene.run(&["list", "batch:third"])).len(), 3);
+    let shown = lines(&scene.run(&["config", "show"]));
+    let row = shown.iter().find(|row| row["setting"] == "retention.solved").expect("listed");
+    assert_eq!((&row["value"], &row["from"]), (&"24h".into(), &"default".into()));
+}

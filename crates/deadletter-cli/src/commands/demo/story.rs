@@ -80,7 +80,7 @@ impl Story {
         let store = SqliteStore::open(&path, Arc::clone(&clock)).await.map_err(fault)?;
         let store: Arc<dyn Store> = Arc::new(store);
         let account = account(&simulator.base_url())?;
-        let engine = work::start(app, store, account).await?;
+        let engine = work::start(app, store, account, None).await?;
         app.out.say(&format!(
             "upstream: simulated, {}/in.php, {THREADS} threads",
             simulator.base_url()
