@@ -71,6 +71,9 @@ pub(crate) struct Entry {
 pub(crate) struct Mark([u8; 16]);
 
 impl Mark {
+    /// The beginning of the idempotency keys of all imported entries.
+    pub(crate) const FAMILY: &str = "article:";
+
     /// Of the letter with these.
     pub(crate) fn of(sitekey: &str, page: &str, died_at: UnixMs) -> Self {
         let content = json!([sitekey, page, died_at]).to_string();
@@ -81,10 +84,10 @@ impl Mark {
         Self(mark)
     }
 
-    /// The beginning of the idempotency keys of such letters.
-    pub(crate) fn prefix(self) -> String {
+    /// The beginning of the idempotency keys of entries with this mark.
+    pub(super) fn prefix(self) -> String {
         let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("article:{hex}:")
+        format!("{}{hex}:", Self::FAMILY)
     }
 }
 

@@ -32,15 +32,17 @@ impl Known {
             let tasks = shelf.store.get(&ids).await.map_err(fault)?;
             for (task, (id, at)) in tasks.into_iter().zip(deaths) {
                 let Some(task) = task else { continue };
+                // As it was imported, its key says the same; since then it may have died here too.
+                let key = task.idempotency_key.as_deref().unwrap_or_default();
+                if key.starts_with(Mark::FAMILY) && task.created_at == *at {
+                    continue;
+                }
                 let Some(sitekey) = &task.dimensions.sitekey else { continue };
                 let payload = shelf.store.payload(*id).await.map_err(fault)?;
                 let page = payload.as_ref().and_then(|payload| payload.text("pageurl"));
                 let Some(page) = page else { continue };
                 let mark = Mark::of(sitekey, &page, *at);
-                let key = task.idempotency_key.unwrap_or_default();
-                if !key.starts_with(&mark.prefix()) {
-                    *known.own.entry(mark).or_default() += 1;
-                }
+                *known.own.entry(mark).or_default() += 1;
             }
         }
         Ok(known)
