@@ -21,6 +21,12 @@ pub(crate) struct Cli {
 enum Command {
     /// The SQLite store: inserts, life cycles, and a million dead letters
     Store(Args),
+    /// Lets tasks live until it is killed, which `store` does
+    #[command(hide = true)]
+    Churn {
+        /// The store
+        path: PathBuf,
+    },
 }
 
 /// How to measure.
@@ -42,13 +48,16 @@ struct Args {
 
 impl Cli {
     pub(crate) fn run(self) -> Result<()> {
-        let Command::Store(args) = self.command;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let args = match self.command {
+            Command::Store(args) => args,
+            Command::Churn { path } => return runtime.block_on(store::churn(&path)),
+        };
         let directory = tempfile::Builder::new()
             .prefix("deadletter-bench-")
             .tempdir_in(&args.dir)
             .with_context(|| format!("cannot write into {}", args.dir.display()))?;
         let sizes = if args.quick { store::QUICK } else { store::FULL };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let lines = runtime.block_on(store::measure(&sizes, directory.path(), &args.only))?;
         let report = Report { cores: cores(), quick: args.quick, lines };
         if args.json { output::json(&report) } else { output::table(&report) }

@@ -19,6 +19,7 @@ pub(crate) enum Unit {
     Times,
     PerSecond,
     Ms,
+    Mb,
 }
 
 impl Unit {
@@ -27,6 +28,7 @@ impl Unit {
             Self::Times => "x",
             Self::PerSecond => "/s",
             Self::Ms => "ms",
+            Self::Mb => "MB",
         }
     }
 
@@ -36,7 +38,7 @@ impl Unit {
         match self {
             Self::Times => format!("{n:.2} {label}"),
             Self::PerSecond => format!("{n:.0} {label}"),
-            Self::Ms => format!("{n:.1} {label}"),
+            Self::Ms | Self::Mb => format!("{n:.1} {label}"),
         }
     }
 }

@@ -16,6 +16,11 @@ pub(crate) fn say(words: &str) {
     writeln!(std::io::stderr(), "{words}").ok();
 }
 
+/// One line of data.
+pub(crate) fn data(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
 /// The report for programs.
 pub(crate) fn json(report: &Report) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(report)?)?)

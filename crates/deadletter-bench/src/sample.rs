@@ -9,9 +9,9 @@ use deadletter_store::{Clock, SystemClock};
 use serde_json::json;
 
 /// Site keys among which dead letters are spread: as a busy month leaves behind.
-const SITEKEYS: u64 = 1_000;
-/// Hosts among which they are spread.
-const HOSTS: u64 = 200;
+const DEAD_SITEKEYS: u64 = 1_000;
+/// Site keys among which new work is spread: as a busy hour asks for.
+const SITEKEYS: u64 = 50;
 /// Ids that one instant leaves room for.
 const IDS_PER_MS: u64 = 1 << 12;
 
@@ -39,7 +39,7 @@ impl Samples {
 
     /// Tasks that are due.
     pub(crate) fn due(&mut self, n: usize) -> Vec<NewTask> {
-        (0..n).map(|_| self.one()).collect()
+        (0..n).map(|_| self.one(SITEKEYS)).collect()
     }
 
     /// Dead letters, each with its last attempt, as an import brings them.
@@ -47,13 +47,14 @@ impl Samples {
         (0..n).map(|_| self.dead_one()).collect()
     }
 
-    fn one(&mut self) -> NewTask {
+    fn one(&mut self, sitekeys: u64) -> NewTask {
         self.made += 1;
         let ms = i64::try_from(self.made / IDS_PER_MS).unwrap_or(0);
         let at = self.began_at.plus(ms);
         let id = TaskId::at(at, self.made % IDS_PER_MS);
-        let sitekey = sitekey(self.made);
-        let host = format!("shop-{}.example", self.made % HOSTS);
+        let sitekey = sitekey(self.made % sitekeys);
+        // A shop has one key for its logins and one for its checkout.
+        let host = format!("shop-{}.example", self.made % sitekeys / 2);
         let fields = json!({
             "method": "userrecaptcha",
             "googlekey": sitekey,
@@ -97,7 +98,7 @@ impl Samples {
     }
 
     fn dead_one(&mut self) -> NewTask {
-        let mut new = self.one();
+        let mut new = self.one(DEAD_SITEKEYS);
         let (cause, class, reason) = death_of(self.made);
         let task = &mut new.task;
         task.state = State::Dead { reason };
@@ -116,14 +117,14 @@ impl Samples {
     }
 }
 
-/// The site key of the `n`th task.
+/// The site key of the `n`th dead letter.
 pub(crate) fn sitekey(n: u64) -> String {
-    format!("6Le-wvkSAAAAAPBMRTvw0Q4Muexq9bi0DJwx{:04}", n % SITEKEYS)
+    format!("6Le-wvkSAAAAAPBMRTvw0Q4Muexq9bi0DJwx{:04}", n % DEAD_SITEKEYS)
 }
 
 /// What the `n`th task dies of: another cause with each turn of the site keys.
 pub(crate) fn death_of(n: u64) -> (&'static str, Class, DeadReason) {
-    let at = usize::try_from(n / SITEKEYS).unwrap_or(0) % CAUSES.len();
+    let at = usize::try_from(n / DEAD_SITEKEYS).unwrap_or(0) % CAUSES.len();
     CAUSES.get(at).copied().unwrap_or((Cause::TIMEOUT, Class::Transient, DeadReason::Unknown))
 }
 

@@ -39,7 +39,7 @@ impl Payload {
     /// The JSON text that a store keeps in `requests`.
     #[must_use]
     pub fn to_stored(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+        serde_json::to_string(&self.0).expect("names and JSON values are JSON")
     }
 
     /// How long that text is, without writing it.

@@ -28,7 +28,7 @@ struct Round {
 }
 
 pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>> {
-    let store = open(&directory.join("inserts.db")).await?;
+    let store: Arc<dyn Store> = open(&directory.join("inserts.db")).await?;
     let mut samples = Samples::new();
     let mut log = Log::create(&directory.join("inserts.log"))?;
     // What is measured is a store in use: its log has its length, its statements are compiled.

@@ -7,12 +7,12 @@
 use super::{Sizes, open, rate::Timing};
 use crate::{
     line::{Line, Reach, Unit},
-    output::say,
+    output::{data, say},
     sample::{Samples, account, answer, token, upstream_id, worker},
 };
 use anyhow::{Context as _, Result, ensure};
 use deadletter_core::{
-    Attempt, Context, Happened, Lane, NewTask, Policy, Task, TaskId, Terms, decide,
+    Attempt, Context, Happened, Lane, NewTask, Policy, Task, TaskId, Terms, WorkerId, decide,
 };
 use deadletter_store::{Claim, Claimed, Committed, Store};
 use std::{
@@ -29,13 +29,14 @@ use tokio::{
 const IN_FLIGHT: usize = 256;
 
 pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>> {
-    let store = open(&directory.join("life.db")).await?;
+    let sqlite = open(&directory.join("life.db")).await?;
+    let store: Arc<dyn Store> = sqlite.clone();
     store.register(&worker(), "bench").await?;
     let mut samples = Samples::new();
-    let mut lived = live(&store, samples.due(sizes.lives / 10), 0).await?.1;
+    let mut lived = live(&store, &worker(), samples.due(sizes.lives / 10), 0).await?.1;
     let mut rates = Vec::with_capacity(sizes.rounds);
     for n in 1..=sizes.rounds {
-        let (rate, more) = live(&store, samples.due(sizes.lives), lived).await?;
+        let (rate, more) = live(&store, &worker(), samples.due(sizes.lives), lived).await?;
         lived += more;
         say(&format!("  round {n}: {rate:.0} lives/s"));
         rates.push(rate);
@@ -44,16 +45,36 @@ pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>
     ensure!(totals.solved == i64::try_from(lived)?, "{lived} lived, and {totals:?}");
     store.close().await?;
     let work = "full life cycle (insert, claim with intent, accepted, solved), 256 in flight";
-    let note = "each of the four steps of each task is a call of its own but the claim".to_owned();
+    let written = sqlite.written();
+    let shared = written.requests as f64 / written.transactions.max(1) as f64;
+    let note = format!("{shared:.0} calls share a flush");
     Ok(vec![Line::new(work, Unit::PerSecond, Reach::AtLeast(10_000.0), rates, note)])
 }
 
+/// Lives until it is killed, and says each time that so many have lived.
+pub(super) async fn churn(path: &Path, at_once: usize) -> Result<()> {
+    let store: Arc<dyn Store> = open(path).await?;
+    let worker = WorkerId::new(format!("churn-{}", std::process::id()))?;
+    store.register(&worker, "bench").await?;
+    let (mut samples, mut lived) = (Samples::new(), 0);
+    loop {
+        lived += live(&store, &worker, samples.due(at_once), lived).await?.1;
+        data(&lived.to_string())?;
+    }
+}
+
 /// Lets all of `tasks` live; answers how many a second, and how many.
-async fn live(store: &Arc<dyn Store>, tasks: Vec<NewTask>, lived: u64) -> Result<(f64, u64)> {
+async fn live(
+    store: &Arc<dyn Store>,
+    worker: &WorkerId,
+    tasks: Vec<NewTask>,
+    lived: u64,
+) -> Result<(f64, u64)> {
     let n = tasks.len();
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let desk = Arc::new(Lives {
         store: Arc::clone(store),
+        worker: worker.clone(),
         waiting: Mutex::default(),
         left: Mutex::new(tasks),
     });
@@ -75,6 +96,7 @@ async fn live(store: &Arc<dyn Store>, tasks: Vec<NewTask>, lived: u64) -> Result
 /// What the lives share.
 struct Lives {
     store: Arc<dyn Store>,
+    worker: WorkerId,
     /// Guards who waits for the claim of which task.
     waiting: Mutex<HashMap<TaskId, oneshot::Sender<Claimed>>>,
     /// Guards the tasks that have not begun.
@@ -127,10 +149,11 @@ async fn dispatch(lives: Arc<Lives>, mut woken: mpsc::Receiver<()>, lived: u64) 
         while due > 0 {
             let claim = Claim {
                 account: account(),
-                worker: worker(),
+                worker: lives.worker.clone(),
                 lane: Lane::First,
                 tokens: (0..due as u64).map(|n| token(tokens + n + 1)).collect(),
-                threads: u32::try_from(IN_FLIGHT)?,
+                // Lives that were killed have left their permits behind.
+                threads: u32::MAX,
                 now: lives.store.clock().now(),
             };
             tokens += due as u64;

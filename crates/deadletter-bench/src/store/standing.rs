@@ -1,6 +1,6 @@
 //! What a million dead letters cost those who work beside them: nothing, if the indexes are right.
 
-use super::{Sizes, open, rate::elapsed_ms};
+use super::{Sizes, killed, open, rate::elapsed_ms};
 use crate::{
     line::{Line, Reach, Unit, middle},
     output::say,
@@ -36,12 +36,13 @@ pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>
     full.store.close().await?;
     empty.store.close().await?;
     lines.push(opened(sizes, &path).await?);
+    lines.extend(killed::measure(sizes, &path).await?);
     Ok(lines)
 }
 
 impl Side {
     async fn open(path: &Path) -> Result<Self> {
-        let store = open(path).await?;
+        let store: Arc<dyn Store> = open(path).await?;
         store.register(&worker(), "bench").await?;
         Ok(Self { store, samples: Samples::new(), claimed: 0 })
     }

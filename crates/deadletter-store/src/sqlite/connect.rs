@@ -17,8 +17,9 @@ const STATEMENTS: usize = 200;
 /// After a checkpoint the log is cut to this size: it is overwritten in place up to there, which
 /// costs no allocation, and never stays larger.
 const LOG_LIMIT_BYTES: i64 = 32 << 20;
-/// Page cache of the writer, in KiB: holds the hot ends of all tables and indexes.
-const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Page cache of the writer, in KiB: holds the hot ends of all tables and indexes. A transaction in
+/// which pages are split walks all of it once, so larger is not better.
+const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: i64 = 8 << 10;
 

@@ -22,27 +22,32 @@ pub(super) fn must_be_alive(statements: &Statements<'_>, worker: &WorkerId) -> O
     }
 }
 
-/// Writes a new worker, and declares those dead whose processes are proven to be gone.
+/// Workers that stand as alive, and whose processes are proven to be gone.
+pub(super) fn gone(conn: &Connection, locks: &Locks) -> Outcome<Vec<WorkerId>> {
+    let mut gone = alive_since(conn, UnixMs(i64::MAX))?;
+    gone.retain(|worker| locks.is_gone(worker));
+    Ok(gone)
+}
+
+/// Writes a new worker, and declares those dead that are gone.
 pub(super) fn register(
     session: &Session<'_, '_>,
     worker: &WorkerId,
     label: &str,
-    locks: &Locks,
-) -> Outcome<(Beat, Vec<WorkerId>)> {
+    gone: &[WorkerId],
+) -> Outcome<Beat> {
     let (conn, now) = (session.conn, session.now);
     let is_known =
         conn.prepare_cached("SELECT 1 FROM workers WHERE id = ?")?.exists([worker.as_str()])?;
     if is_known {
         return Err(Error::DeclaredDead(worker.clone()).into());
     }
-    let mut gone = alive_since(conn, UnixMs(i64::MAX))?;
-    gone.retain(|other| locks.is_gone(other));
-    declare(session, &gone)?;
+    declare(session, gone)?;
     conn.prepare_cached(
         "INSERT INTO workers (id, started_at, beat_at, label) VALUES (?, ?, ?, ?)",
     )?
     .execute((worker.as_str(), now.0, now.0, label))?;
-    Ok((Beat { now }, gone))
+    Ok(Beat { now })
 }
 
 /// Notes that the worker is alive.
@@ -88,8 +93,9 @@ fn alive_since(conn: &Connection, before: UnixMs) -> Outcome<Vec<WorkerId>> {
 }
 
 fn declare(session: &Session<'_, '_>, workers: &[WorkerId]) -> Outcome<()> {
-    let mut statement =
-        session.conn.prepare_cached("UPDATE workers SET dead_at = ? WHERE id = ?")?;
+    let mut statement = session.conn.prepare_cached(
+        "UPDATE workers SET dead_at = ? WHERE id = ? AND dead_at IS NULL AND left_at IS NULL",
+    )?;
     for worker in workers {
         statement.execute((session.now.0, worker.as_str()))?;
     }

@@ -6,27 +6,33 @@ use async_trait::async_trait;
 use deadletter_core::{AccountName, UnixMs, WorkerId};
 use std::sync::Arc;
 
+impl SqliteStore {
+    /// Registers a worker whose lock is held.
+    async fn register_locked(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
+        // Locks are tried beside the writer: who is gone stays gone, whatever is written meanwhile.
+        let locks = Arc::clone(&self.locks);
+        let gone = self.read("look for the dead", move |conn| registry::gone(conn, &locks)).await?;
+        let (id, label, theirs) = (worker.clone(), label.to_owned(), gone.clone());
+        let beat = self
+            .write("register a worker", move |session| {
+                registry::register(session, &id, &label, &theirs)
+            })
+            .await?;
+        gone.iter().for_each(|gone| self.locks.sweep(gone));
+        Ok(beat)
+    }
+}
+
 #[async_trait]
 impl Registry for SqliteStore {
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
         // The lock first: nobody may see the worker without it.
         self.locks.acquire(worker)?;
-        let (id, label, locks) = (worker.clone(), label.to_owned(), Arc::clone(&self.locks));
-        let registered = self
-            .write("register a worker", move |session| {
-                registry::register(session, &id, &label, &locks)
-            })
-            .await;
-        match registered {
-            Ok((beat, gone)) => {
-                gone.iter().for_each(|gone| self.locks.sweep(gone));
-                Ok(beat)
-            }
-            Err(error) => {
-                self.locks.release(worker);
-                Err(error)
-            }
+        let registered = self.register_locked(worker, label).await;
+        if registered.is_err() {
+            self.locks.release(worker);
         }
+        registered
     }
 
     async fn beat(&self, worker: &WorkerId) -> Result<Beat> {
