@@ -124,6 +124,8 @@ mod tests {
         let told = |error: anyhow::Error| Fault::failed("x").because(error).lines();
         let nested = anyhow::anyhow!("").context("the disk: ").context("cannot write: the disk");
         assert_eq!(told(nested)[1], ("why", "cannot write: the disk".to_owned()));
+        let silent = anyhow::anyhow!("y").context("");
+        assert_eq!(told(silent)[1], ("why", "y".to_owned()));
         let kinds = |error| told(error).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
         assert_eq!(kinds(anyhow::anyhow!(" ")), ["error", "fix"]);
         assert_eq!(kinds(anyhow::anyhow!("y")), ["error", "why", "fix"]);

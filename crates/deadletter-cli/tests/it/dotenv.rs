@@ -69,6 +69,11 @@ fn a_key_in_it_is_taken_only_where_nobody_else_can_read_it() {
     // Of a name that the configuration chose.
     write(&bench, &format!("MY_KEY={KEY}\nDEADLETTER_KEY_ENV=MY_KEY\n"));
     assert_eq!(setting(&shown(&bench, &[]), "account.key").1, ".env:1");
+    // As a variable does, it wins over a key file.
+    let file = bench.write("key.txt", "of-the-key-file");
+    set_mode(&file, 0o600);
+    let ran = shown(&bench, &[("DEADLETTER_KEY_FILE", "key.txt")]);
+    assert_eq!(setting(&ran, "account.key").0, "****0key");
     set_mode(&path, 0o640);
     assert_eq!(shown(&bench, &[]).code, 4);
     // Without a key, anybody may read it.

@@ -104,6 +104,8 @@ fn a_run_never_writes_into_its_rows_or_into_somebody_elses_file() {
         let ran = scene.run(&[&["run", "tasks.csv"], args].concat());
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("fix: "), "{args:?}: {}", ran.stderr);
+        let is_same = !args.iter().any(|arg| arg.starts_with("more."));
+        assert_eq!(ran.stderr.contains("are the same file"), is_same, "{}", ran.stderr);
     }
     assert_eq!(before, ["tasks.csv", "more.csv", "more.jsonl"].map(|name| scene.bench.read(name)));
     assert_eq!(scene.simulator.stats().requests, 0);
