@@ -158,7 +158,18 @@ fn missing(path: &Path, from: Option<&str>) -> Fault {
 
 /// The fault that a store's error is.
 pub(crate) fn fault(error: store::Error) -> Fault {
-    let fault = match &error {
+    kind(&error).because(error)
+}
+
+/// The same for an error that others hold too.
+pub(crate) fn shared_fault(error: &store::Error) -> Fault {
+    let source = std::error::Error::source(error).map_or(String::new(), |why| format!(": {why}"));
+    kind(error).why(format!("{error}{source}"))
+}
+
+/// What failed, and what to do.
+fn kind(error: &store::Error) -> Fault {
+    match error {
         store::Error::BadUrl(_) => Fault::usage("there is no such store")
             .fix("for example --store sqlite:tasks.db; `deadletter config show` tells where the store is set"),
         store::Error::Missing(_) => Fault::failed("there is no store")
@@ -170,13 +181,19 @@ pub(crate) fn fault(error: store::Error) -> Fault {
         store::Error::TooNew { .. } => Fault::failed("the store is of a newer program")
             .fix("use the newer deadletter, or another --store"),
         store::Error::Full { .. } => Fault::failed("the store's disk is full")
-            .fix("make room; what was accepted is kept, and the same command can be run again"),
+            .fix(
+            "make room; what was accepted is kept, and the same command can be run again (a batch \
+             with --resume)",
+        ),
         store::Error::ReadOnly { .. } => Fault::failed("the store may not be written").fix(
             "give this user the right to write the file, its log (-wal) and its folder, or mount \
              the disk for writing; `deadletter store info` and `query` only read",
         ),
         store::Error::Unavailable { .. } => Fault::failed("the store is not available")
-            .fix("look whether another program holds its file, then try again"),
+            .fix(
+            "look whether another program holds its file, and whether its disk answers (dmesg); \
+             then try again",
+        ),
         store::Error::Damaged { .. } => Fault::failed("the store is damaged; nothing was changed")
             .fix(
                 "`deadletter store check` tells what is wrong; put a backup in its place, or bring \
@@ -190,8 +207,7 @@ pub(crate) fn fault(error: store::Error) -> Fault {
                 )
         }
         _ => Fault::failed("the store did not do what it was asked"),
-    };
-    fault.because(error)
+    }
 }
 
 /// The filter that the words of a command line say; none where there are no words.

@@ -5,7 +5,9 @@ use crate::{
     account::{Account, AccountConfig},
     committer::Committer,
     crash::CrashPoint,
-    dispatcher, heartbeat, keeper, operator, poller, retention,
+    dispatcher,
+    health::Health,
+    heartbeat, keeper, operator, poller, retention,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -106,12 +108,14 @@ impl Builder {
             }
         }
         let seen = store.last_event().await?;
-        let (committer, committing) = Committer::start(Arc::clone(&store));
+        let health = Arc::new(Health::new());
+        let (committer, committing) = Committer::start(Arc::clone(&store), Arc::clone(&health));
         let parts = Parts {
             store,
             accounts,
             first_account,
             committer,
+            health,
             worker: heartbeat::new_worker(rand::random()),
             seed: self.seed,
             crash: self.crash,

@@ -5,9 +5,13 @@
 //! ```
 //!
 //! It does not decide and does not give up: what an attempt has learned is worth more than this
-//! process's patience, so a store that is away is tried again until the engine is gone.
+//! process's patience, so a store that is away is tried again until the engine is gone, or stops
+//! and finds the store failing for too long (`health`).
 
-use crate::patience::{Patience, may_pass};
+use crate::{
+    health::Health,
+    patience::{Patience, may_pass},
+};
 use deadletter_core::Change;
 use deadletter_store::{Committed, Error as StoreError, Store};
 use std::sync::Arc;
@@ -25,9 +29,12 @@ pub(crate) struct Committer(mpsc::Sender<(Change, Reply)>);
 
 impl Committer {
     /// Starts the loop; it ends when the last sender is gone.
-    pub(crate) fn start(store: Arc<dyn Store>) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        health: Arc<Health>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), tokio::spawn(run(store, receiver)))
+        (Self(sender), tokio::spawn(run(store, health, receiver)))
     }
 
     /// Commits one change, together with whatever else waits.
@@ -39,12 +46,16 @@ impl Committer {
     }
 }
 
-async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(Change, Reply)>) {
+async fn run(
+    store: Arc<dyn Store>,
+    health: Arc<Health>,
+    mut receiver: mpsc::Receiver<(Change, Reply)>,
+) {
     let mut waiting = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut waiting, BATCH).await > 0 {
-        let is_gone = || receiver.is_closed();
+        let is_over = || receiver.is_closed() || health.is_given_up();
         let (changes, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        match commit(store.as_ref(), &changes, is_gone).await {
+        match commit(store.as_ref(), &health, &changes, is_over).await {
             Ok(outcomes) => {
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // Whoever asked may be gone; the change is durable all the same.
@@ -54,7 +65,7 @@ async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(Change, Reply)
             // One change that the store cannot bear must not take the others with it.
             Err(_) => {
                 for (change, reply) in changes.into_iter().zip(replies) {
-                    let outcome = commit(store.as_ref(), &[change], is_gone).await;
+                    let outcome = commit(store.as_ref(), &health, &[change], is_over).await;
                     let outcome =
                         outcome.and_then(|all| all.first().copied().ok_or(StoreError::Closed));
                     reply.send(outcome.map_err(Arc::new)).ok();
@@ -68,17 +79,26 @@ async fn run(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<(Change, Reply)
 /// simply sent again: rows that were written answer "stale" then, and facts are no news.
 async fn commit(
     store: &dyn Store,
+    health: &Health,
     changes: &[Change],
-    is_gone: impl Fn() -> bool,
+    is_over: impl Fn() -> bool,
 ) -> Result<Vec<Committed>, StoreError> {
     let mut patience = Patience::new();
     loop {
-        match store.commit(changes.to_vec()).await {
-            Err(error) if may_pass(&error) && !is_gone() => {
-                tracing::warn!(%error, "the store did not take a commit; trying again");
-                patience.wait().await;
+        let error = match store.commit(changes.to_vec()).await {
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            Err(error) => error,
+            Ok(outcomes) => {
+                health.wrote();
+                return Ok(outcomes);
             }
-            outcome => return outcome,
+        };
+        if health.failed(&error) {
+            tracing::warn!(%error, "the store did not take a commit; trying again until it does");
         }
+        if !may_pass(&error) || is_over() {
+            return Err(error);
+        }
+        patience.wait().await;
     }
 }

@@ -1,8 +1,12 @@
 //! The engine as its user holds it: submit, wait, watch, stop.
 
 use crate::{
-    Builder, Desk, Error, Job, Notice, Result, account::Account, keeper, patience::Patience,
-    provider::Explanation, shared::Shared,
+    Builder, Desk, Error, Job, Notice, Result,
+    account::Account,
+    keeper,
+    patience::{Patience, may_pass},
+    provider::Explanation,
+    shared::Shared,
 };
 use deadletter_core::{
     AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
@@ -91,6 +95,9 @@ pub struct Status {
     /// Upstream ids that are asked for.
     pub polling: usize,
 }
+
+/// A store that does not hear the good-bye finds out by itself that the worker is gone.
+const LEAVE_TRIES: u32 = 4;
 
 impl Deadletter {
     /// Begins to describe an engine.
@@ -229,9 +236,20 @@ impl Deadletter {
                 tracing::warn!(account = %account.name, %error, "could not share what it learned");
             }
         }
-        self.shared.store.leave(&self.shared.worker()).await?;
-        Ok(())
+        leave(&self.shared).await
     }
+}
+
+/// Says good-bye; it may be said twice, and a store that fails now and then hears it in the end.
+async fn leave(shared: &Shared) -> Result<()> {
+    let mut patience = Patience::new();
+    for _ in 1..LEAVE_TRIES {
+        match shared.store.leave(&shared.worker()).await {
+            Err(error) if may_pass(&error) => patience.wait().await,
+            left => return Ok(left?),
+        }
+    }
+    Ok(shared.store.leave(&shared.worker()).await?)
 }
 
 impl Drop for Deadletter {

@@ -3,7 +3,7 @@
 //! A loop of its own: whatever else takes long here (a flood of deadlines, a take-over of
 //! thousands), a worker that lives must not miss the beats after which others take its tasks.
 
-use crate::{Result, shared::Shared};
+use crate::{Error, Result, shared::Shared};
 use deadletter_core::WorkerId;
 use deadletter_store::Error as StoreError;
 use std::{sync::Arc, time::Duration};
@@ -18,8 +18,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = shared.at_rest() => return,
             () = tokio::time::sleep(BEAT) => {}
         }
-        if let Err(error) = beat(&shared).await {
-            tracing::warn!(%error, "could not beat; trying again at the next beat");
+        match beat(&shared).await {
+            Ok(()) => shared.health.wrote(),
+            Err(Error::Store(error)) if !shared.health.failed(&error) => {
+                tracing::debug!(%error, "could not beat; trying again at the next beat");
+            }
+            Err(error) => tracing::warn!(%error, "could not beat; trying again at the next beat"),
         }
     }
 }

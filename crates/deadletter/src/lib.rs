@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod gate;
 mod guarded;
+mod health;
 mod heap;
 mod heartbeat;
 mod inhand;

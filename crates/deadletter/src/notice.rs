@@ -5,7 +5,7 @@ use deadletter_core::{
 };
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::oneshot;
 
@@ -36,6 +36,9 @@ pub enum Notice {
         /// Which.
         account: AccountName,
     },
+    /// The store takes nothing any more: its disk is full, it may not be written, or it has been
+    /// away for long. Told once; nothing new is submitted until it takes writes again.
+    StoreFails(Arc<deadletter_store::Error>),
     /// An operation changed its state.
     Operation {
         /// Which.

@@ -6,6 +6,7 @@ use crate::{
     committer::Committer,
     crash::CrashPoint,
     gate::Pass,
+    health::Health,
     heap::Poller,
     inhand::InHand,
     notice::{Notice, Waiters},
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) accounts: BTreeMap<AccountName, Arc<Account>>,
     pub(crate) first_account: AccountName,
     pub(crate) committer: Committer,
+    pub(crate) health: Arc<Health>,
     pub(crate) poller: Poller,
     pub(crate) waiters: Waiters,
     pub(crate) notices: broadcast::Sender<Notice>,
@@ -93,14 +95,12 @@ pub(crate) struct Parts {
     pub(crate) accounts: BTreeMap<AccountName, Arc<Account>>,
     pub(crate) first_account: AccountName,
     pub(crate) committer: Committer,
+    pub(crate) health: Arc<Health>,
     pub(crate) worker: WorkerId,
     pub(crate) seed: Option<u64>,
     pub(crate) crash: CrashPoint,
     pub(crate) keep_solved_ms: Option<i64>,
 }
-
-/// Notices that a slow listener may be behind before it misses some.
-const NOTICES: usize = 4_096;
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -113,11 +113,12 @@ impl Shared {
             committer: parts.committer,
             poller: Poller::default(),
             waiters: Waiters::default(),
-            notices: broadcast::channel(NOTICES).0,
+            notices: parts.health.notices.clone(),
             events_written: Notify::new(),
             operations_written: Notify::new(),
             has_operator: AtomicBool::new(false),
-            stopping: watch::channel(false).0,
+            stopping: parts.health.stopping.clone(),
+            health: parts.health,
             dispatching: watch::channel(0).0,
             in_hand: InHand::default(),
             crash: parts.crash,

@@ -57,7 +57,7 @@ impl<'a> Follow<'a> {
             Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
                 return Err(super::solve::stopped(failure));
             }
-            notice => super::solve::say(self.app, notice),
+            notice => super::solve::say(self.app, notice)?,
         }
         Ok(())
     }

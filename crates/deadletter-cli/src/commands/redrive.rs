@@ -89,12 +89,14 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };
     let mut signals = Signals::listen()?;
     let end = redrive(app, &engine, &filter, options, &args, &mut signals).await;
-    tokio::select! {
-        stopped = engine.stop() => stopped.map_err(work::of_engine)?,
+    let stopped = tokio::select! {
+        stopped = engine.stop() => stopped.map_err(work::of_engine),
         // Asked to stop once more: what is on the wire is left in doubt.
-        () = signals.next() => {}
-    }
-    end
+        () = signals.next() => Ok(()),
+    };
+    // What ended the work is told first: a store that failed then fails again at the stop.
+    let end = end?;
+    stopped.map(|()| end)
 }
 
 async fn redrive(

@@ -6,7 +6,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
     input::{KeyWatch, one_sitekey, param_of, twice, values_of},
-    letter, render,
+    letter, render, shelf,
     signals::Signals,
     work,
 };
@@ -63,8 +63,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     let engine = work::engine(app, &settings).await?;
     let exit = solve(app, &engine, job, &mut signals).await;
-    engine.stop().await.map_err(work::of_engine)?;
-    exit
+    let stopped = engine.stop().await.map_err(work::of_engine);
+    let exit = exit?;
+    stopped.map(|()| exit)
 }
 
 async fn solve(app: &App, engine: &Deadletter, job: Job, signals: &mut Signals) -> Result<Exit> {
@@ -83,7 +84,7 @@ async fn solve(app: &App, engine: &Deadletter, job: Job, signals: &mut Signals) 
                 Ok(Notice::AccountStopped { failure, .. }) if failure.retry_after_ms.is_none() => {
                     return Err(stopped(&failure));
                 }
-                Ok(notice) => say(app, &notice),
+                Ok(notice) => say(app, &notice)?,
                 Err(_) => {}
             }
         }
@@ -97,9 +98,10 @@ pub(super) fn stopped(failure: &Failure) -> Fault {
         .fix("check the key and the plan; the tasks are kept, nothing more was sent")
 }
 
-/// What somebody who waits for tasks wants to hear.
-pub(super) fn say(app: &App, notice: &Notice) {
+/// What somebody who waits for tasks wants to hear; a store that fails ends the wait.
+pub(super) fn say(app: &App, notice: &Notice) -> Result<()> {
     match notice {
+        Notice::StoreFails(error) => return Err(shelf::shared_fault(error)),
         Notice::Breaker { account, transition } => {
             let (to, reason) = (transition.to, &transition.reason);
             app.out.say(&format!("breaker of {account}: {to} ({reason})"));
@@ -110,6 +112,7 @@ pub(super) fn say(app: &App, notice: &Notice) {
         Notice::AccountResumed { account } => app.out.say(&format!("account {account} goes on")),
         _ => {}
     }
+    Ok(())
 }
 
 fn shown(app: &App, outcome: Outcome) -> Result<Exit> {

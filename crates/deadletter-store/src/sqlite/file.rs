@@ -37,8 +37,21 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path)?,
         Err(error) => return Err(unavailable("read", &path, error)),
     }
+    may_write(&path).map_err(|e| unavailable("write", &path, e))?;
+    may_write(directory).map_err(|e| unavailable("write into", directory, e))?;
     // One name for one file: its log, its locks and its workers lie beside it.
     path.canonicalize().map_err(|e| unavailable("find", &path, e))
+}
+
+/// SQLite itself would only say that it cannot open the file.
+#[cfg(unix)]
+fn may_write(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+}
+
+#[cfg(not(unix))]
+const fn may_write(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Looks whether the file at `path`, which stands, is ours and whole as far as its first page says.

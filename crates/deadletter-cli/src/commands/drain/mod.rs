@@ -68,12 +68,13 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let engine = work::engine(app, &settings).await?;
     let mut signals = Signals::listen()?;
     let end = drain(app, &engine, &args, filter, answers, &mut signals).await;
-    tokio::select! {
-        stopped = engine.stop() => stopped.map_err(work::of_engine)?,
+    let stopped = tokio::select! {
+        stopped = engine.stop() => stopped.map_err(work::of_engine),
         // Asked to stop once more: what is on the wire is left in doubt.
-        () = signals.next() => {}
-    }
-    end
+        () = signals.next() => Ok(()),
+    };
+    let end = end?;
+    stopped.map(|()| end)
 }
 
 /// What may succeed, unless the filter itself says for what reasons.

@@ -115,7 +115,7 @@ impl Pass<'_> {
                 notice = notices.recv() => match notice {
                     Ok(Notice::AccountStopped { failure, .. })
                         if failure.retry_after_ms.is_none() => return Err(solve::stopped(&failure)),
-                    Ok(notice) => solve::say(self.app, &notice),
+                    Ok(notice) => solve::say(self.app, &notice)?,
                     Err(_) => {}
                 },
             }

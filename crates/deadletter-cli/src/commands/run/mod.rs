@@ -212,7 +212,7 @@ impl Follow<'_> {
                 return Err(super::solve::stopped(failure)
                     .fix("set the right key, then run the same command with --resume"));
             }
-            notice => super::solve::say(self.app, notice),
+            notice => super::solve::say(self.app, notice)?,
         }
         self.progress.draw(self.engine, self.app);
         Ok(())

@@ -107,6 +107,9 @@ impl Inspection {
         if let Some(flaw) = &self.flaw {
             checked.find("header", self.path.display().to_string(), flaw.to_string());
         }
+        if self.is_empty {
+            return Ok(checked);
+        }
         self.watch(Some(progress))?;
         let integrity = integrity(&self.conn);
         self.watch(None)?;

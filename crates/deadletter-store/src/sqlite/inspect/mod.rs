@@ -40,6 +40,8 @@ pub struct Inspection {
     path: PathBuf,
     /// What the file's first page says that it should not.
     flaw: Option<Error>,
+    /// The file has no bytes; the connection is to nothing.
+    is_empty: bool,
 }
 
 /// Ends a question that takes too long, from another thread.
@@ -73,10 +75,13 @@ impl Inspection {
             (Some(flaw), Tolerance::None) => return Err(flaw),
             (flaw, _) => flaw,
         };
-        let conn = open_untouched(&path)
+        let is_empty = fs::metadata(&path).is_ok_and(|data| data.len() == 0);
+        // SQLite removes the log of an empty file, and the log may be all that is left.
+        let opened = if is_empty { nothing() } else { open_untouched(&path) };
+        let conn = opened
             .and_then(|conn| settle(&conn, tolerance).map(|()| conn))
             .map_err(|failure| failure.into_error(&format!("look at {}", path.display())))?;
-        Ok(Self { conn, path, flaw })
+        Ok(Self { conn, path, flaw, is_empty })
     }
 
     /// The file's full path.
@@ -107,6 +112,11 @@ impl Inspection {
         });
         looked.map_err(|failure| failure.into_error(what))
     }
+}
+
+/// In place of a file in which nothing stands.
+fn nothing() -> Outcome<Connection> {
+    Ok(Connection::open_in_memory()?)
 }
 
 /// A connection through which nothing can be written. SQLite wants a log's index beside the file;

@@ -1,0 +1,102 @@
+//! Flushes that the disk refuses: `fdatasync` and `fsync` answer EIO, by system-call injection.
+//!
+//! After a failed flush the kernel may call the same pages clean: whoever tries again on them and
+//! is told "done" has been lied to. So nothing may be acknowledged that was not flushed anew.
+
+use crate::scene::{Ran, Scene, ended, lines, ran};
+use std::process::Command;
+
+const ROWS: usize = 60;
+
+/// The binary under strace, whose flushes of one thread fail as `when` says (`3`, `3+`, `2+2`).
+fn with_bad_flushes(scene: &Scene, when: &str, args: &[&str]) -> Command {
+    let known = Command::new("strace").args(["-qq", "-e", "trace=none", "true"]).output();
+    let is_able = known.as_ref().is_ok_and(|output| output.status.success());
+    assert!(
+        is_able,
+        "strace cannot trace a program here ({known:?}); these tests inject errors into system \
+         calls: install strace (scripts/test does), and allow ptrace (CAP_SYS_PTRACE in a container)"
+    );
+    let inject = format!("inject=fdatasync,fsync:error=EIO:when={when}");
+    let log = scene.path("strace.log").display().to_string();
+    let binary = env!("CARGO_BIN_EXE_deadletter");
+    let strace = ["-f", "-qq", "-o", &log, "-e", "trace=fdatasync,fsync", "-e", &inject, binary];
+    scene.program("strace", &[&strace, args].concat())
+}
+
+/// Errors that were injected.
+fn injected(scene: &Scene) -> usize {
+    let log = std::fs::read_to_string(scene.path("strace.log")).expect("strace's log");
+    log.matches("INJECTED").count()
+}
+
+#[test]
+fn a_letter_whose_flush_failed_is_not_acknowledged_and_the_next_try_takes_it() {
+    for when in ["1", "1+", "2", "2+", "3", "4+"] {
+        let scene = Scene::new();
+        scene.good(&["import", &scene.letters("first", 10)]);
+        let second = scene.letters("second", 10);
+        let told = with_bad_flushes(&scene, when, &["import", &second]).output();
+        let told: Ran = ran(told.expect("strace starts"));
+        let n = injected(&scene);
+        if told.code == 0 {
+            assert_eq!(scene.standing(), 20, "{when}: acknowledged and lost: {}", told.stderr);
+        } else {
+            assert!(n > 0, "{when}: {}", told.stderr);
+            told.assert_told(1, "the disk failed");
+        }
+        assert!(scene.standing() >= 10, "{when}: what was acknowledged before is gone");
+        scene.good(&["import", &second]);
+        assert_eq!(scene.standing(), 20, "{when}");
+        scene.assert_whole();
+    }
+}
+
+/// A store that stands already, and rows to run.
+fn begun() -> Scene {
+    let scene = Scene::new();
+    scene.rows(ROWS);
+    let begins = ["solve", "--sitekey", "6Le-good", "--pageurl", "https://a.example/first"];
+    scene.good(&begins);
+    scene
+}
+
+#[test]
+fn a_run_outlives_a_flush_that_fails_now_and_then() {
+    let scene = begun();
+    // Each thread's flushes count by themselves.
+    let run = with_bad_flushes(&scene, "2+3", &["run", "tasks.csv", "--resume"]);
+    let told = ended(scene.start(run));
+    let n = injected(&scene);
+    assert!(n >= 2, "only {n} flushes failed");
+    assert_eq!(told.code, 0, "after {n} failed flushes: {}", told.stderr);
+    assert_eq!(lines(&told).len(), ROWS, "{}", told.stderr);
+    scene.assert_whole();
+}
+
+#[test]
+fn a_run_whose_flushes_all_fail_stops_and_is_resumed_on_a_healed_disk() {
+    let scene = begun();
+    let run = ["run", "tasks.csv", "--resume"];
+    let told = ended(scene.start(with_bad_flushes(&scene, "8+", &run)));
+    told.assert_told(1, "the disk failed");
+    assert!(told.stderr.contains("tasks are stored"), "it did not come so far: {}", told.stderr);
+    assert_eq!(scene.standing(), i64::try_from(ROWS).expect("few") + 1, "rows were acknowledged");
+    let healed = scene.good(&run);
+    assert_eq!(lines(&healed).len() + lines(&told).len(), ROWS, "{}", healed.stderr);
+    scene.assert_whole();
+}
+
+#[test]
+fn a_backup_whose_flush_fails_is_no_backup() {
+    let scene = Scene::new();
+    scene.good(&["import", &scene.letters("letters", 10)]);
+    let copy = scene.path("copy.db");
+    let args = ["store", "backup", &copy.display().to_string()];
+    let told = with_bad_flushes(&scene, "1+", &args).output().expect("strace starts");
+    let told = ran(told);
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    assert!(injected(&scene) > 0);
+    assert!(!copy.exists(), "a copy that is not on disk was put in its place");
+    scene.good(&args);
+}

@@ -1,0 +1,175 @@
+//! Whether the store still takes what is written: what its writers find, and whom that is told.
+//!
+//! A store may be away for a moment, and then whoever writes is patient. One that stays away, or
+//! whose disk is full, is the business of a person: a notice is sent once, and whoever runs the
+//! engine may stop it.
+
+use crate::notice::Notice;
+use deadletter_store::Error as StoreError;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
+
+/// A store that takes nothing for so long is not merely busy: three beats of a worker would have
+/// been missed by then. Real time.
+const FAILING: Duration = Duration::from_secs(8);
+/// After a stop, a failing store is waited for no longer than this: enough to make room on a disk
+/// by hand is too long, and a lock of another process passes sooner.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Notices that a slow listener may be behind before it misses some.
+const NOTICES: usize = 4_096;
+
+/// What the writers of an engine know of its store.
+pub(crate) struct Health {
+    pub(crate) notices: broadcast::Sender<Notice>,
+    /// True from the moment that the engine stops.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Guards when the failures began, and whether that was told.
+    failing: Mutex<Option<Failing>>,
+}
+
+#[derive(Clone, Copy)]
+struct Failing {
+    since: Instant,
+    is_told: bool,
+    /// When a failure was first met after the stop.
+    stopped_at: Option<Instant>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self {
+            notices: broadcast::channel(NOTICES).0,
+            stopping: watch::channel(false).0,
+            failing: Mutex::new(None),
+        }
+    }
+
+    /// The store took a write.
+    pub(crate) fn wrote(&self) {
+        if self.failing().take().is_some() {
+            tracing::info!("the store takes what is written again");
+        }
+    }
+
+    /// It did not. Answers true for the first failure of a row, which is worth a line in the log.
+    pub(crate) fn failed(&self, error: &StoreError) -> bool {
+        let now = Instant::now();
+        let mut failing = self.failing();
+        let is_first = failing.is_none();
+        let state = failing.get_or_insert(Failing { since: now, is_told: false, stopped_at: None });
+        if *self.stopping.borrow() {
+            state.stopped_at.get_or_insert(now);
+        }
+        let is_due = needs_a_person(error) || now - state.since >= FAILING;
+        if is_due && !state.is_told {
+            state.is_told = true;
+            // Nobody may be listening.
+            self.notices.send(Notice::StoreFails(Arc::new(again(error)))).ok();
+        }
+        is_first
+    }
+
+    /// True where the engine stops, and the store has failed for too long since then.
+    pub(crate) fn is_given_up(&self) -> bool {
+        let stopped_at = self.failing().and_then(|failing| failing.stopped_at);
+        stopped_at.is_some_and(|at| at.elapsed() >= LAST_PATIENCE)
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, Option<Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True for what does not pass by itself.
+const fn needs_a_person(error: &StoreError) -> bool {
+    use StoreError::{Damaged, Full, ReadOnly};
+    matches!(error, Full { .. } | ReadOnly { .. } | Damaged { .. })
+}
+
+/// The same error for somebody else: its kind, and its words.
+fn again(error: &StoreError) -> StoreError {
+    use StoreError::{Damaged, Full, InDoubt, ReadOnly, Unavailable};
+    let words = |what: &String, source: &Option<Box<dyn std::error::Error + Send + Sync>>| {
+        let what = what.clone();
+        (what, source.as_ref().map(|source| source.to_string().into()))
+    };
+    match error {
+        Full { what, source } => {
+            let (what, source) = words(what, source);
+            Full { what, source }
+        }
+        ReadOnly { what, source } => {
+            let (what, source) = words(what, source);
+            ReadOnly { what, source }
+        }
+        Damaged { what, source } => {
+            let (what, source) = words(what, source);
+            Damaged { what, source }
+        }
+        InDoubt { what, source } => {
+            let (what, source) = words(what, source);
+            InDoubt { what, source }
+        }
+        error => Unavailable { what: error.to_string(), source: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> StoreError {
+        StoreError::Full { what: "commit".to_owned(), source: None }
+    }
+
+    fn away() -> StoreError {
+        StoreError::Unavailable { what: "commit".to_owned(), source: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_is_told_at_once_and_once_until_it_is_healed() {
+        let health = Health::new();
+        let mut notices = health.notices.subscribe();
+        assert!(health.failed(&full()));
+        assert!(matches!(notices.try_recv(), Ok(Notice::StoreFails(_))));
+        assert!(!health.failed(&full()));
+        assert!(notices.try_recv().is_err(), "told twice");
+        health.wrote();
+        assert!(health.failed(&full()));
+        assert!(notices.try_recv().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_is_told_of_when_it_stays_away() {
+        let health = Health::new();
+        let mut notices = health.notices.subscribe();
+        health.failed(&away());
+        tokio::time::advance(FAILING / 2).await;
+        health.failed(&away());
+        assert!(notices.try_recv().is_err(), "told too early");
+        tokio::time::advance(FAILING / 2).await;
+        health.failed(&away());
+        assert!(matches!(notices.try_recv(), Ok(Notice::StoreFails(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_a_while_after_the_stop_and_never_before() {
+        let health = Health::new();
+        health.failed(&away());
+        tokio::time::advance(LAST_PATIENCE * 10).await;
+        assert!(!health.is_given_up(), "it does not stop");
+        health.stopping.send_replace(true);
+        health.failed(&away());
+        assert!(!health.is_given_up());
+        tokio::time::advance(LAST_PATIENCE).await;
+        assert!(health.is_given_up());
+        health.wrote();
+        assert!(!health.is_given_up());
+    }
+}
