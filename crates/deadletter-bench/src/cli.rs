@@ -1,9 +1,15 @@
 //! What a person may ask for.
 
-use crate::{line::Report, output, store};
+use crate::{
+    line::Report,
+    output::{self, say},
+    store,
+};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -12,7 +18,7 @@ use std::path::PathBuf;
     about = "Measures deadletter, as ratios to what the same disk does in the same run",
     before_help = "Examples:\n  cargo run --release -p deadletter-bench -- store\n  deadletter-bench store --quick --json"
 )]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -20,7 +26,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The SQLite store: inserts, life cycles, and a million dead letters
-    Store(Args),
+    Store {
+        #[command(flatten)]
+        args: Args,
+        /// Only the parts whose name contains this word: inserts, life, standing, article
+        #[arg(long, value_name = "WORD", default_value = "")]
+        only: String,
+    },
     /// Lets tasks live until it is killed, which `store` does
     #[command(hide = true)]
     Churn {
@@ -31,39 +43,58 @@ enum Command {
 
 /// How to measure.
 #[derive(Debug, clap::Args)]
-struct Args {
+pub(crate) struct Args {
     /// Small numbers: shows that it runs, and says nothing about speed
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
     /// One JSON document instead of a table
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Where the files stand while it runs: on the disk to measure, not in memory
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// Only the parts whose name contains this word
-    #[arg(long, value_name = "WORD", default_value = "")]
-    only: String,
 }
 
-impl Cli {
-    pub(crate) fn run(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let args = match self.command {
-            Command::Store(args) => args,
-            Command::Churn { path } => return runtime.block_on(store::churn(&path)),
-        };
-        let directory = tempfile::Builder::new()
-            .prefix("deadletter-bench-")
-            .tempdir_in(&args.dir)
-            .with_context(|| format!("cannot write into {}", args.dir.display()))?;
-        let sizes = if args.quick { store::QUICK } else { store::FULL };
-        let lines = runtime.block_on(store::measure(&sizes, directory.path(), &args.only))?;
-        let report = Report { cores: cores(), quick: args.quick, lines };
-        if args.json { output::json(&report) } else { output::table(&report) }
+impl Args {
+    /// A directory that goes when it is dropped.
+    pub(crate) fn directory(&self) -> Result<TempDir> {
+        let directory = tempfile::Builder::new().prefix("deadletter-bench-").tempdir_in(&self.dir);
+        directory.with_context(|| format!("cannot write into {}", self.dir.display()))
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Does what the command line asks for.
+#[must_use]
+pub fn start() -> ExitCode {
+    ended(Cli::parse().run())
+}
+
+/// The exit code, and the reason where it is not good.
+pub(crate) fn ended(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("deadletter-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// As the program's own: a thread per core.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+impl Cli {
+    fn run(self) -> Result<()> {
+        let runtime = runtime()?;
+        let (args, only) = match self.command {
+            Command::Store { args, only } => (args, only),
+            Command::Churn { path } => return runtime.block_on(store::churn(&path)),
+        };
+        let directory = args.directory()?;
+        let sizes = if args.quick { store::QUICK } else { store::FULL };
+        let lines = runtime.block_on(store::measure(&sizes, directory.path(), &only))?;
+        output::show(&Report::of(args.quick, lines), args.json)
+    }
 }

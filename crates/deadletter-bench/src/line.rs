@@ -12,6 +12,13 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
 }
 
+impl Report {
+    pub(crate) fn of(quick: bool, lines: Vec<Line>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { cores, quick, lines }
+    }
+}
+
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -20,6 +27,7 @@ pub(crate) enum Unit {
     PerSecond,
     Ms,
     Mb,
+    Bytes,
 }
 
 impl Unit {
@@ -29,6 +37,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Ms => "ms",
             Self::Mb => "MB",
+            Self::Bytes => "bytes",
         }
     }
 
@@ -37,7 +46,7 @@ impl Unit {
         let label = self.label();
         match self {
             Self::Times => format!("{n:.2} {label}"),
-            Self::PerSecond => format!("{n:.0} {label}"),
+            Self::PerSecond | Self::Bytes => format!("{n:.0} {label}"),
             Self::Ms | Self::Mb => format!("{n:.1} {label}"),
         }
     }

@@ -21,13 +21,18 @@ pub(crate) fn data(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
+/// The report.
+pub(crate) fn show(report: &Report, as_json: bool) -> Result<()> {
+    if as_json { json(report) } else { table(report) }
+}
+
 /// The report for programs.
-pub(crate) fn json(report: &Report) -> Result<()> {
+fn json(report: &Report) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(report)?)?)
 }
 
 /// The report for people.
-pub(crate) fn table(report: &Report) -> Result<()> {
+fn table(report: &Report) -> Result<()> {
     let style = NOTHING.header_separator(LineStyle::none().fill('-'));
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);

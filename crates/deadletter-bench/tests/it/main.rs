@@ -4,10 +4,11 @@
 
 use serde_json::Value;
 
-fn quick(args: &[&str]) -> String {
+/// What a program says with small numbers.
+fn quick(program: &str, args: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = assert_cmd::Command::cargo_bin("deadletter-bench").unwrap();
-    command.args(["store", "--quick", "--dir"]).arg(directory.path()).args(args);
+    let mut command = assert_cmd::Command::cargo_bin(program).unwrap();
+    command.args(args).args(["--quick", "--dir"]).arg(directory.path());
     let output = command.assert().success().get_output().stdout.clone();
     assert_eq!(directory.path().read_dir().unwrap().count(), 0, "files are left behind");
     String::from_utf8(output).unwrap()
@@ -15,7 +16,8 @@ fn quick(args: &[&str]) -> String {
 
 #[test]
 fn every_line_of_the_table_is_measured_and_judged() {
-    let report: Value = serde_json::from_str(&quick(&["--json"])).unwrap();
+    let report: Value =
+        serde_json::from_str(&quick("deadletter-bench", &["store", "--json"])).unwrap();
     assert!(report["cores"].as_u64().unwrap() > 0);
     assert_eq!(report["quick"], true);
     let lines = report["lines"].as_array().unwrap();
@@ -44,8 +46,18 @@ fn every_line_of_the_table_is_measured_and_judged() {
 
 #[test]
 fn a_table_shows_reach_and_whether_it_is_met() {
-    let table = quick(&["--only", "inserts"]);
+    let table = quick("deadletter-bench", &["store", "--only", "inserts"]);
     for word in ["Reach", "Met", "64 producers", "cores", "say nothing about speed"] {
         assert!(table.contains(word), "{word} in\n{table}");
     }
+}
+
+#[test]
+fn the_weight_of_a_task_in_flight_is_measured() {
+    let report: Value =
+        serde_json::from_str(&quick("deadletter-bench-engine", &["--json"])).unwrap();
+    let line = &report["lines"][0];
+    assert!(line["work"].as_str().unwrap().contains("in flight"), "{line}");
+    // A row and an attempt alone take more than this.
+    assert!(line["min"].as_f64().unwrap() > 100.0, "{line}");
 }
