@@ -6,6 +6,10 @@ use crate::{
 };
 use deadletter_sim::{Fault, Rule, Scenario};
 use serde_json::{Value, json};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
 
 const AT: i64 = 1_800_000_000;
 
@@ -118,6 +122,32 @@ fn a_purge_wants_the_exact_count_and_nothing_less() {
 }
 
 #[test]
+fn at_a_terminal_the_count_is_typed_again() {
+    let bench = filled();
+    let purge = |typed: &str| {
+        // `script` of util-linux gives a terminal.
+        let mut command = Command::new("script");
+        let line = format!("{} purge --where state:dead", env!("CARGO_BIN_EXE_deadletter"));
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command.current_dir(bench.path(".")).env_clear().env("HOME", bench.path("."));
+        command.env("DEADLETTER_STORE", "sqlite:tasks.db").env("TERM", "xterm");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`script` starts");
+        let mut person = child.stdin.take().expect("piped");
+        person.write_all(typed.as_bytes()).expect("typed");
+        let output = child.wait_with_output().expect("it ends");
+        drop(person);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = purge("y\n");
+    assert!(said.contains("type 3 to go on") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(count(&bench, "*"), 4);
+    let said = purge("3\n");
+    assert!(said.contains("3 purged"), "{said}");
+    assert_eq!(count(&bench, "*"), 1);
+}
+
+#[test]
 fn an_export_comes_first_and_comes_back_whole() {
     let bench = filled();
     let purge = ["purge", "--where", "*", "--confirm", "4", "--export-first", "kept.jsonl"];
@@ -201,7 +231,9 @@ fn a_trip_is_obeyed_by_a_run_that_is_under_way() {
     let mut child = crate::bench::started(scene.command(&["run", "tasks.csv"]));
     // Its reset is seen as the trip was; without it the run would never end.
     let paid = scene.paid();
-    while lines(&scene.run(&["list", "state:queued"])).len() < 3 {}
+    while lines(&scene.run(&["list", "state:queued"])).len() < 3 {
+        assert!(child.try_wait().expect("asked").is_none(), "it did not wait for the reset");
+    }
     assert_eq!(scene.run(&["breaker", "reset"]).code, 0);
     let status = child.wait().expect("it ends");
     assert_eq!((status.code(), paid, scene.paid()), (Some(0), 1, 4));
