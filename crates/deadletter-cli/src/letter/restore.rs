@@ -142,7 +142,11 @@ impl Restored {
 
     /// What is inserted: a queued task that nobody may claim.
     pub(crate) fn to_insert(&self) -> NewTask {
+        // As long as it is queued, there is a submit to wait for; its own numbers come with its rest.
+        let allowance = self.rests.counters.submits.saturating_add(1);
         let task = Task {
+            round: Round { allowance, ..self.rests.round },
+            max_submits: self.rests.max_submits.max(allowance),
             // Never due, even if somebody should release the hold.
             state: State::Queued { due_at: UnixMs(i64::MAX), why: Why::New },
             version: 1,
@@ -161,7 +165,10 @@ impl Restored {
             _ => Step::Cancel,
         };
         let at = self.rests.updated_at;
-        RowChange::by(inserted, &step, at, |after| after.hold = self.rests.hold.clone())
+        RowChange::by(inserted, &step, at, |after| {
+            after.hold = self.rests.hold.clone();
+            (after.round, after.max_submits) = (self.rests.round, self.rests.max_submits);
+        })
     }
 }
 

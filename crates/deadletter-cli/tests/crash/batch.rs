@@ -43,24 +43,26 @@ const LIVES_PER_LOOK: u32 = 4;
 const LIVES_PER_COMPANION: u32 = 3;
 
 const ANSWERS: &str = "answers.jsonl";
+/// Answers of a second run.
+pub(crate) const OTHER_ANSWERS: &str = "others.jsonl";
 
 /// What a batch does again and again until enough of its lives have ended in death.
 ///
 /// A task that is in doubt as often as K allows is buried, and a batch of buried tasks says
 /// little: so few deaths, and many batches.
 #[derive(Debug)]
-struct Part {
-    command: &'static [&'static str],
+pub(crate) struct Part {
+    pub(crate) command: &'static [&'static str],
     deaths: u32,
     is_redrive: bool,
 }
 
-const RUN: Part = Part {
+pub(crate) const RUN: Part = Part {
     command: &["run", "tasks.csv", "--resume", "--name", "crash", "--out", ANSWERS],
     deaths: 12,
     is_redrive: false,
 };
-const REDRIVE: Part =
+pub(crate) const REDRIVE: Part =
     // Spare letters are purged, and nothing else is done with them.
     Part {
         command: &["redrive", "--where", "state:dead -sitekey:spare*", "--yes"],
@@ -134,6 +136,11 @@ impl<'a> Batch<'a> {
         self.dir
     }
 
+    /// One more page whose task has to be there in the end.
+    pub(crate) fn expect_page(&mut self, page: String) {
+        self.pages.insert(page);
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -189,7 +196,8 @@ impl<'a> Batch<'a> {
     /// The same beside a second process, with a fate of its own: it does the other part, or what
     /// an operator does.
     fn live_together(&mut self, part: &Part, fate: &Fate) -> Result<bool, Broken> {
-        let side = self.chance.side();
+        // An operator has nothing to do where no run has begun a store.
+        let side = self.chance.side().filter(|_| self.dir.join("crash.db").exists());
         let companion = if part.is_redrive { &RUN } else { &REDRIVE };
         let other = match side {
             Some(_) => self.chance.side_fate(),
@@ -227,14 +235,18 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads store and log while no program runs, and checks.
-    fn look(&mut self, is_finished: bool) -> Result<Evidence, Broken> {
+    pub(crate) fn look(&mut self, is_finished: bool) -> Result<Evidence, Broken> {
         self.tally.count_look();
         let ledger = self.runtime.block_on(read(&self.dir.join("crash.db")));
         let log = std::fs::read_to_string(self.dir.join("upstream.jsonl")).unwrap_or_default();
         let evidence = Evidence {
             wire: Wire::parse(&log).expect("the simulator writes whole lines"),
             ledger: ledger.map_err(|error| vec![format!("the store cannot be read: {error}")])?,
-            written: written(&self.dir.join(ANSWERS)).map_err(|why| vec![why])?,
+            written: [ANSWERS, OTHER_ANSWERS]
+                .iter()
+                .map(|name| written(&self.dir.join(name)).map_err(|why| vec![why]))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat(),
             pages: self.pages.clone(),
             threads: self.threads,
             timeout_ms: TIMEOUT_MS,

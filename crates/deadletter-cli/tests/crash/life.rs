@@ -52,7 +52,7 @@ impl Program {
         Self { dir: dir.to_owned(), variables: variables.iter().map(owned).collect() }
     }
 
-    /// Lives once; answers how it ended and its last words on standard error.
+    /// Lives once; answers how it ended and its last words.
     pub(crate) fn live(&self, arguments: &[&str], fate: &Fate) -> std::io::Result<(End, String)> {
         // A companion of another command may live beside this one.
         let last_words = self.dir.join(format!("{}.log", arguments.first().unwrap_or(&"")));
@@ -72,7 +72,7 @@ impl Program {
             let mut bytes = Vec::new();
             let read = stdout.read_to_end(&mut bytes);
             drop(ended);
-            read
+            read.map(|_| bytes)
         });
         let patience = match fate {
             Fate::Finish => LONGEST_LIFE,
@@ -84,14 +84,15 @@ impl Program {
         // Nothing is ever sent: the channel closes when the child is gone.
         end.recv().expect_err("the reader sends nothing");
         let status = child.wait()?;
-        reader.join().expect("the reader does not panic")?;
+        let said = reader.join().expect("the reader does not panic")?;
         let end = match (status.signal(), fate) {
             (None, _) => End::Exit(status.code().unwrap_or(-1)),
             (Some(SIGKILL), _) => End::Killed,
             (Some(SIGABRT), Fate::Point { name, .. }) => End::AtPoint(name),
             (Some(signal), _) => End::Exit(128 + signal),
         };
-        let words = std::fs::read(&last_words)?;
+        let mut words = std::fs::read(&last_words)?;
+        words.extend(said);
         let from = words.len().saturating_sub(LAST_WORDS);
         Ok((end, String::from_utf8_lossy(words.get(from..).unwrap_or_default()).into_owned()))
     }

@@ -11,6 +11,7 @@ mod check;
 mod ledger;
 mod life;
 mod tally;
+mod together;
 mod wire;
 
 use batch::Batch;
@@ -60,4 +61,24 @@ fn a_program_that_is_killed_at_any_moment_keeps_every_promise() {
     }
     println!("every promise was kept (seed {seed})\n{tally}");
     assert!(tally.kills() >= wanted, "only {} of {wanted} kills took place", tally.kills());
+}
+
+#[test]
+fn programs_that_share_a_file_under_load_keep_every_promise() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let dir = tempfile::tempdir().expect("a folder for the batch");
+    let seed = number("CRASH_SEED").unwrap_or_else(rand::random);
+    let (chance, mut tally) = (Chance::new(seed), Tally::default());
+    let batch = Batch::new(dir.path(), &runtime, chance, &mut tally, 0);
+    match batch.work_together() {
+        Ok(meanwhile) => assert!(meanwhile.was_busy(), "seed {seed}: {meanwhile:?}"),
+        Err(broken) => {
+            let kept = dir.keep();
+            panic!("seed {seed}, evidence in {}:\n  {}", kept.display(), broken.join("\n  "));
+        }
+    }
 }
