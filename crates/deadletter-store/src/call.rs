@@ -46,6 +46,7 @@ calls! {
     Skip = "skip",
     TallyItems = "tally_items",
     Purge = "purge",
+    Forget = "forget",
     LastEvent = "last_event",
     Events = "events",
     Trail = "trail",
@@ -77,6 +78,7 @@ impl Call {
                 | Self::Freeze
                 | Self::Skip
                 | Self::Purge
+                | Self::Forget
                 | Self::Register
                 | Self::Beat
                 | Self::Leave

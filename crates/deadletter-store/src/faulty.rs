@@ -7,8 +7,8 @@
 
 use crate::{
     AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error,
-    Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store,
-    TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result,
+    Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -271,6 +271,10 @@ impl<S: Store + ?Sized> Desk for Faulty<S> {
 
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64> {
         self.meet(Call::Purge, self.inner.purge(tasks)).await
+    }
+
+    async fn forget(&self, forget: &Forget) -> Result<Forgotten> {
+        self.meet(Call::Forget, self.inner.forget(forget)).await
     }
 
     async fn last_event(&self) -> Result<u64> {

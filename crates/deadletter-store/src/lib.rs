@@ -22,8 +22,9 @@ pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
 pub use requests::{
-    AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Freeze, Frozen, Inserted,
-    Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail, Worker,
+    AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Forget, Forgotten, Freeze,
+    Frozen, Inserted, Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail,
+    Worker,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

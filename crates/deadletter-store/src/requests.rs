@@ -189,6 +189,34 @@ pub struct Trail {
     pub items: Vec<(OperationId, Item)>,
 }
 
+/// What is past its time, one bounded step of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Forget {
+    /// Tallies of minutes that began before this instant.
+    pub tallies_before: UnixMs,
+    /// Events of before this instant whose tasks are purged.
+    pub events_before: UnixMs,
+    /// Look at events after this number of the sequence: where the last step ended, 0 at first.
+    pub events_after: u64,
+    /// Workers that died or left before this instant.
+    pub workers_before: UnixMs,
+    /// At most this many rows of each kind are looked at.
+    pub limit: u32,
+}
+
+/// What a step deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Tallies.
+    pub tallies: u64,
+    /// Events.
+    pub events: u64,
+    /// Workers.
+    pub workers: u64,
+    /// Where the next step goes on among the events; none where all others are younger.
+    pub next_event: Option<u64>,
+}
+
 /// The numbers that must agree: accepted = sum over states + purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each field is the place of the same name")]

@@ -4,9 +4,9 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Freeze,
-    Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store, TakeOver,
-    Taken, Tasks, Totals, Trail, Worker, clock::Stopwatch,
+    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Forget,
+    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced,
+    Store, TakeOver, Taken, Tasks, Totals, Trail, Worker, clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -87,6 +87,12 @@ impl Size for Page {
 impl Size for Taken {
     fn size(&self) -> usize {
         self.tasks.len() + self.abandoned.len()
+    }
+}
+
+impl Size for Forgotten {
+    fn size(&self) -> usize {
+        usize::try_from(self.tallies + self.events + self.workers).unwrap_or(usize::MAX)
     }
 }
 
@@ -203,6 +209,10 @@ impl<S: Store + ?Sized> Desk for Traced<S> {
 
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64> {
         self.watch(Call::Purge, tasks.len(), self.inner.purge(tasks)).await
+    }
+
+    async fn forget(&self, forget: &Forget) -> Result<Forgotten> {
+        self.watch(Call::Forget, forget.limit as usize, self.inner.forget(forget)).await
     }
 
     async fn last_event(&self) -> Result<u64> {

@@ -14,8 +14,8 @@
 //!    it asks the core (`RowChange::claim`, `RowChange::adopt`, `Attempt::learn`).
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Document, Durability, Freeze, Frozen,
-    Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Trail, Worker,
+    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Document, Durability, Forget, Forgotten,
+    Freeze, Frozen, Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
 use async_trait::async_trait;
@@ -137,6 +137,13 @@ pub trait Desk: Send + Sync {
     ///
     /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
+
+    /// Deletes tallies, events and workers that are past their time, the oldest first.
+    ///
+    /// The newest event stays, whatever its age, and so do those of tasks that stand: numbers of the
+    /// sequence are never given twice, and what is on record of a task is whole. The id of a worker
+    /// that is forgotten could be registered anew, so workers are forgotten late.
+    async fn forget(&self, forget: &Forget) -> Result<Forgotten>;
 
     /// The number of the newest event; 0 where there is none.
     async fn last_event(&self) -> Result<u64>;

@@ -15,8 +15,8 @@ pub(super) struct Contents {
     /// The task that holds each idempotency key now.
     pub(super) keys: BTreeMap<Key, TaskId>,
     pub(super) counts: Counts,
-    /// Terminal changes; an event's number is its place, from 1.
-    pub(super) events: Vec<Event>,
+    /// Terminal changes by number, from 1; the newest is never deleted.
+    pub(super) events: BTreeMap<u64, Event>,
     /// The numbers of each task's events.
     pub(super) events_of: BTreeMap<TaskId, Vec<u64>>,
     pub(super) operations: BTreeMap<OperationId, Operation>,
@@ -41,8 +41,9 @@ impl Contents {
         self.rows.change(id, |stored| stored.task = row.after.clone());
         self.counts.add(Deltas::of_row(row));
         if let Some(event) = row.event() {
-            self.events.push(event);
-            self.events_of.entry(id).or_default().push(self.events.len() as u64);
+            let n = self.last_event() + 1;
+            self.events.insert(n, event);
+            self.events_of.entry(id).or_default().push(n);
         }
         if let Some(operation) = &row.settles {
             self.settle(operation, id, ItemState::Done);

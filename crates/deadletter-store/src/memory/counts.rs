@@ -53,6 +53,19 @@ impl Counts {
             .collect()
     }
 
+    /// Drops tallies of minutes before `before`, at most so many of each dimension.
+    pub(super) fn forget(&mut self, before: UnixMs, limit: usize) -> u64 {
+        let mut forgotten = 0;
+        for tallies in self.tallies.values_mut() {
+            let old = tallies.keys().take_while(|row| row.minute < before).take(limit);
+            for row in old.cloned().collect::<Vec<_>>() {
+                tallies.remove(&row);
+                forgotten += 1;
+            }
+        }
+        forgotten
+    }
+
     pub(super) fn totals(&self) -> Totals {
         let place = |place: Place| {
             let rows = self.standing.get(&Dim::All).into_iter().flatten();

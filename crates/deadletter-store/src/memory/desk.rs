@@ -1,8 +1,9 @@
 //! The memory store's side of [`crate::Desk`].
 
 use super::{contents::Contents, operation::Operation};
-use crate::{Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail};
+use crate::{Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail};
 use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts::Deltas};
+use std::ops::Bound;
 
 impl Contents {
     pub(super) fn page(&self, query: &Query) -> Page {
@@ -99,17 +100,53 @@ impl Contents {
         true
     }
 
+    pub(super) fn last_event(&self) -> u64 {
+        self.events.last_key_value().map_or(0, |(n, _)| *n)
+    }
+
     pub(super) fn events(&self, after: u64, limit: u32) -> Vec<Sequenced> {
-        let newer = (1_u64..).zip(&self.events).skip(usize::try_from(after).unwrap_or(usize::MAX));
-        newer.take(limit as usize).map(|(n, event)| (n, event.clone())).collect()
+        let newer = self.events.range((Bound::Excluded(after), Bound::Unbounded));
+        newer.take(limit as usize).map(|(n, event)| (*n, event.clone())).collect()
+    }
+
+    pub(super) fn forget(&mut self, forget: &Forget) -> Forgotten {
+        let limit = forget.limit as usize;
+        let (events, next_event) = self.forget_events(forget);
+        let is_over = |at: Option<UnixMs>| at.is_some_and(|at| at < forget.workers_before);
+        let over = self.workers.values().filter(|it| is_over(it.dead_at) || is_over(it.left_at));
+        let over: Vec<_> = over.take(limit).map(|worker| worker.id.clone()).collect();
+        for worker in &over {
+            self.workers.remove(worker);
+        }
+        let tallies = self.counts.forget(forget.tallies_before, limit);
+        Forgotten { tallies, events, workers: over.len() as u64, next_event }
+    }
+
+    fn forget_events(&mut self, forget: &Forget) -> (u64, Option<u64>) {
+        let (newest, limit) = (self.last_event(), forget.limit as usize);
+        let old: Vec<(u64, TaskId)> = self
+            .events
+            .range((Bound::Excluded(forget.events_after), Bound::Excluded(newest.max(1))))
+            .take_while(|(_, event)| event.at < forget.events_before)
+            .take(limit)
+            .map(|(n, event)| (*n, event.task))
+            .collect();
+        let next = old.last().filter(|_| old.len() == limit).map(|(n, _)| *n);
+        let gone = old.iter().filter(|(_, task)| self.rows.get(*task).is_none());
+        let gone: Vec<(u64, TaskId)> = gone.copied().collect();
+        for (n, task) in &gone {
+            self.events.remove(n);
+            if let Some(numbers) = self.events_of.get_mut(task) {
+                numbers.retain(|number| number != n);
+            }
+        }
+        self.events_of.retain(|_, numbers| !numbers.is_empty());
+        (gone.len() as u64, next)
     }
 
     pub(super) fn trail(&self, id: TaskId, limit: u32) -> Trail {
         let numbers = self.events_of.get(&id).into_iter().flatten();
-        let event = |n: u64| {
-            let at = usize::try_from(n).ok()?.checked_sub(1)?;
-            Some((n, self.events.get(at)?.clone()))
-        };
+        let event = |n: u64| Some((n, self.events.get(&n)?.clone()));
         let items = self.operations.iter();
         let items = items.filter_map(|(operation, it)| Some((operation.clone(), it.item(id)?)));
         Trail {

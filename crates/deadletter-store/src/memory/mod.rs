@@ -26,9 +26,9 @@ mod sets;
 mod tasks;
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error, Freeze,
-    Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced, Store, TakeOver,
-    Taken, Tasks, Totals, Trail, Worker,
+    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error, Forget,
+    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced,
+    Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use contents::Contents;
@@ -186,6 +186,10 @@ impl Desk for MemoryStore {
         self.with(|contents| contents.purge(tasks, now))
     }
 
+    async fn forget(&self, forget: &Forget) -> Result<Forgotten> {
+        self.with(|contents| contents.forget(forget))
+    }
+
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>> {
         self.with(|contents| contents.events(after, limit))
     }
@@ -195,7 +199,7 @@ impl Desk for MemoryStore {
     }
 
     async fn last_event(&self) -> Result<u64> {
-        self.with(|contents| contents.events.len() as u64)
+        self.with(|contents| contents.last_event())
     }
 }
 

@@ -29,6 +29,9 @@ const BESIDE_PAGES: i64 = 1_000;
 /// Pages of log at which the writer waits: 20 MiB, so that the log stays below 32 MB with room for
 /// one more transaction.
 const BEFORE_PAGES: i64 = 5_000;
+/// Pages of log that only a reader's snapshot can hold back: 32 MiB. The writer does not wait for it,
+/// since nobody knows for how long; the log is cut when the reader has gone.
+const LIMIT_PAGES: i64 = 8_192;
 /// Where readers keep the log from being begun anew, the writer tries again after so many pages.
 const AGAIN_PAGES: i64 = 500;
 
@@ -41,6 +44,8 @@ pub(super) struct Checkpointer {
     copying: Arc<Mutex<()>>,
     /// The log's length when the writer last copied itself.
     tried_at: i64,
+    /// Said once for each time that readers let the log grow.
+    warned: bool,
 }
 
 /// The length of the log, and how much of it is in the file, in pages.
@@ -60,7 +65,7 @@ impl Checkpointer {
             .name("deadletter-checkpoint".to_owned())
             .spawn(move || serve(&path, &woken, &theirs))
             .map_err(no_thread)?;
-        Ok(Self { wake, thread, copying, tried_at: 0 })
+        Ok(Self { wake, thread, copying, tried_at: 0, warned: false })
     }
 
     /// Looks after the log; `conn` has just committed.
@@ -76,6 +81,14 @@ impl Checkpointer {
         let log = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?;
         if log.pages < self.tried_at {
             self.tried_at = 0;
+            self.warned = false;
+        }
+        if log.pages >= LIMIT_PAGES && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                pages = log.pages,
+                "the store's log grows: a long look at the store keeps it from being begun anew"
+            );
         }
         if log.pages - log.copied >= BESIDE_PAGES {
             // A thread that is awake already needs no second call.

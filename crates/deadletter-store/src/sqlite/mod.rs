@@ -28,6 +28,7 @@ mod desk;
 mod failure;
 mod file;
 mod filesystem;
+mod forget;
 mod insert;
 pub mod inspect;
 mod job;

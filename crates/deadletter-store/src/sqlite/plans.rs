@@ -2,7 +2,9 @@
 //! that knows only what it looks for, and 100,000 dead letters change nothing about the steps that
 //! SQLite takes.
 
-use super::{adopt, attempt_row, claim, connect, desk, insert, page, permits, schema, task_row};
+use super::{
+    adopt, attempt_row, claim, connect, desk, forget, insert, page, permits, schema, task_row,
+};
 use crate::Query;
 use deadletter_core::{Cause, Filter, StateKind, TaskId, UnixMs, filter::Range};
 use rusqlite::{Connection, StatementStatus, params_from_iter, types::Value};
@@ -75,6 +77,9 @@ fn a_take_over_walks_what_is_held_and_nothing_else() {
 fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     let conn = database();
     assert_direct(&conn, &page::OVERDUE, "tasks_deadline (deadline_at>? AND deadline_at<?)");
+    let events = plan(&conn, forget::EVENTS).join("\n");
+    assert!(events.contains("events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{events}");
+    assert_direct(&conn, forget::TALLIES, "PRIMARY KEY (dim=? AND minute<?)");
     assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=? AND task>?)");
     assert_direct(&conn, desk::EVENTS_OF, "events_task (task=?)");
     assert_direct(&conn, desk::ITEMS_OF, "operation_items_task (task=?)");

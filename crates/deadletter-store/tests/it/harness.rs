@@ -8,7 +8,8 @@ use deadletter_core::{
     WorkerId, decide,
 };
 use deadletter_store::{
-    Claim, Claimed, Clock, Committed, Error, Inserted, ManualClock, Query, Store, TakeOver, Taken,
+    Claim, Claimed, Clock, Committed, Error, Forget, Inserted, ManualClock, Query, Store, TakeOver,
+    Taken,
 };
 use std::sync::{
     Arc,
@@ -265,6 +266,17 @@ impl Harness {
         let silence = Happened::NotReady { elapsed_ms: 120_000 };
         self.happens(task.id, Some(&attempt), silence).await;
         (self.task(task.id).await, self.attempt(task.id, attempt.n).await)
+    }
+
+    /// Everything of before an instant, as far as it may be forgotten.
+    pub(crate) fn forget_before(&self, before: UnixMs) -> Forget {
+        Forget {
+            tallies_before: before,
+            events_before: before,
+            events_after: 0,
+            workers_before: before,
+            limit: MANY,
+        }
     }
 
     /// All tasks, oldest first.

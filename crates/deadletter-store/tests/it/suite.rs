@@ -132,6 +132,7 @@ macro_rules! every_case {
             workers {
                 a_beat_answers_store_time
                 a_silent_worker_is_declared_dead_once
+                workers_that_are_gone_are_forgotten_with_their_tallies
                 a_beat_after_death_is_refused_for_ever
                 an_unknown_worker_is_refused
                 an_id_is_never_used_twice
@@ -187,6 +188,7 @@ macro_rules! every_case {
                 the_sequence_rises_and_can_be_read_on_from_anywhere
                 a_redrive_is_no_event_but_the_second_death_is_one
                 a_trail_holds_what_is_on_record_of_one_task
+                events_of_purged_tasks_are_forgotten_and_the_newest_stays
             }
             documents {
                 a_document_is_written_at_the_version_that_was_read

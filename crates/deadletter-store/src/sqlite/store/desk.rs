@@ -2,8 +2,8 @@
 
 use super::SqliteStore;
 use crate::{
-    Desk, Freeze, Frozen, Item, Page, Query, Result, Sequenced, Totals, Trail,
-    sqlite::{desk, page},
+    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Sequenced, Totals, Trail,
+    sqlite::{desk, forget, page},
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -74,6 +74,11 @@ impl Desk for SqliteStore {
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64> {
         let tasks = tasks.to_vec();
         self.write("purge tasks", move |session| desk::purge(session, &tasks)).await
+    }
+
+    async fn forget(&self, forget: &Forget) -> Result<Forgotten> {
+        let forget = *forget;
+        self.write("forget", move |session| forget::forget(session, &forget)).await
     }
 
     async fn last_event(&self) -> Result<u64> {

@@ -1,8 +1,8 @@
 //! Events: each entry into a terminal state, once, in the order of commits.
 
 use crate::harness::{Harness, MANY, answered, operation};
-use deadletter_core::{Event, Happened, ItemState, StateKind};
-use deadletter_store::Freeze;
+use deadletter_core::{Event, Happened, ItemState, StateKind, UnixMs};
+use deadletter_store::{Forgotten, Freeze};
 
 pub(crate) async fn each_terminal_change_is_one_event_in_order(h: &mut Harness) {
     let worker = h.worker("w").await;
@@ -76,4 +76,32 @@ pub(crate) async fn a_trail_holds_what_is_on_record_of_one_task(h: &mut Harness)
     assert_eq!(h.store.purge(&[(buried.id, buried.version)]).await.unwrap(), 1);
     let after = h.store.trail(dead.id, MANY).await.unwrap();
     assert_eq!((after.events, after.items), (trail.events, Vec::new()));
+}
+
+pub(crate) async fn events_of_purged_tasks_are_forgotten_and_the_newest_stays(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        tasks.push(h.solved(&worker, |_| ()).await);
+    }
+    let before = h.now().plus(1);
+    for task in [0, 2, 3] {
+        h.store.purge(&[(tasks[task].id, tasks[task].version)]).await.unwrap();
+    }
+    let mut forget = h.forget_before(before);
+    forget.limit = 2;
+    let step = h.store.forget(&forget).await.unwrap();
+    assert_eq!((step.events, step.next_event), (1, Some(2)));
+    forget.events_after = 2;
+    let step = h.store.forget(&forget).await.unwrap();
+    assert_eq!((step.events, step.next_event), (1, None));
+    let left: Vec<u64> =
+        h.store.events(0, MANY).await.unwrap().into_iter().map(|(n, _)| n).collect();
+    assert_eq!(left, [2, 4], "one of a task that stands, and the newest");
+    assert_eq!(h.store.trail(tasks[1].id, MANY).await.unwrap().events.len(), 1);
+    assert!(h.store.trail(tasks[0].id, MANY).await.unwrap().events.is_empty());
+    h.solved(&worker, |_| ()).await;
+    assert_eq!(h.store.last_event().await.unwrap(), 5, "a number was given twice");
+    let younger = h.store.forget(&h.forget_before(UnixMs(0))).await.unwrap();
+    assert_eq!(younger, Forgotten::default());
 }

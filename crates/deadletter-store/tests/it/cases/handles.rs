@@ -92,6 +92,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.skip(&op, &[id]).await));
     assert!(is_closed(s.tally_items(&op).await));
     assert!(is_closed(s.purge(&[(id, 1)]).await));
+    assert!(is_closed(s.forget(&h.forget_before(h.now())).await));
     assert!(is_closed(s.last_event().await));
     assert!(is_closed(s.events(0, 1).await));
     assert!(is_closed(s.trail(id, 1).await));

@@ -1,7 +1,7 @@
 //! Workers: alive while they beat, declared dead once and for good, by the store's clock.
 
 use crate::harness::{Harness, MANY};
-use deadletter_core::WorkerId;
+use deadletter_core::{UnixMs, WorkerId, counts::Dim};
 use deadletter_store::Error;
 
 fn is_dead<T>(result: deadletter_store::Result<T>, worker: &WorkerId) -> bool {
@@ -89,4 +89,23 @@ pub(crate) async fn a_clock_that_goes_back_kills_nobody(h: &mut Harness) {
     h.clock.advance(-3_600_000);
     assert!(h.store.declare_dead(6_000).await.unwrap().is_empty());
     h.store.beat(&worker).await.unwrap();
+}
+
+pub(crate) async fn workers_that_are_gone_are_forgotten_with_their_tallies(h: &mut Harness) {
+    let (dead, left) = (h.worker("dead").await, h.worker("left").await);
+    h.solved(&left, |_| ()).await;
+    h.store.leave(&left).await.unwrap();
+    h.declare_dead(&dead).await;
+    h.worker("alive").await;
+    let none = h.store.forget(&h.forget_before(h.now().plus(-3_600_000))).await.unwrap();
+    assert_eq!((none.workers, none.tallies), (0, 0));
+    let tallies = h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap().len();
+    assert!(tallies > 0);
+    let gone = h.store.forget(&h.forget_before(h.now().plus(60_000))).await.unwrap();
+    assert_eq!(gone.workers, 2);
+    assert!(
+        gone.tallies > 0 && h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap().is_empty()
+    );
+    let names: Vec<_> = h.store.workers(MANY).await.unwrap();
+    assert_eq!(names.len(), 1, "only the living one is left: {names:?}");
 }
