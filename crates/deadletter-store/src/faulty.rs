@@ -192,8 +192,8 @@ impl<S: Store + ?Sized> Tasks for Faulty<S> {
         self.meet(Call::TakeOver, self.inner.take_over(take)).await
     }
 
-    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
-        self.meet(Call::Overdue, self.inner.overdue(now, limit)).await
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        self.meet(Call::Overdue, self.inner.overdue(account, now, limit)).await
     }
 
     async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {

@@ -130,8 +130,8 @@ impl<S: Store + ?Sized> Tasks for Traced<S> {
         self.watch(Call::TakeOver, asked, self.inner.take_over(take)).await
     }
 
-    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
-        self.watch(Call::Overdue, limit as usize, self.inner.overdue(now, limit)).await
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        self.watch(Call::Overdue, limit as usize, self.inner.overdue(account, now, limit)).await
     }
 
     async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {

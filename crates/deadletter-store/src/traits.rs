@@ -64,8 +64,9 @@ pub trait Tasks: Send + Sync {
     /// at `now`, as claim does: they are polled no more. Answers `DeclaredDead` as claim does.
     async fn take_over(&self, take: TakeOver) -> Result<Taken>;
 
-    /// Queued tasks, held ones too, whose deadline has passed at `now`, oldest deadline first.
-    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>>;
+    /// Queued tasks of the account, held ones too, whose deadline has passed at `now`, oldest
+    /// deadline first.
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>>;
 
     /// When the next queued, unheld task of the account becomes due, if any is queued; in the past
     /// where one is due already.

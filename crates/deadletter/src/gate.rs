@@ -312,6 +312,21 @@ mod tests {
         assert_eq!(gate.phase(NOW), Phase::Open, "five outages in a row");
     }
 
+    #[tokio::test]
+    async fn what_was_asked_before_a_change_says_nothing_of_what_came_after() {
+        let (gate, store) = (gate(), memory());
+        let before = gate.pass(NOW).expect("it is closed");
+        gate.reset(store.as_ref(), ("ada", "a new line"), NOW).await.unwrap();
+        for _ in 0..4 {
+            outage(&gate, store.as_ref()).await;
+        }
+        gate.learn(store.as_ref(), &before, Outcome::Outage, NOW).await.unwrap();
+        gate.sync(store.as_ref(), NOW).await.unwrap();
+        assert_eq!(gate.phase(NOW), Phase::Closed, "four outages");
+        outage(&gate, store.as_ref()).await;
+        assert_eq!(gate.phase(NOW), Phase::Open, "five");
+    }
+
     #[test]
     fn two_that_fail_at_the_same_time_keep_what_each_had() {
         let gate = gate();

@@ -37,6 +37,7 @@ mod redrive;
 mod retention;
 mod shared;
 mod stop;
+mod strangers;
 mod sweeper;
 mod turn;
 mod watcher;

@@ -39,6 +39,14 @@ pub enum Notice {
     /// The store takes nothing any more: its disk is full, it may not be written, or it has been
     /// away for long. Told once; nothing new is submitted until it takes writes again.
     StoreFails(Arc<deadletter_store::Error>),
+    /// Tasks wait for an account that this engine was not given; told at the start and every ten
+    /// minutes.
+    NotConfigured {
+        /// Which.
+        account: AccountName,
+        /// How many were found; no more than 10,000 are looked for.
+        tasks: u64,
+    },
     /// An operation changed its state.
     Operation {
         /// Which.

@@ -1,8 +1,8 @@
 //! Keeps order: the dead workers' tasks, deadlines, retention, what this process lost track of.
 
 use crate::{
-    Result, gate::Pass, heap::Entry, heartbeat::BEAT, orphans, patience::patiently,
-    retention::Retention, shared::Shared,
+    Result, account::Account, gate::Pass, heap::Entry, heartbeat::BEAT, orphans,
+    patience::patiently, retention::Retention, shared::Shared, strangers,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
 use deadletter_store::{Error as StoreError, TakeOver, Taken};
@@ -19,11 +19,17 @@ const STEPS: u32 = 20;
 /// A sweep per beat until the engine stops; doubts are settled until nothing is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut retention = Retention::default();
-    loop {
+    for sweeps in 0_u64.. {
         if !shared.is_stopping()
             && let Err(error) = sweep(&shared, &mut retention).await
         {
             tracing::warn!(%error, "could not sweep; trying again at the next beat");
+        }
+        if sweeps.is_multiple_of(strangers::EVERY)
+            && !shared.is_stopping()
+            && let Err(error) = strangers::tell(&shared).await
+        {
+            tracing::warn!(%error, "could not look for tasks of other accounts");
         }
         // Outside of the inner loop: a store that gives new doubts at once must not put off the
         // next sweep for ever.
@@ -45,7 +51,9 @@ async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
     }
     take_over(shared).await?;
     settle_doubt(shared).await;
-    end_overdue(shared).await?;
+    for account in shared.accounts.values() {
+        end_overdue(shared, account).await?;
+    }
     for account in shared.accounts.values() {
         account.suspect();
         account.wake.notify_one();
@@ -115,13 +123,12 @@ async fn worker_died(shared: &Arc<Shared>, task: Task, attempt: Attempt) -> Resu
     told.map(drop)
 }
 
-async fn end_overdue(shared: &Arc<Shared>) -> Result<()> {
+/// Another worker has the accounts that this one does not know.
+async fn end_overdue(shared: &Arc<Shared>, account: &Arc<Account>) -> Result<()> {
     for _ in 0..STEPS {
-        let overdue = shared.store.overdue(shared.now(), BATCH).await?;
+        let overdue = shared.store.overdue(&account.name, shared.now(), BATCH).await?;
         let is_last = overdue.len() < BATCH as usize;
         let ended = overdue.into_iter().map(|task| async move {
-            // Another worker has the accounts that this one does not know.
-            let Some(account) = shared.accounts.get(&task.account) else { return Ok(()) };
             let passed = Happened::DeadlinePassed;
             shared.report(account, task, None, &passed, &Pass::Bystander).await.map(drop)
         });

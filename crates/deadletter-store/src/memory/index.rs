@@ -39,7 +39,7 @@ pub(super) struct Index {
     /// Both together, by due time.
     due: Sets<AccountName, (UnixMs, TaskId)>,
     /// Queued tasks with a deadline, held ones too.
-    deadlines: BTreeSet<(UnixMs, TaskId)>,
+    deadlines: Sets<AccountName, (UnixMs, TaskId)>,
     /// Tasks under way.
     leases: Sets<(Holder, AccountName, StateKind), TaskId>,
     /// Attempts that can still be polled though their task does not wait for them.
@@ -67,10 +67,8 @@ impl Index {
                 self.waiting.put(queue, (due_at, turn), is_in);
                 self.due.put(account(), (due_at, task.id), is_in);
             }
-            match task.deadline_at {
-                Some(at) if is_in => _ = self.deadlines.insert((at, task.id)),
-                Some(at) => _ = self.deadlines.remove(&(at, task.id)),
-                None => {}
+            if let Some(at) = task.deadline_at {
+                self.deadlines.put(account(), (at, task.id), is_in);
             }
         }
         if task.kind().is_leased() {
@@ -119,9 +117,14 @@ impl Index {
         self.due.members(account).next().map(|&(due_at, _)| due_at)
     }
 
-    /// Queued tasks whose deadline has passed, oldest deadline first.
-    pub(super) fn overdue(&self, now: UnixMs) -> impl Iterator<Item = TaskId> {
-        self.deadlines.iter().take_while(move |(at, _)| *at <= now).map(|&(_, id)| id)
+    /// Queued tasks of the account whose deadline has passed, oldest deadline first.
+    pub(super) fn overdue(
+        &self,
+        account: &AccountName,
+        now: UnixMs,
+    ) -> impl Iterator<Item = TaskId> {
+        let deadlines = self.deadlines.members(account);
+        deadlines.take_while(move |(at, _)| *at <= now).map(|&(_, id)| id)
     }
 
     /// Attempts that hold a permit of the account.

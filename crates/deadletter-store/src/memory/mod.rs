@@ -101,8 +101,8 @@ impl Tasks for MemoryStore {
         self.with(|contents| contents.take_over(&take))?
     }
 
-    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
-        self.with(|contents| contents.overdue(now, limit))
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        self.with(|contents| contents.overdue(account, now, limit))
     }
 
     async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {

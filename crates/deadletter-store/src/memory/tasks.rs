@@ -177,8 +177,8 @@ impl Contents {
         })?
     }
 
-    pub(super) fn overdue(&self, now: UnixMs, limit: u32) -> Vec<Task> {
-        let ids = self.rows.index().overdue(now).take(limit as usize);
+    pub(super) fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Vec<Task> {
+        let ids = self.rows.index().overdue(account, now).take(limit as usize);
         ids.filter_map(|id| self.rows.get(id)).map(|row| row.task.clone()).collect()
     }
 

@@ -5,7 +5,7 @@
 
 use super::{columns::Columns, failure::Outcome, task_row};
 use crate::{Page, Query};
-use deadletter_core::{StateKind, Task, TaskId, UnixMs, filter::Range};
+use deadletter_core::{AccountName, StateKind, Task, TaskId, UnixMs, filter::Range};
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use std::sync::LazyLock;
 
@@ -15,7 +15,8 @@ pub(super) static GET: LazyLock<String> =
 pub(super) static OVERDUE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM tasks INDEXED BY tasks_deadline \
-         WHERE due_at IS NOT NULL AND deadline_at IS NOT NULL AND deadline_at <= ? \
+         WHERE due_at IS NOT NULL AND deadline_at IS NOT NULL \
+         AND account = ? AND deadline_at <= ? \
          ORDER BY deadline_at, id LIMIT ?",
         task_row::COLUMNS
     )
@@ -171,9 +172,14 @@ fn of_dead(label: &str, range: &Range) -> (String, Vec<Value>) {
     (place, cause.into_iter().chain(sitekey).collect())
 }
 
-/// Queued tasks whose deadline has passed, oldest deadline first.
-pub(super) fn overdue(conn: &Connection, now: UnixMs, limit: u32) -> Outcome<Vec<Task>> {
+/// Queued tasks of an account whose deadline has passed, oldest deadline first.
+pub(super) fn overdue(
+    conn: &Connection,
+    account: &AccountName,
+    now: UnixMs,
+    limit: u32,
+) -> Outcome<Vec<Task>> {
     let mut statement = conn.prepare_cached(&OVERDUE)?;
-    let rows = statement.query_map((now.0, limit), task_row::read)?;
+    let rows = statement.query_map((account.as_str(), now.0, limit), task_row::read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

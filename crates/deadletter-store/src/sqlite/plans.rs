@@ -76,7 +76,8 @@ fn a_take_over_walks_what_is_held_and_nothing_else() {
 #[test]
 fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     let conn = database();
-    assert_direct(&conn, &page::OVERDUE, "tasks_deadline (deadline_at>? AND deadline_at<?)");
+    let direct = "tasks_deadline (account=? AND deadline_at>? AND deadline_at<?)";
+    assert_direct(&conn, &page::OVERDUE, direct);
     let events = plan(&conn, forget::EVENTS).join("\n");
     assert!(events.contains("events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{events}");
     assert_direct(&conn, forget::TALLIES, "PRIMARY KEY (dim=? AND minute<?)");

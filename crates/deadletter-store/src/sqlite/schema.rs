@@ -88,7 +88,7 @@ CREATE TABLE tasks (
 ) STRICT;
 CREATE INDEX tasks_ready ON tasks (account, lane, priority, turn, due_at, id) WHERE ready = 1;
 CREATE INDEX tasks_waiting ON tasks (account, due_at) WHERE ready = 0;
-CREATE INDEX tasks_deadline ON tasks (deadline_at, id)
+CREATE INDEX tasks_deadline ON tasks (account, deadline_at, id)
   WHERE due_at IS NOT NULL AND deadline_at IS NOT NULL;
 CREATE INDEX tasks_live ON tasks (worker, id) WHERE attempt IS NOT NULL;
 CREATE INDEX tasks_state ON tasks (state, id) WHERE attempt IS NULL;

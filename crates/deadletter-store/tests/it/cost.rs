@@ -35,7 +35,7 @@ async fn costs_beside(n: usize) -> Vec<(&'static str, u64)> {
         note("insert");
         h.claim(&worker, 50).await;
         note("claim");
-        h.store.overdue(h.now().plus(10), MANY).await.unwrap();
+        h.store.overdue(&account("main"), h.now().plus(10), MANY).await.unwrap();
         note("overdue");
         h.store.next_due(&account("main")).await.unwrap();
         h.store.permits(&account("main"), h.now()).await.unwrap();

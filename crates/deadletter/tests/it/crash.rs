@@ -10,8 +10,14 @@ use deadletter::{
     },
     store::Store,
 };
-use std::sync::Arc;
-use tokio::runtime::Runtime;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Runtime, sync::watch};
 
 /// An engine in a runtime of its own, so that it can vanish in the middle of everything.
 pub(crate) struct Victim {
@@ -92,10 +98,28 @@ fn recovered_ids_are_asked_before_anything_new_is_submitted_and_never_paid_again
     victim.kill();
     block_on(async {
         bury_workers(&store).await;
+        let (submitted, looked_at) = (watch::Sender::new(0_u32), Arc::new(AtomicU32::new(0)));
+        let (too_early, counted) = (submitted.subscribe(), Arc::clone(&looked_at));
         let second = Arc::new(
             ScriptedProvider::default()
-                .on_submit(|call| async move { Ok(id(call.n + 1_000)) })
-                .on_poll(|call| async move { Ok(answer(&format!("for-{}", call.id))) }),
+                .on_submit(move |call| {
+                    submitted.send_modify(|n| *n += 1);
+                    let looked_at = looked_at.load(SeqCst);
+                    async move {
+                        assert_eq!(looked_at, 5, "something new before all the ids");
+                        Ok(id(call.n + 1_000))
+                    }
+                })
+                .on_poll(move |call| {
+                    let (mut too_early, counted) = (too_early.clone(), Arc::clone(&counted));
+                    async move {
+                        // Nobody submits in the meantime: this waits in vain.
+                        let submit = too_early.wait_for(|n| *n > 0);
+                        tokio::time::timeout(Duration::from_millis(300), submit).await.ok();
+                        counted.fetch_add(1, SeqCst);
+                        Ok(answer(&format!("for-{}", call.id)))
+                    }
+                }),
         );
         let asked = second.polls();
         let dl = engine(&store, account(Arc::clone(&second))).await;

@@ -7,7 +7,8 @@ use crate::rig::{
 use deadletter::{
     AccountConfig, Deadletter, Notice, Outcome,
     core::{
-        Cause, Class, DeadReason, Failure, State, StateKind, Terms, Why, breaker::BreakerRules,
+        Cause, Class, DeadReason, Failure, State, StateKind, Terms, Why,
+        breaker::{BreakerRules, Forced},
         budget::BudgetRules,
     },
     provider::{
@@ -223,4 +224,31 @@ async fn a_retry_that_would_come_after_the_deadline_is_not_waited_for() {
     assert_eq!(task.cause, Some(Cause::new("ERROR_SERVER_ERROR")));
     assert!(task.updated_at < task.deadline_at.expect("it has one"), "it died at once");
     assert_eq!(*provider.submits().borrow(), 1);
+}
+
+#[tokio::test]
+async fn tasks_of_an_account_that_is_not_configured_hide_nobodys_deadline_and_are_told_of() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default());
+    let gone = other(Arc::clone(&provider));
+    let stranger = gone.name.clone();
+    let desk = Deadletter::builder().store(Arc::clone(&store)).account(gone).desk_only().await;
+    // More than a sweep looks at in one step.
+    let lost = jobs(600).into_iter().map(|job| job.deadline_ms(1)).collect();
+    let lost = submit(&desk.expect("a desk"), lost).await;
+    let config = account(Arc::clone(&provider));
+    let name = config.name.clone();
+    let dl = engine(&store, config).await;
+    let mut notices = dl.notices();
+    dl.desk().force_breaker(&name, Forced::Open, "ada", "to let it wait").await.expect("forced");
+    let ours = dl.submit(job("ours").deadline_ms(60_000)).await.expect("stored");
+    let dead = unsolved(soon(ours.wait()).await.expect("the store works"));
+    assert_eq!(dead.reason(), Some(DeadReason::Deadline));
+    let told = notice(&mut notices, |notice| match notice {
+        Notice::NotConfigured { account, tasks } => Some((account.clone(), *tasks)),
+        _ => None,
+    });
+    assert_eq!(told.await, (stranger, 600));
+    let waiting = sound(store.as_ref(), &lost).await;
+    assert!(waiting.iter().all(|task| task.kind() == StateKind::Queued), "another may have it");
 }

@@ -280,9 +280,9 @@ async fn a_resumed_id_is_asked_by_whoever_redrives_it_and_nothing_is_paid() {
     let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
     let ready = Arc::new(AtomicBool::new(false));
     let is_ready = Arc::clone(&ready);
-    // Nobody gives up on the id but for the deadline.
-    let day_ms = 86_400_000;
-    let terms = Terms { fresh_ms: None, timeout_ms: day_ms, hold_ms: day_ms, ..Terms::default() };
+    // Nobody gives up on the id but for the deadline, and soon after it nobody asks any more.
+    let (day_ms, hold_ms) = (86_400_000, 20_000);
+    let terms = Terms { fresh_ms: None, timeout_ms: day_ms, hold_ms, ..Terms::default() };
     let provider = ScriptedProvider::default().on_poll(move |call| {
         let is_ready = is_ready.load(SeqCst);
         async move { Ok(if is_ready { answer(call.id.as_str()) } else { Polled::NotReady }) }
@@ -293,6 +293,12 @@ async fn a_resumed_id_is_asked_by_whoever_redrives_it_and_nothing_is_paid() {
     let ids = submit(&dl, patient).await;
     all_rest(&dl, &ids).await;
     let spent = *provider.submits().borrow();
+    soon(async {
+        while dl.status().polling > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     // The first of them is written, and nobody is told.
     faulty.script(Call::Commit, [Some(Fault::DoubtWritten); 3]);
     let operation = redrive(&dl, RedriveOptions::default()).await;

@@ -55,8 +55,9 @@ impl Tasks for SqliteStore {
         self.write("take over tasks", move |session| adopt::take_over(session, &take)).await
     }
 
-    async fn overdue(&self, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
-        self.read("find overdue tasks", move |conn| page::overdue(conn, now, limit)).await
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        let account = account.clone();
+        self.read("find overdue tasks", move |conn| page::overdue(conn, &account, now, limit)).await
     }
 
     async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {

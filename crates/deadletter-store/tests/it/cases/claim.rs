@@ -203,7 +203,14 @@ pub(crate) async fn a_retry_is_claimed_in_its_lane_with_the_next_number(h: &mut 
 pub(crate) async fn overdue_tasks_are_listed_by_deadline_held_ones_too(h: &mut Harness) {
     let worker = h.worker("w").await;
     let now = h.now();
+    let (main, other) = (account("main"), account("other"));
     let (dead, _) = h.submitting(&worker, |task| task.deadline_at = Some(now.plus(1))).await;
+    let stranger = h
+        .insert(|task| {
+            task.account = other.clone();
+            task.deadline_at = Some(now.plus(5));
+        })
+        .await;
     let deadlines = [Some(30), Some(20), Some(10), None];
     let ids = h
         .insert_many(4, |i, task| {
@@ -212,10 +219,11 @@ pub(crate) async fn overdue_tasks_are_listed_by_deadline_held_ones_too(h: &mut H
         })
         .await;
     h.clock.advance(20);
-    let overdue = h.store.overdue(h.now(), MANY).await.unwrap();
+    let overdue = h.store.overdue(&main, h.now(), MANY).await.unwrap();
     assert_eq!(overdue.iter().map(|task| task.id).collect::<Vec<_>>(), [ids[2], ids[1]]);
-    assert_eq!(h.store.overdue(h.now(), 1).await.unwrap(), overdue[..1]);
+    assert_eq!(h.store.overdue(&other, h.now(), MANY).await.unwrap(), [stranger]);
+    assert_eq!(h.store.overdue(&main, h.now(), 1).await.unwrap(), overdue[..1]);
     assert_eq!(h.task(dead.id).await.kind(), StateKind::Submitting);
     h.happens(ids[2], None, Happened::DeadlinePassed).await;
-    assert_eq!(h.store.overdue(h.now(), MANY).await.unwrap(), overdue[1..]);
+    assert_eq!(h.store.overdue(&main, h.now(), MANY).await.unwrap(), overdue[1..]);
 }

@@ -74,7 +74,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.claim(h.claim_of(&worker, 1)).await));
     assert!(is_closed(s.commit(Vec::new()).await));
     assert!(is_closed(s.take_over(h.take_of(&worker)).await));
-    assert!(is_closed(s.overdue(h.now(), 1).await));
+    assert!(is_closed(s.overdue(&main, h.now(), 1).await));
     assert!(is_closed(s.next_due(&main).await));
     assert!(is_closed(s.get(&[id]).await));
     assert!(is_closed(s.payload(id).await));
