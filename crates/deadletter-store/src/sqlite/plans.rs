@@ -192,7 +192,7 @@ fn a_hundred_thousand_dead_letters_do_not_add_a_step() {
             steps(conn, &claim::READY, ready),
             steps(conn, claim::PROMOTE, vec![main(), 9.into(), 1_000.into()]),
             steps(conn, permits::IN_USE, vec![main()]),
-            steps(conn, &page::OVERDUE, vec![9.into(), 100.into()]),
+            steps(conn, &page::OVERDUE, vec![main(), 9.into(), 100.into()]),
             page(conn),
         ]
     };
