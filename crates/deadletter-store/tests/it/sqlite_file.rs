@@ -195,22 +195,45 @@ async fn a_store_that_was_closed_leaves_one_file_and_opens_again() {
     .await;
 }
 
+/// Inserts a megabyte; answers how long the log is then.
+async fn log_after_a_megabyte(h: &Harness) -> u64 {
+    let mut tasks = Vec::new();
+    for _ in 0..5 {
+        let new = h.new_task();
+        let long = crate::harness::payload(&[("body", &"x".repeat(200_000))]);
+        tasks.push(NewTask { payload: long, ..new });
+    }
+    h.store.insert(tasks).await.unwrap();
+    fs::metadata(beside(&path_of(h), "-wal")).unwrap().len()
+}
+
 #[tokio::test]
 async fn the_log_stays_below_32_mb_under_load() {
     run(sqlite(), async |h: &mut Harness| {
         let mut largest = 0;
         for _ in 0..45 {
-            let mut tasks = Vec::new();
-            for _ in 0..5 {
-                let new = h.new_task();
-                let long = crate::harness::payload(&[("body", &"x".repeat(200_000))]);
-                tasks.push(NewTask { payload: long, ..new });
-            }
-            h.store.insert(tasks).await.unwrap();
-            let log = fs::metadata(beside(&path_of(h), "-wal")).unwrap();
-            largest = largest.max(log.len());
+            largest = largest.max(log_after_a_megabyte(h).await);
         }
         assert!(largest < 32 << 20, "{largest} bytes for 45 MB");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_a_long_look_lets_grow_is_cut_when_the_look_ends() {
+    run(sqlite(), async |h: &mut Harness| {
+        let look = Connection::open(path_of(h)).unwrap();
+        look.execute_batch("BEGIN; SELECT count(*) FROM tasks").unwrap();
+        let mut length = 0;
+        for _ in 0..40 {
+            length = log_after_a_megabyte(h).await;
+        }
+        assert!(length > 36 << 20, "{length} bytes: nothing held the log back");
+        look.execute_batch("ROLLBACK").unwrap();
+        for _ in 0..5 {
+            length = log_after_a_megabyte(h).await;
+        }
+        assert!(length <= 32 << 20, "{length} bytes were left");
     })
     .await;
 }
