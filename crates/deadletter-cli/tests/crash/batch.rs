@@ -167,7 +167,9 @@ impl<'a> Batch<'a> {
         let (mut deaths, mut finishes) = (0, 0);
         while deaths < part.deaths && finishes < FINISHES && self.tally.kills() < self.wanted {
             let fate = self.chance.fate(part.is_redrive);
-            let is_dead = if self.chance.once_in(LIVES_PER_COMPANION) {
+            // Most companions only look for work: none of them begins a store.
+            let has_store = self.dir.join("crash.db").exists();
+            let is_dead = if has_store && self.chance.once_in(LIVES_PER_COMPANION) {
                 self.live_together(part, &fate)?
             } else {
                 self.live(part, &fate)?
@@ -196,8 +198,7 @@ impl<'a> Batch<'a> {
     /// The same beside a second process, with a fate of its own: it does the other part, or what
     /// an operator does.
     fn live_together(&mut self, part: &Part, fate: &Fate) -> Result<bool, Broken> {
-        // An operator has nothing to do where no run has begun a store.
-        let side = self.chance.side().filter(|_| self.dir.join("crash.db").exists());
+        let side = self.chance.side();
         let companion = if part.is_redrive { &RUN } else { &REDRIVE };
         let other = match side {
             Some(_) => self.chance.side_fate(),
