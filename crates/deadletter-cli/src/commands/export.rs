@@ -1,5 +1,6 @@
 //! `deadletter export`: letters into a file, for another store, a spreadsheet or the article's code.
 
+use super::salvage::Heap;
 use crate::{
     app::App,
     exit::Exit,
@@ -21,7 +22,7 @@ use std::{
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter export --out dead.jsonl\n  deadletter export cause:TIMEOUT --format csv --out timeouts.csv",
+    before_help = "Examples:\n  deadletter export --out dead.jsonl\n  deadletter export cause:TIMEOUT --format csv --out timeouts.csv\n  deadletter export --salvage --with-secrets --out rescued.jsonl --store sqlite:other.db",
     after_help = super::FILTER_HELP
 )]
 pub(crate) struct Args {
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Proxy credentials, cookies and answers too
     #[arg(long)]
     with_secrets: bool,
+    /// From a damaged store: whatever can be read, of all but solved tasks unless told otherwise
+    #[arg(long)]
+    salvage: bool,
 }
 
 /// How letters are written.
@@ -51,6 +55,9 @@ enum Format {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    if args.salvage {
+        return salvage(app, args).await;
+    }
     let filter = dead_unless(filter_of(&args.filter)?, "state:dead,buried")?;
     let shelf = shelf::open(app).await?;
     let sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
@@ -63,6 +70,35 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let masked = if args.with_secrets { "" } else { "; secrets are masked" };
     app.out.say(&format!("{letters} exported{to}{masked}"));
     Ok(Exit::Good)
+}
+
+/// Letters out of a damaged store, in the same form.
+async fn salvage(app: &App, args: Args) -> Result<Exit> {
+    let filter = dead_unless(filter_of(&args.filter)?, UNSOLVED)?;
+    let Some(heap) = Heap::gather(app).await? else { return Ok(Exit::Interrupted) };
+    let mut sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
+    sink.begin(heap.shelf.now())?;
+    let shelf = &heap.shelf;
+    shelf
+        .each(&filter, false, async |task| {
+            if let Some(file) = shelf.file(task.id).await? {
+                let file = Heap::letter(file);
+                sink.put(&file, file.task.updated_at)?;
+            }
+            Ok(true)
+        })
+        .await?;
+    for file in heap.rebuilt(&filter).await? {
+        sink.put(&file, file.task.updated_at)?;
+    }
+    let letters = sink.end()?;
+    let exit = heap.report(app, letters);
+    if !args.with_secrets {
+        app.out.warn(
+            "secrets are masked, and such letters cannot be redriven: --with-secrets keeps them",
+        );
+    }
+    Ok(exit)
 }
 
 async fn write(shelf: &Shelf, filter: &Filter, mut sink: Sink) -> Result<u64> {
@@ -82,6 +118,9 @@ async fn write(shelf: &Shelf, filter: &Filter, mut sink: Sink) -> Result<u64> {
         .await?;
     sink.end()
 }
+
+/// What is worth bringing out of a damaged store: an answer that was given once is old by then.
+const UNSOLVED: &str = "state:queued,submitting,polling,dead,buried,cancelled";
 
 /// Symbolic links followed before they are taken for a ring, as the system does.
 const LINKS: usize = 40;

@@ -21,6 +21,7 @@ mod purge;
 mod query;
 mod redrive;
 mod run;
+mod salvage;
 mod show;
 mod simulate;
 mod solve;

@@ -7,6 +7,7 @@ mod incoming;
 mod mask;
 mod ours;
 mod restore;
+mod salvaged;
 mod sheet;
 
 #[cfg(test)]
@@ -17,4 +18,5 @@ pub(crate) use incoming::{Incoming, Reader, Spoiled, Tear};
 pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, header};
 pub(crate) use restore::{HOLD, Restored, Restorer};
+pub(crate) use salvaged::{laid_to_rest, rebuilt};
 pub(crate) use sheet::{HEADER as SHEET_HEADER, guarded, row as sheet_row};

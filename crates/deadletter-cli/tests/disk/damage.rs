@@ -76,13 +76,127 @@ fn a_page_that_is_flipped_is_told_where_it_is() {
     assert!(findings.to_string().contains("tasks"), "{findings}");
 }
 
+/// What a salvage brings out, and how many of that a new store takes in.
+struct Rescued {
+    code: i32,
+    stderr: String,
+    /// What a check of the new store finds is asserted to be nothing.
+    imported: u64,
+}
+
+fn rescue(scene: &Scene) -> Rescued {
+    let before = fs::read(scene.store("")).expect("it stands");
+    let log = fs::read(scene.store("-wal")).ok();
+    let out = scene.path("rescued.jsonl").display().to_string();
+    fs::remove_file(&out).unwrap_or_default();
+    let told = scene.run(&["export", "--salvage", "--with-secrets", "--out", &out]);
+    assert!(fs::read(scene.store("")).expect("it stands") == before, "the file was written");
+    assert!(fs::read(scene.store("-wal")).ok() == log, "the log was written");
+    let new = format!("sqlite:{}", scene.path("new.db").display());
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(scene.path(&format!("new.db{suffix}"))).unwrap_or_default();
+    }
+    let taken = scene.good(&["import", &out, "--store", &new]);
+    let check = scene.run(&["store", "check", "--store", &new]);
+    assert_eq!(check.code, 0, "{}", check.stdout);
+    let imported = lines(&taken)[0]["imported"].as_u64().expect("a number");
+    Rescued { code: told.code, stderr: told.stderr, imported }
+}
+
+/// Pages of the file that begin with this byte: 13 for leaves of tables, 5 for what leads to them.
+fn pages_of_kind(bytes: &[u8], kind: u8) -> Vec<usize> {
+    (1..bytes.len() / 4_096).filter(|page| bytes[page * 4_096] == kind).collect()
+}
+
+fn wipe(bytes: &mut [u8], page: usize) {
+    bytes[page * 4_096..(page + 1) * 4_096].fill(0xa5);
+}
+
+#[test]
+fn a_salvage_of_a_whole_store_brings_out_everything() {
+    let scene = filled();
+    let rescued = rescue(&scene);
+    assert_eq!((rescued.code, rescued.imported), (0, LETTERS as u64), "{}", rescued.stderr);
+}
+
+#[test]
+fn what_leads_to_rows_is_not_needed_to_bring_them_out() {
+    let scene = filled();
+    let bytes = fs::read(scene.store("")).expect("it stands");
+    let inner = pages_of_kind(&bytes, 5);
+    assert!(!inner.is_empty(), "the store is too small for this test");
+    damage(&scene, |bytes| inner.iter().for_each(|page| wipe(bytes, *page)));
+    let rescued = rescue(&scene);
+    assert_eq!(rescued.imported, LETTERS as u64, "{}", rescued.stderr);
+    // The first page, and with it the schema and the list of free pages.
+    damage(&scene, |bytes| wipe(bytes, 0));
+    let rescued = rescue(&scene);
+    assert_eq!(rescued.imported, LETTERS as u64, "{}", rescued.stderr);
+    assert!(rescued.stderr.contains("what was purged may be"), "{}", rescued.stderr);
+}
+
+#[test]
+fn a_page_of_rows_costs_its_rows_and_nothing_else() {
+    let scene = filled();
+    let bytes = fs::read(scene.store("")).expect("it stands");
+    let leaves = pages_of_kind(&bytes, 13);
+    let mut least = LETTERS as u64;
+    for page in leaves.iter().step_by(leaves.len() / 8 + 1) {
+        damage(&scene, |bytes| wipe(bytes, *page));
+        let rescued = rescue(&scene);
+        least = least.min(rescued.imported);
+        // A page holds a dozen rows of tasks, or some forty requests.
+        assert!(rescued.imported + 60 >= LETTERS as u64, "{}", rescued.stderr);
+        damage(&scene, |whole| whole.clone_from(&bytes));
+    }
+    assert!(least < LETTERS as u64, "no page held anything");
+}
+
+#[test]
+fn half_a_file_gives_its_half() {
+    let scene = filled();
+    damage(&scene, |bytes| bytes.truncate(bytes.len() / 2));
+    let rescued = rescue(&scene);
+    assert_eq!(rescued.code, 1);
+    assert!(rescued.imported > 20 && rescued.imported < LETTERS as u64, "{}", rescued.imported);
+    assert!(rescued.stderr.contains("lost: "), "{}", rescued.stderr);
+}
+
+#[test]
+fn what_was_purged_stays_so_and_what_was_under_way_comes_out_as_a_dead_letter() {
+    let scene = filled();
+    killed(&scene, 3);
+    scene.good(&["purge", "--where", "state:dead", "--confirm", "400"]);
+    let rescued = rescue(&scene);
+    assert_eq!(rescued.imported, 3, "{}", rescued.stderr);
+}
+
+/// A store whose process was killed: what it wrote last stands in the log alone.
+fn killed(scene: &Scene, rows: usize) {
+    scene.rows(rows);
+    let running = scene.start(scene.command(&["run", "tasks.csv"]));
+    scene.until_paid(3);
+    let id = running.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &id]).status().expect("kill").success());
+    running.wait_with_output().expect("it ends");
+    assert!(fs::metadata(scene.store("-wal")).is_ok_and(|log| log.len() > 0));
+    fs::remove_file(scene.store("-shm")).unwrap_or_default();
+}
+
+#[test]
+fn a_log_without_its_file_gives_what_it_holds() {
+    let scene = Scene::new();
+    killed(&scene, 30);
+    fs::write(scene.store(""), b"").expect("written");
+    let rescued = rescue(&scene);
+    assert_eq!(rescued.imported, 30, "{}", rescued.stderr);
+}
+
 #[test]
 fn an_empty_file_beside_a_log_is_not_taken_for_a_new_store() {
     let scene = Scene::new();
-    scene.good(&["import", &scene.letters("letters", 10)]);
+    killed(&scene, 10);
     let log = fs::read(scene.store("-wal")).expect("a log");
-    assert!(!log.is_empty());
-    fs::remove_file(scene.store("-shm")).unwrap_or_default();
     fs::write(scene.store(""), b"").expect("written");
     scene.run(&["import", &scene.letters("more", 3)]).assert_told(1, "its log (-wal) stands");
     assert_eq!(scene.run(&["store", "check"]).code, 1);

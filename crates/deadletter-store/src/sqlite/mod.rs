@@ -9,6 +9,7 @@
 //!   ├ locks              proof of life between processes
 //!   └ file, filesystem   what must hold before SQLite sees the file
 //! inspect                the file from outside: checks, copies, questions in SQL
+//! salvage                what can be read of a damaged file, page by page
 //! schema                 tables and migrations; connect: settings of connections
 //! task_row, attempt_row  rows and back; counts: merged deltas; failure: errors
 //! ```
@@ -39,6 +40,7 @@ mod permits;
 mod plans;
 mod readers;
 mod registry;
+pub mod salvage;
 mod schema;
 mod statements;
 mod store;

@@ -46,6 +46,21 @@ where
     W: FnOnce(&mut Inspection, &Progress) -> StoreResult<T> + Send + 'static,
 {
     let path = file(app)?;
+    watch(app, move |progress, hand_over| {
+        let mut inspection = Inspection::open(&path, tolerance)?;
+        // Nobody waits for it where the command has ended.
+        hand_over.send(inspection.interrupter()).ok();
+        work(&mut inspection, progress)
+    })
+    .await
+}
+
+/// Runs `work` on a thread of its own, tells how far it is, and hands signals to whoever it names.
+pub(crate) async fn watch<T, W>(app: &App, work: W) -> Result<Option<T>>
+where
+    T: Send + 'static,
+    W: FnOnce(&Progress, oneshot::Sender<Interrupter>) -> StoreResult<T> + Send + 'static,
+{
     let mut signals = Signals::listen()?;
     let (tell, news) = watch::channel(("", 0, 0));
     let progress: Progress = Arc::new(move |step, done, total| {
@@ -53,25 +68,23 @@ where
     });
     let (hand_over, handed) = oneshot::channel::<Interrupter>();
     // Ends by itself, or when it is interrupted below.
-    let mut looking = tokio::task::spawn_blocking(move || {
-        let mut inspection = Inspection::open(&path, tolerance)?;
-        // Nobody waits for it where the command has ended.
-        hand_over.send(inspection.interrupter()).ok();
-        work(&mut inspection, &progress)
-    });
+    let mut looking = tokio::task::spawn_blocking(move || work(&progress, hand_over));
     let mut telling = Telling { bar: app.out.bar(0), said: Instant::now(), news };
     let mut interrupter = Some(handed);
     let mut is_interrupted = false;
+    // True where the work cannot be interrupted: its outcome is thrown away instead.
+    let mut is_deaf = false;
     let looked = loop {
         tokio::select! {
             looked = &mut looking => break looked,
             () = tokio::time::sleep(TICK) => telling.draw(app),
             () = signals.next() => {
                 is_interrupted = true;
-                if let Some(handed) = interrupter.take()
-                    && let Ok(interrupter) = handed.await
-                {
-                    interrupter.interrupt();
+                if let Some(handed) = interrupter.take() {
+                    match handed.await {
+                        Ok(interrupter) => interrupter.interrupt(),
+                        Err(_) => is_deaf = true,
+                    }
                 }
             }
         }
@@ -79,11 +92,13 @@ where
     telling.bar.clear();
     let looked = looked.map_err(|error| Fault::failed("the look broke off").because(error))?;
     match looked {
-        Ok(value) => Ok(Some(value)),
-        Err(_) if is_interrupted => {
+        // What was done before the signal reached it is done.
+        Ok(value) if !is_deaf => Ok(Some(value)),
+        _ if is_interrupted => {
             app.out.say("interrupted; nothing was changed");
             Ok(None)
         }
+        Ok(value) => Ok(Some(value)),
         Err(error) => Err(shelf::fault(error)),
     }
 }
