@@ -1,7 +1,7 @@
 //! The stop of an account: its document, its one probe, and the time that it took.
 
 use crate::{
-    Result,
+    Desk, Error, Result,
     account::Account,
     document,
     guarded::guarded,
@@ -78,9 +78,30 @@ impl Stop {
     }
 }
 
+/// What the names of these documents begin with.
+const PREFIX: &str = "account/";
+/// Stops read at once: one per account.
+const STOPS: u32 = 1_000;
+
 /// The document that says whether an account is stopped.
 fn key(account: &AccountName) -> String {
-    format!("account/{account}")
+    format!("{PREFIX}{account}")
+}
+
+impl Desk {
+    /// The accounts that are stopped, by whatever process, and why.
+    pub async fn stopped(&self) -> Result<Vec<(AccountName, Failure)>> {
+        let mut found = Vec::new();
+        for document in self.store().documents(PREFIX, STOPS).await? {
+            let bad = |source| Error::BadDocument { key: document.key.clone(), source };
+            let stop: Stop = serde_json::from_str(&document.body).map_err(bad)?;
+            let name = document.key.strip_prefix(PREFIX).map(AccountName::new);
+            if let (Some(Ok(name)), Some(failure)) = (name, stop.failure) {
+                found.push((name, failure));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Stops all traffic of an account; one probe per five minutes asks whether it may go on.

@@ -3,6 +3,7 @@
 //! Nothing is submitted and no store is made. A check that rests on one that failed is not made,
 //! and says so.
 
+mod account;
 mod disk;
 mod queue;
 mod upstream;
@@ -54,7 +55,7 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
         Ok(settings) => settings,
         Err(fault) => {
             report.add("configuration", Finding::Bad(fault))?;
-            for name in ["key", "disk", "store", "queue", "upstream"] {
+            for name in ["key", "disk", "store", "queue", "account", "upstream"] {
                 report.add(name, Finding::Unknown("the configuration cannot be read"))?;
             }
             return Ok(report.end());
@@ -78,10 +79,15 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
             None
         }
     };
-    match &shelf {
-        Some(shelf) => report.add("queue", queue::look(shelf).await)?,
-        None => report.add("queue", Finding::Unknown("there is no store to look into"))?,
-    }
+    let (queue, account) = match &shelf {
+        Some(shelf) => (queue::look(shelf).await, account::look(&settings).await),
+        None => {
+            let none = || Finding::Unknown("there is no store to look into");
+            (none(), none())
+        }
+    };
+    report.add("queue", queue)?;
+    report.add("account", account)?;
     let upstream = match (args.offline, has_key) {
         (true, _) => Finding::Unknown("not asked: --offline"),
         (_, false) => Finding::Unknown("not asked: there is no key"),
