@@ -1,9 +1,9 @@
 //! What survives a worker: its tasks, its threads, its ids, its operations.
 
-use crate::rig::{SPEED, account, engine, job, memory, notice, soon};
+use crate::rig::{SPEED, account, engine, job, memory, notice, other, pass_time, soon};
 use deadletter::{
     Deadletter, Notice, Outcome, RedriveOptions,
-    core::{Cause, Filter, StateKind, Terms, Verdict},
+    core::{Cause, Filter, NewTask, Payload, StateKind, Task, TaskId, Terms, Verdict},
     provider::{
         Polled,
         scripted::{ScriptedProvider, answer, id},
@@ -261,4 +261,48 @@ async fn a_redrive_asks_for_the_paid_id_before_it_pays_again() {
     let outcome = soon(handle.wait()).await.expect("the store works");
     assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");
     assert_eq!(*provider.submits().borrow(), submits, "the id was paid for already");
+}
+
+#[tokio::test]
+async fn a_task_that_was_there_when_two_workers_died_is_submitted_alone() {
+    let store = memory();
+    let release = watch::Sender::new(false);
+    let (held, together) = (release.subscribe(), Arc::new(AtomicU32::new(0)));
+    let most = Arc::clone(&together);
+    let provider = ScriptedProvider::default().on_submit(move |call| {
+        let (mut held, most) = (held.clone(), Arc::clone(&most));
+        async move {
+            if call.payload.text("sitekey").as_deref() == Some("suspect") {
+                held.wait_for(|go| *go).await.expect("the test is there");
+            } else if !*held.borrow() {
+                most.fetch_add(1, SeqCst);
+            }
+            Ok(id(call.n))
+        }
+    });
+    let provider = Arc::new(provider);
+    let mut submits = provider.submits();
+    let timer = other(Arc::new(ScriptedProvider::default()));
+    let config = account(provider);
+    let (name, policy) = (config.name.clone(), config.policy.clone());
+    let builder = Deadletter::builder().store(Arc::clone(&store)).account(config);
+    let dl = builder.account(timer).start().await.expect("the engine starts");
+    // Upstream has taken the key: it is not for that reason that the others will wait.
+    soon(dl.solve(job("first"))).await.expect("the store works");
+    together.store(0, SeqCst);
+    let suspect = TaskId::try_from(1_u64).expect("small");
+    let mut task = Task::queued(suspect, name, &policy, store.clock().now());
+    task.counters.deaths = 2;
+    let payload = Payload::new([("sitekey".to_owned(), "suspect".into())].into_iter().collect());
+    let new = NewTask::new(task, payload).expect("small");
+    store.insert(vec![new]).await.expect("stored");
+    soon(submits.wait_for(|n| *n == 2)).await.expect("counted");
+    let others = dl.submit_all((0..3).map(|n| job(&format!("key-{n}"))).collect()).await;
+    pass_time(&dl, 2).await;
+    assert_eq!(together.load(SeqCst), 0, "the others wait until it is known what comes of it");
+    release.send_replace(true);
+    for one in others.expect("stored") {
+        soon(dl.task(one.id).wait()).await.expect("the store works");
+    }
+    soon(dl.task(suspect).wait()).await.expect("the store works");
 }

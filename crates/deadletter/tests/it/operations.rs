@@ -3,8 +3,8 @@
 use crate::{
     crash::{Victim, block_on, bury_workers},
     rig::{
-        account, all_rest, all_solved, clock, engine, jobs, memory, moved, notice, soon, sound,
-        submit,
+        account, all_rest, all_solved, clock, engine, jobs, memory, moved, notice, other,
+        pass_time, soon, sound, submit,
     },
 };
 use deadletter::{
@@ -347,4 +347,26 @@ async fn an_engine_that_stops_gives_its_operations_back() {
     assert!(stands().await.lease.is_some(), "it runs, and would take hours");
     dl.stop().await.expect("stopped");
     assert_eq!(stands().await.lease, None, "another engine goes on at once");
+}
+
+#[tokio::test]
+async fn an_operation_is_run_by_one_engine_at_a_time() {
+    let store = memory();
+    let (provider, healed) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    dead_letters(&dl, 20).await;
+    healed.store(true, SeqCst);
+    let timer = other(Arc::new(ScriptedProvider::default()));
+    let builder = Deadletter::builder().store(Arc::clone(&store)).account(account(provider));
+    let second = builder.account(timer).start().await.expect("the engine starts");
+    let operation = redrive(&dl, RedriveOptions { rate: 0.001, ..Default::default() }).await;
+    soon(async {
+        while store.tally_items(&operation).await.expect("counted")[1] < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Time for another canary, if the second engine had one.
+    pass_time(&second, 2).await;
+    assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);
 }

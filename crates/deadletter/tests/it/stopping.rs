@@ -1,12 +1,13 @@
 //! Stopping in the middle of work: what is on the wire is awaited, nothing new is sent, nothing
 //! is paid for twice.
 
-use crate::rig::{account, all_solved, engine, jobs, memory, soon, sound, submit};
+use crate::rig::{account, all_solved, engine, job, jobs, memory, notice, soon, sound, submit};
 use deadletter::{
-    core::StateKind,
+    Notice,
+    core::{Class, Failure, State, StateKind, Why},
     provider::{
-        Polled,
-        scripted::{ScriptedProvider, id},
+        JobFailed, Polled,
+        scripted::{ScriptedProvider, failed, id},
     },
     store::{Call, Faulty, Store, faulty::Moment},
 };
@@ -110,4 +111,63 @@ async fn it_stops_while_the_store_is_away() {
     // It cannot say good-bye, and says so; it ends all the same.
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(55), dl.stop());
     assert!(stopped.await.expect("it ends").is_err());
+}
+
+#[tokio::test]
+async fn what_was_claimed_when_the_account_stops_is_given_back_unsent() {
+    // The claim of the second job is written, and answered when the account has stopped.
+    let (claimed, go_on) = (watch::Sender::new(false), watch::Sender::new(false));
+    let (mut is_claimed, may_go) = (claimed.subscribe(), go_on.subscribe());
+    let inner = memory();
+    let watched = Arc::clone(&inner);
+    let hook = move |call: Call, moment: Moment| {
+        let (claimed, mut may_go) = (claimed.clone(), may_go.clone());
+        let store = Arc::clone(&watched);
+        let wait = async move {
+            if call != Call::Claim || moment != Moment::After || *claimed.borrow() {
+                return;
+            }
+            let totals = store.totals().await.expect("counted");
+            if totals.polling == 1 && totals.submitting == 1 {
+                claimed.send_replace(true);
+                may_go.wait_for(|go| *go).await.expect("the test is there");
+            }
+        };
+        Box::pin(wait) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    };
+    let store: Arc<dyn Store> = Arc::new(Faulty::new(inner).with_hook(Arc::new(hook)));
+    let (polls, banned) = (is_claimed.clone(), Class::Account);
+    let provider = ScriptedProvider::default()
+        .on_poll(move |_| {
+            let is_claimed = *polls.borrow();
+            async move {
+                match is_claimed {
+                    true => Err(JobFailed(Failure::new("ERROR_KEY_DOES_NOT_EXIST", banned)).into()),
+                    false => Ok(Polled::NotReady),
+                }
+            }
+        })
+        .on_account(|_| async { Err(failed("ERROR_KEY_DOES_NOT_EXIST", Class::Account)) });
+    let provider = Arc::new(provider);
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let mut notices = dl.notices();
+    submit(&dl, jobs(1)).await;
+    soon(async {
+        while store.totals().await.expect("counted").polling < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let second = submit(&dl, vec![job("second")]).await[0];
+    soon(is_claimed.wait_for(|is_claimed| *is_claimed)).await.expect("claimed");
+    notice(&mut notices, |n| matches!(n, Notice::AccountStopped { .. }).then_some(())).await;
+    go_on.send_replace(true);
+    let waiting = notice(&mut notices, |notice| match notice {
+        Notice::Waiting(task) if task.id == second => Some(task.clone()),
+        _ => None,
+    });
+    let waiting = waiting.await;
+    assert!(matches!(waiting.state, State::Queued { why: Why::Account, .. }), "{waiting:?}");
+    assert_eq!(waiting.counters.submits, 0, "the intent is given back");
+    assert_eq!(*provider.submits().borrow(), 1);
 }
