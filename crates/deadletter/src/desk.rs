@@ -145,7 +145,7 @@ impl Desk {
         let is_eligible = match verdict {
             Eligibility::Resume | Eligibility::Submit => true,
             Eligibility::Hopeless => options.force,
-            Eligibility::Spent | Eligibility::NotDead => false,
+            Eligibility::Spent | Eligibility::Held | Eligibility::NotDead => false,
         };
         if is_eligible {
             plan.eligible += 1;

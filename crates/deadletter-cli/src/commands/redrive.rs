@@ -186,7 +186,7 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan, is_forced: bool) -> Resu
     }
     let mut table = render::Table::new(&["what a redrive does", "#tasks"]);
     for (verdict, n) in &plan.by_eligibility {
-        table.row([meaning(*verdict, is_forced).to_owned(), n.to_string()]);
+        table.row([meaning(*verdict, is_forced), n.to_string()]);
     }
     let mut causes: Vec<_> = plan
         .by_cause
@@ -205,13 +205,23 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan, is_forced: bool) -> Resu
     Ok(())
 }
 
-const fn meaning(verdict: Eligibility, is_forced: bool) -> &'static str {
+fn meaning(verdict: Eligibility, is_forced: bool) -> String {
+    match (verdict, why_left(verdict)) {
+        (Eligibility::Resume, _) => "asks for the paid id again: costs nothing".to_owned(),
+        (Eligibility::Hopeless, _) if is_forced => "submits again, forced".to_owned(),
+        (Eligibility::Hopeless, Some(why)) => format!("skips: {why} (--force)"),
+        (_, Some(why)) => format!("skips: {why}"),
+        (_, None) => "submits again".to_owned(),
+    }
+}
+
+/// Why a redrive leaves such a task alone; none where it does not.
+pub(super) const fn why_left(verdict: Eligibility) -> Option<&'static str> {
     match verdict {
-        Eligibility::Resume => "asks for the paid id again: costs nothing",
-        Eligibility::Submit => "submits again",
-        Eligibility::Hopeless if is_forced => "submits again, forced",
-        Eligibility::Hopeless => "skips: the same request fails again (--force)",
-        Eligibility::Spent => "skips: all submits are spent (exhume first)",
-        Eligibility::NotDead => "skips: not a dead letter any more",
+        Eligibility::Resume | Eligibility::Submit => None,
+        Eligibility::Hopeless => Some("the same request fails again"),
+        Eligibility::Spent => Some("all submits are spent (exhume first)"),
+        Eligibility::Held => Some("held, since its secrets are masked"),
+        Eligibility::NotDead => Some("not a dead letter any more"),
     }
 }

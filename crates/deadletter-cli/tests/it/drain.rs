@@ -153,3 +153,32 @@ fn one_drain_works_at_a_time_and_the_next_takes_over_from_a_dead_one() {
     assert!(said.contains("taken over from a drain that is gone"), "{said}");
     assert_eq!(json_lines(&line)[0]["solved"], 3, "{said}");
 }
+
+#[test]
+fn a_letter_whose_secrets_are_masked_is_left_and_told_and_nothing_waits_for_it() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll);
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    scene.bench.write("deadletter.toml", "[policy]\nfirst_submits = 1\n");
+    scene.bench.write(
+        "tasks.csv",
+        "sitekey,url,proxy,proxytype\n6Le-dead,https://a.example,me:secret@10.0.0.1:80,HTTP\n",
+    );
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 3);
+    assert_eq!(scene.run(&["export", "--out", "masked.jsonl"]).code, 0);
+    scene.simulator.clear_rules();
+    let paid = scene.paid();
+    let elsewhere = |args: &[&str]| scene.run(&[args, &["--store", "sqlite:other.db"]].concat());
+    let imported = elsewhere(&["import", "masked.jsonl"]);
+    assert_eq!(lines(&imported)[0]["masked"], 1, "{}", imported.stderr);
+
+    let redriven = elsewhere(&["redrive", "--where", "state:dead", "--yes"]);
+    assert_eq!(redriven.code, 0, "{}", redriven.stderr);
+    let plan = &lines(&redriven)[0];
+    assert_eq!((&plan["eligible"], &plan["by_eligibility"]["held"]), (&0.into(), &1.into()));
+    let drained = elsewhere(&["drain"]);
+    let pass = &lines(&drained)[0];
+    assert_eq!((drained.code, &pass["left"]["held"]), (0, &1.into()), "{pass}");
+    assert!(drained.stderr.contains("its secrets are masked"), "{}", drained.stderr);
+    assert_eq!(lines(&elsewhere(&["list", "state:dead"])).len(), 1);
+    assert_eq!(scene.paid(), paid, "nothing was sent");
+}

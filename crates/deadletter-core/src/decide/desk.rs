@@ -17,6 +17,8 @@ labels! {
         Hopeless = "hopeless",
         /// K is reached: exhume it first.
         Spent = "spent",
+        /// It is held: whatever holds it is in the way of sending it as it stands.
+        Held = "held",
         /// It is not a dead letter.
         NotDead = "not_dead",
     }
@@ -33,6 +35,8 @@ pub fn eligibility(
 ) -> Eligibility {
     if task.kind() != StateKind::Dead {
         Eligibility::NotDead
+    } else if task.hold.is_some() {
+        Eligibility::Held
     } else if resumable(attempts, policy, terms, now).is_some() {
         Eligibility::Resume
     } else if task.counters.submits >= task.max_submits {
@@ -79,7 +83,8 @@ impl Rules<'_> {
         keep_deadline: bool,
         force: bool,
     ) -> Decision {
-        if self.task.kind() != StateKind::Dead {
+        // Nobody claims what is held: brought back, it would wait for ever.
+        if self.task.kind() != StateKind::Dead || self.task.hold.is_some() {
             return Decision::default();
         }
         // A redrive that grants nothing could never be claimed.

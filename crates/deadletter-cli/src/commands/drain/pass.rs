@@ -5,6 +5,7 @@ use crate::{
     commands::{
         answers::Answers,
         follow::{Follow, TICK},
+        redrive::why_left,
         solve,
     },
     exit::Exit,
@@ -15,7 +16,7 @@ use crate::{
 };
 use deadletter::{
     Deadletter, Notice, RENEW_EVERY, RedriveOptions, Turn,
-    core::{Filter, OperationId, StateKind, UnixMs},
+    core::{Filter, OperationId, StateKind, UnixMs, decide::Eligibility},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub(super) struct Pass<'a> {
 pub(super) struct Done {
     pub(super) exit: Exit,
     matched: u64,
+    /// Those of them that a redrive leaves alone, by why.
+    left: BTreeMap<Eligibility, u64>,
     redriven: u64,
     operation: Option<OperationId>,
     verdicts: BTreeMap<StateKind, u64>,
@@ -45,10 +48,13 @@ impl Pass<'_> {
         let desk = self.engine.desk();
         let mut notices = self.engine.notices();
         let plan = desk.plan_redrive(&self.filter, &self.options).await.map_err(work::of_engine)?;
+        let mut left = plan.by_eligibility;
+        left.retain(|verdict, _| why_left(*verdict).is_some());
         if plan.eligible == 0 {
             let verdicts = BTreeMap::new();
             let (matched, operation) = (plan.count, None);
-            return Ok(Done { exit: Exit::Good, matched, redriven: 0, operation, verdicts });
+            let exit = Exit::Good;
+            return Ok(Done { exit, matched, left, redriven: 0, operation, verdicts });
         }
         let begun = desk.redrive(&self.filter, self.options.clone()).await;
         let id = begun.map_err(work::of_engine)?;
@@ -83,7 +89,7 @@ impl Pass<'_> {
         renew(turn, None).await?;
         let found = desk.operation(&id).await.map_err(work::of_engine)?;
         let redriven = found.map_or(0, |(_, [_, done, _])| done);
-        Ok(Done { exit, matched: plan.count, redriven, operation: Some(id), verdicts })
+        Ok(Done { exit, matched: plan.count, left, redriven, operation: Some(id), verdicts })
     }
 
     fn tell_of_breakers(&self) {
@@ -148,6 +154,7 @@ impl Done {
                 "pass": n,
                 "operation": self.operation,
                 "matched": self.matched,
+                "left": self.left.iter().map(|(why, n)| (why.label(), n)).collect::<BTreeMap<_, _>>(),
                 "redriven": redriven,
                 "solved": solved,
                 "dead": dead,
@@ -167,6 +174,11 @@ impl Done {
             format!("; the next begins at {}, in {far}", render::instant(at))
         });
         app.out.say(&format!("pass {n}: {words}{next}"));
+        for (verdict, n) in &self.left {
+            let why = why_left(*verdict).unwrap_or_default();
+            let letters = render::counted(*n, "dead letter was left", "dead letters were left");
+            app.out.say(&format!("{letters}: {why}"));
+        }
         Ok(())
     }
 }

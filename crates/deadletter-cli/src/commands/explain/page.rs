@@ -180,6 +180,7 @@ const fn redriven(verdict: Eligibility) -> &'static str {
             "Leaves it out, since the same request fails again; --force submits it."
         }
         Eligibility::Spent => "Leaves it out, since all submits are spent; exhume allows more.",
+        Eligibility::Held => "Leaves it out: it is held.",
         Eligibility::NotDead => "Leaves it out: it is no dead letter.",
     }
 }

@@ -130,6 +130,19 @@ fn eligibility_tells_what_a_redrive_would_do() {
 }
 
 #[test]
+fn what_is_held_is_left_alone_by_every_redrive() {
+    let mut bench = Bench::timed_out();
+    let attempt = bench.attempts[0].clone();
+    bench.task.hold = Some("masked".to_owned());
+    assert_eq!(eligible(&bench), Eligibility::Held);
+    for resume in [Some(&attempt), None] {
+        assert!(bench.decide(&redriven(resume, bench.now), None).change.is_empty());
+    }
+    bench.task.hold = None;
+    assert_eq!(eligible(&bench), Eligibility::Resume);
+}
+
+#[test]
 fn a_redrive_grants_submits_within_k_and_begins_a_new_round() {
     let mut bench = Bench::new();
     bench.task.proxies = 2;
