@@ -17,6 +17,7 @@ mod dispatcher;
 mod document;
 mod engine;
 mod error;
+mod forget;
 mod gate;
 mod guarded;
 mod health;

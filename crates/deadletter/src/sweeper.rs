@@ -1,8 +1,8 @@
 //! Keeps order: the dead workers' tasks, deadlines, retention, what this process lost track of.
 
 use crate::{
-    Result, account::Account, gate::Pass, heap::Entry, heartbeat::BEAT, orphans,
-    patience::patiently, retention::Retention, shared::Shared, strangers,
+    Result, account::Account, forget::Forgetting, gate::Pass, heap::Entry, heartbeat::BEAT,
+    orphans, patience::patiently, retention::Retention, shared::Shared, strangers,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
 use deadletter_store::{Error as StoreError, TakeOver, Taken};
@@ -18,12 +18,17 @@ const STEPS: u32 = 20;
 
 /// A sweep per beat until the engine stops; doubts are settled until nothing is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut retention = Retention::default();
+    let (mut retention, mut forgetting) = (Retention::default(), Forgetting::default());
     for sweeps in 0_u64.. {
         if !shared.is_stopping()
             && let Err(error) = sweep(&shared, &mut retention).await
         {
             tracing::warn!(%error, "could not sweep; trying again at the next beat");
+        }
+        if !shared.is_stopping()
+            && let Err(error) = forgetting.sweep(&shared).await
+        {
+            tracing::warn!(%error, "could not delete old records; trying again at the next beat");
         }
         if sweeps.is_multiple_of(strangers::EVERY)
             && !shared.is_stopping()

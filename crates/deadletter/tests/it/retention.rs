@@ -4,7 +4,12 @@ use crate::{
     operations::sick,
     rig::{account, all_rest, all_solved, engine, job, jobs, memory, soon, sound, submit},
 };
-use deadletter::{Deadletter, core::Class, provider::scripted::ScriptedProvider, store::Store};
+use deadletter::{
+    Deadletter,
+    core::{Class, UnixMs, WorkerId},
+    provider::scripted::ScriptedProvider,
+    store::{Clock, ManualClock, MemoryStore, Store},
+};
 use std::sync::Arc;
 
 async fn keeper(store: &Arc<dyn Store>, keep_ms: Option<i64>) -> Deadletter {
@@ -60,4 +65,30 @@ async fn without_a_retention_nothing_is_deleted() {
     purged(other.as_ref(), gone.len() as i64).await;
     assert_eq!(store.totals().await.expect("counted").purged, 0);
     sound(store.as_ref(), &ids).await;
+}
+
+#[tokio::test]
+async fn workers_that_are_gone_are_forgotten_after_a_week_and_not_before() {
+    let clock = Arc::new(ManualClock::at(UnixMs(1_800_000_000_000)));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+    for name in ["old", "young"] {
+        let worker = WorkerId::new(name).expect("a name");
+        store.register(&worker, name).await.expect("registered");
+        store.leave(&worker).await.expect("left");
+        clock.advance(4 * 86_400_000);
+    }
+    let dl = keeper(&store, None).await;
+    let labels = soon(async {
+        loop {
+            let workers = store.workers(9).await.expect("read");
+            if workers.len() < 3 {
+                break workers.into_iter().map(|worker| worker.id.to_string()).collect::<Vec<_>>();
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(labels.contains(&"young".to_owned()), "{labels:?}");
+    assert!(!labels.contains(&"old".to_owned()), "{labels:?}");
+    dl.stop().await.expect("stopped");
 }
