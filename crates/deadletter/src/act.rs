@@ -117,7 +117,8 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> 
     let store = shared.store.as_ref();
     let items = patiently(|| store.pending(&known.id, None, STEP)).await?;
     if items.is_empty() {
-        return settle(shared, known, OperationState::Done, None).await;
+        settle(shared, known, OperationState::Done, None).await?;
+        return Ok(());
     }
     let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
     let tasks = patiently(|| store.get(&ids)).await?;

@@ -203,11 +203,7 @@ impl Desk {
     /// Stops an operation for good; what it has redriven goes on. False where it was over already.
     pub async fn stop_operation(&self, id: &OperationId) -> Result<bool> {
         let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
-        if matches!(known.state, OperationState::Done | OperationState::Stopped) {
-            return Ok(false);
-        }
-        redrive::settle(&self.shared, &known, OperationState::Stopped, None).await?;
-        Ok(true)
+        redrive::settle(&self.shared, &known, OperationState::Stopped, None).await
     }
 
     /// Lets an operation go on that paused itself; false where it is not paused.

@@ -55,6 +55,12 @@ impl OperationState {
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Freezing | Self::Running)
     }
+
+    /// True where nothing will ever be done for it any more.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Stopped)
+    }
 }
 
 /// How to redrive.

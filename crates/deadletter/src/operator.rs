@@ -138,8 +138,11 @@ pub(crate) async fn advance(shared: &Arc<Shared>, id: &OperationId) -> Result<bo
     }
     match lease(shared, &known).await? {
         None => shared.sleep_ms(STEP_MS).await,
-        Some(leased) if leased.state == OperationState::Freezing => freeze(shared, &leased).await?,
-        Some(leased) => act::step(shared, &leased).await?,
+        Some(leased) => match leased.state {
+            OperationState::Freezing => freeze(shared, &leased).await?,
+            OperationState::Running => act::step(shared, &leased).await?,
+            _ => {}
+        },
     }
     Ok(true)
 }
@@ -150,6 +153,10 @@ async fn lease(shared: &Shared, known: &Operation) -> Result<Option<Operation>> 
     let (now, worker) = (shared.now(), shared.worker());
     let until = now.plus(LEASE_MS);
     let updated = operation::update(shared.store.as_ref(), known, |operation| {
+        // Stopped, paused or done by somebody since it was read.
+        if !operation.state.is_active() {
+            return false;
+        }
         match &operation.lease {
             Some((holder, until)) if *holder != worker && *until > now => return false,
             Some((holder, until)) if *holder == worker && until.since(now) > LEASE_MS / 2 => {}
@@ -169,7 +176,8 @@ pub(crate) async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
         Ok(filter) => filter,
         Err(error) => {
             let note = format!("its filter cannot be read: {error}");
-            return redrive::settle(shared, known, OperationState::Stopped, Some(note)).await;
+            redrive::settle(shared, known, OperationState::Stopped, Some(note)).await?;
+            return Ok(());
         }
     };
     let limit = known.options.limit.unwrap_or(u64::MAX);

@@ -40,12 +40,14 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Run
     let items = store.pending(&known.id, None, allowed.max(1)).await?;
     if items.is_empty() {
         runs.forget(&known.id);
-        return settle(shared, known, OperationState::Done, None).await;
+        settle(shared, known, OperationState::Done, None).await?;
+        return Ok(());
     }
     if goes_wrong {
         let note = format!("{TOO_MANY_DEAD} of the last {VERDICTS} redriven tasks died again");
         runs.forget(&known.id);
-        return settle(shared, known, OperationState::Paused, Some(note)).await;
+        settle(shared, known, OperationState::Paused, Some(note)).await?;
+        return Ok(());
     }
     if allowed == 0 {
         return Ok(());
@@ -174,36 +176,43 @@ async fn skip(shared: &Shared, known: &Operation, item: Item) -> Result<Act> {
 }
 
 /// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.
+/// False where it was over already: nothing ends twice.
 pub(crate) async fn settle(
     shared: &Shared,
     known: &Operation,
     state: OperationState,
     note: Option<String>,
-) -> Result<()> {
+) -> Result<bool> {
     let now = shared.now();
     let store = shared.store.as_ref();
+    let newest = operation::read(store, &known.id).await?.unwrap_or_else(|| known.clone());
+    if newest.state.is_over() {
+        return Ok(false);
+    }
     let settled = Operation {
         state,
         finished_at: (state != OperationState::Paused).then_some(now),
         note,
         lease: None,
-        ..known.clone()
+        ..newest
     };
     audit::write(shared, &settled).await?;
-    operation::update(store, known, |operation| {
-        // What was stopped by hand stays so.
-        if operation.state == OperationState::Stopped {
-            return;
+    let updated = operation::update(store, known, |operation| {
+        let goes_on = !operation.state.is_over();
+        if goes_on {
+            operation.state = state;
+            operation.finished_at = settled.finished_at;
+            operation.note.clone_from(&settled.note);
+            operation.lease = None;
         }
-        operation.state = state;
-        operation.finished_at = settled.finished_at;
-        operation.note.clone_from(&settled.note);
-        operation.lease = None;
+        goes_on
     })
     .await?;
-    if state != OperationState::Paused {
+    if updated.value.state.is_over() {
         operation::list(store, &known.id, false).await?;
     }
-    shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
-    Ok(())
+    if updated.answer {
+        shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
+    }
+    Ok(updated.answer)
 }

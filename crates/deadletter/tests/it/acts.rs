@@ -11,9 +11,18 @@ use deadletter::{
         Polled,
         scripted::{ScriptedProvider, failed},
     },
-    store::Store,
+    store::{
+        Call, Faulty, Store,
+        faulty::{Hook, Moment},
+    },
 };
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 fn asked() -> ActOptions {
     ActOptions { limit: None, by: "ada".to_owned(), why: Some("the page is gone".to_owned()) }
@@ -206,5 +215,71 @@ async fn acts_on_single_tasks_are_on_the_record_where_they_fit() {
         let body: serde_json::Value = serde_json::from_str(&entry.body).expect("JSON");
         assert_eq!((&body["kind"], &body["count"]), (&kind.into(), &1.into()));
         assert_eq!(body["task"], serde_json::json!(id));
+    }
+}
+
+/// What happens in between.
+type Deed = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A store in front of `inner`, and the place of a deed that is done once, when the next call of
+/// that kind is at that moment.
+fn interrupted(
+    inner: &Arc<dyn Store>,
+    call: Call,
+    moment: Moment,
+) -> (Arc<dyn Store>, Arc<OnceLock<Deed>>) {
+    let deed = Arc::new(OnceLock::<Deed>::new());
+    let (known, is_done) = (Arc::clone(&deed), Arc::new(AtomicBool::new(false)));
+    let hook: Hook = Arc::new(move |met, when| {
+        let is_now = (met, when) == (call, moment) && known.get().is_some();
+        let (known, is_now) = (Arc::clone(&known), is_now && !is_done.swap(true, SeqCst));
+        Box::pin(async move {
+            match known.get() {
+                Some(deed) if is_now => deed().await,
+                _ => {}
+            }
+        })
+    });
+    (Arc::new(Faulty::new(Arc::clone(inner)).with_hook(hook)), deed)
+}
+
+async fn desk_only(store: &Arc<dyn Store>) -> Deadletter {
+    let (provider, _) = sick(Class::Unsolvable);
+    let builder = Deadletter::builder().store(Arc::clone(store)).account(account(provider));
+    builder.desk_only().await.expect("a desk")
+}
+
+#[tokio::test]
+async fn what_another_process_ends_between_a_look_and_the_lease_goes_no_further() {
+    for is_stopped in [true, false] {
+        let store = memory();
+        let (provider, _) = sick(Class::Unsolvable);
+        let dl = engine(&store, account(provider)).await;
+        dead_letters(&dl, 6).await;
+        dl.stop().await.expect("stopped");
+        let (seen, deed) = interrupted(&store, Call::Document, Moment::After);
+        let (ours, theirs) = (desk_only(&seen).await, Arc::new(desk_only(&store).await));
+        let id = prepare(&ours, Act::Purge, "").await;
+        assert!(ours.desk().release(&id).await.expect("released"));
+        let wanted = id.clone();
+        let is_set = deed.set(Box::new(move || {
+            let (theirs, id) = (Arc::clone(&theirs), wanted.clone());
+            Box::pin(async move {
+                let desk = theirs.desk();
+                if is_stopped {
+                    assert!(desk.stop_operation(&id).await.expect("stopped"));
+                } else {
+                    while desk.advance(&id).await.expect("the store works") {}
+                }
+            })
+        }));
+        assert!(is_set.is_ok());
+        while ours.desk().advance(&id).await.expect("the store works") {}
+        let (state, purged) =
+            if is_stopped { (OperationState::Stopped, 0) } else { (OperationState::Done, 6) };
+        let (found, _) = ours.desk().operation(&id).await.expect("read").expect("there");
+        assert_eq!(found.state, state);
+        assert_eq!(states(store.as_ref()).await, [6 - purged, 0, 0, purged]);
+        assert_eq!(audited(store.as_ref()).await, 2, "released, ended");
     }
 }
