@@ -6,7 +6,6 @@
 use crate::{
     Desk, Error, Result,
     act::Act,
-    audit,
     desk::{PAGE, SAMPLES, SCAN},
     operation::{self, Operation, OperationState, RedriveOptions},
     operator,
@@ -142,20 +141,7 @@ impl Desk {
     /// it is not prepared.
     pub async fn release(&self, id: &OperationId) -> Result<bool> {
         let known = self.known(id).await?;
-        let updated = operation::update(self.store(), &known, |operation| {
-            let is_prepared = operation.state == OperationState::Prepared;
-            if is_prepared {
-                operation.state = OperationState::Running;
-            }
-            is_prepared
-        })
-        .await?;
-        if updated.answer {
-            audit::write(&self.shared, &updated.value).await?;
-            operation::list(self.store(), id, true).await?;
-            self.shared.operations_written.notify_one();
-        }
-        Ok(updated.answer)
+        operation::let_run(&self.shared, &known, OperationState::Prepared).await
     }
 
     /// One bounded step of an act that sends nothing, done here; true while there is more to do.

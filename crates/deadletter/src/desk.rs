@@ -209,21 +209,7 @@ impl Desk {
     /// Lets an operation go on that paused itself; false where it is not paused.
     pub async fn resume_operation(&self, id: &OperationId) -> Result<bool> {
         let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
-        let updated = operation::update(self.store(), &known, |operation| {
-            let is_paused = operation.state == OperationState::Paused;
-            if is_paused {
-                operation.state = OperationState::Running;
-                operation.note = None;
-            }
-            is_paused
-        })
-        .await?;
-        if updated.answer {
-            audit::write(&self.shared, &updated.value).await?;
-            operation::list(self.store(), id, true).await?;
-            self.shared.operations_written.notify_one();
-        }
-        Ok(updated.answer)
+        operation::let_run(&self.shared, &known, OperationState::Paused).await
     }
 
     /// Gives up a dead letter for good; false where it is not one. Audited, like the next two, as

@@ -3,7 +3,9 @@
 use crate::{
     Error, Result,
     act::{Act, Skip},
+    audit,
     document::{self, Updated},
+    shared::Shared,
 };
 use deadletter_core::{Filter, OperationId, TaskId, UnixMs, WorkerId};
 use deadletter_store::Store;
@@ -168,6 +170,37 @@ pub(crate) async fn write_down(store: &dyn Store, operation: &Operation) -> Resu
 pub(crate) async fn begin(store: &dyn Store, operation: &Operation) -> Result<()> {
     write_down(store, operation).await?;
     list(store, &operation.id, true).await
+}
+
+/// Lets an operation run that waits as `from`; false where it does not.
+///
+/// Recorded and listed first: whoever dies in the middle leaves it waiting, and the next try lets
+/// it run. Nothing runs without a record, and nothing that may run is off the list.
+pub(crate) async fn let_run(
+    shared: &Shared,
+    known: &Operation,
+    from: OperationState,
+) -> Result<bool> {
+    if known.state != from {
+        return Ok(false);
+    }
+    let store = shared.store.as_ref();
+    let running = Operation { state: OperationState::Running, note: None, ..known.clone() };
+    audit::write(shared, &running).await?;
+    list(store, &known.id, true).await?;
+    let updated = update(store, known, |operation| {
+        let waits = operation.state == from;
+        if waits {
+            operation.state = OperationState::Running;
+            operation.note = None;
+        }
+        waits
+    })
+    .await?;
+    if updated.answer {
+        shared.operations_written.notify_one();
+    }
+    Ok(updated.answer)
 }
 
 /// Its items: pending, done, skipped.

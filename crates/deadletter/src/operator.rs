@@ -104,11 +104,12 @@ async fn step_one(shared: &Arc<Shared>, id: &OperationId, runs: &mut Runs) -> Re
         operation::list(store, id, false).await?;
         return Ok(false);
     };
-    if known.state == OperationState::Paused {
+    if known.state.is_over() {
+        operation::list(store, id, false).await?;
         return Ok(false);
     }
     if !known.state.is_active() {
-        operation::list(store, id, false).await?;
+        // It is listed before it runs: whoever lets it run may be about to.
         return Ok(false);
     }
     let Some(leased) = lease(shared, &known).await? else {

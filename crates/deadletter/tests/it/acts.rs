@@ -13,7 +13,7 @@ use deadletter::{
     },
     store::{
         Call, Faulty, Store,
-        faulty::{Hook, Moment},
+        faulty::{Fault, Hook, Moment},
     },
 };
 use std::{
@@ -39,6 +39,20 @@ async fn carry_out(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3
     assert!(desk.release(id).await.expect("released"));
     soon(async { while desk.advance(id).await.expect("the store works") {} }).await;
     desk.operation(id).await.expect("read").expect("there")
+}
+
+/// Waits until a worker has worked it off.
+async fn ended(worker: &Deadletter, id: &OperationId) {
+    soon(async {
+        let state = async || {
+            let found = worker.desk().operation(id).await.expect("read");
+            found.expect("there").0.state
+        };
+        while state().await != OperationState::Done {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 async fn states(store: &dyn Store) -> [i64; 4] {
@@ -184,14 +198,7 @@ async fn an_act_that_its_beginner_left_is_finished_by_whoever_works() {
         }
     })
     .await;
-    soon(async {
-        let found =
-            || async { second.desk().operation(&left).await.expect("read").expect("there") };
-        while found().await.0.state != OperationState::Done {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    ended(&second, &left).await;
     let (found, _) = second.desk().operation(&dropped).await.expect("read").expect("there");
     assert_eq!(found.state, OperationState::Prepared, "nobody released it");
     assert_eq!(states(store.as_ref()).await, [0, 0, 0, 8]);
@@ -282,4 +289,57 @@ async fn what_another_process_ends_between_a_look_and_the_lease_goes_no_further(
         assert_eq!(states(store.as_ref()).await, [6 - purged, 0, 0, purged]);
         assert_eq!(audited(store.as_ref()).await, 2, "released, ended");
     }
+}
+
+#[tokio::test]
+async fn a_release_that_breaks_off_leaves_the_act_waiting_on_the_record_and_can_be_repeated() {
+    // It breaks off at the record, at the list, at the operation itself.
+    let broken = [(Call::Audit, 0), (Call::PutDocument, 0), (Call::PutDocument, 1)];
+    for (n, (call, passed)) in broken.into_iter().enumerate() {
+        let store = memory();
+        let (provider, _) = sick(Class::Unsolvable);
+        let dl = engine(&store, account(provider)).await;
+        dead_letters(&dl, 3).await;
+        dl.stop().await.expect("stopped");
+        let faulty = Arc::new(Faulty::new(Arc::clone(&store)));
+        let desk = desk_only(&(Arc::clone(&faulty) as Arc<dyn Store>)).await;
+        let id = prepare(&desk, Act::Bury, "").await;
+        faulty.script(call, [None].repeat(passed).into_iter().chain([Some(Fault::Unavailable)]));
+        assert!(desk.desk().release(&id).await.is_err(), "{call}");
+        let (found, _) = desk.desk().operation(&id).await.expect("read").expect("there");
+        assert_eq!(found.state, OperationState::Prepared, "{call}");
+        assert_eq!(audited(store.as_ref()).await, usize::from(n > 0), "{call}");
+        assert_eq!(carry_out(&desk, &id).await.1, [0, 3, 0], "{call}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_released_is_worked_off_whoever_looks_in_the_middle_of_it() {
+    let store = memory();
+    let (provider, _) = sick(Class::Unsolvable);
+    let worker = Arc::new(engine(&store, account(provider)).await);
+    dead_letters(&worker, 3).await;
+    // Before the operation is written, after it was listed.
+    let listed = Arc::new(AtomicBool::new(false));
+    let (is_listed, looking) = (Arc::clone(&listed), Arc::clone(&worker));
+    let hook: Hook = Arc::new(move |call, moment| {
+        let is_put = (call, moment) == (Call::PutDocument, Moment::After);
+        let is_now = is_put && is_listed.swap(false, SeqCst);
+        let worker = Arc::clone(&looking);
+        Box::pin(async move {
+            if is_now {
+                let nothing: Filter = "sitekey:nowhere".parse().expect("a filter");
+                let other = worker.desk().redrive(&nothing, RedriveOptions::default()).await;
+                ended(&worker, &other.expect("begun")).await;
+            }
+        })
+    });
+    let seen: Arc<dyn Store> = Arc::new(Faulty::new(Arc::clone(&store)).with_hook(hook));
+    let desk = desk_only(&seen).await;
+    let id = prepare(&desk, Act::Bury, "").await;
+    listed.store(true, SeqCst);
+    assert!(desk.desk().release(&id).await.expect("released"));
+    assert!(!listed.load(SeqCst), "the worker has looked");
+    ended(&worker, &id).await;
+    assert_eq!(states(store.as_ref()).await, [0, 3, 0, 0]);
 }
