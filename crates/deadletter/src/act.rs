@@ -4,13 +4,15 @@
 //! whoever dies in the middle, the next one goes on with what is pending.
 
 use crate::{
-    Result,
+    Error, Result,
     operation::{self, Operation, OperationState},
     patience::patiently,
     redrive::{settle, stands},
     shared::{Shared, shared_error},
 };
-use deadletter_core::{Context, Happened, Policy, StateKind, Task, TaskId, Terms, decide};
+use deadletter_core::{
+    Context, Happened, OperationId, Policy, StateKind, Task, TaskId, Terms, decide,
+};
 use deadletter_store::Committed;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// Tasks of one step: one transaction of the store, short enough for others to get in between.
 const STEP: u32 = 500;
+/// A task without a worker here is changed by few others, so a few tries are plenty.
+const TRIES: u32 = 8;
 
 /// What an operation does to its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,14 @@ pub enum Skip {
     Unfit,
     /// An attempt of it may still be answered, and counts against the account's threads.
     Open,
+    /// Its account is not one of the worker's that ran the operation.
+    NoAccount,
+    /// It is held: it may not be sent as it stands.
+    Held,
+    /// All its submits are spent.
+    Spent,
+    /// Its reason says that the same request fails again.
+    Hopeless,
 }
 
 impl Skip {
@@ -98,6 +110,10 @@ impl Skip {
             Self::Changed => "changed",
             Self::Unfit => "unfit",
             Self::Open => "open",
+            Self::NoAccount => "no_account",
+            Self::Held => "held",
+            Self::Spent => "spent",
+            Self::Hopeless => "hopeless",
         }
     }
 
@@ -108,6 +124,10 @@ impl Skip {
             Self::Changed => "changed since they were chosen",
             Self::Unfit => "in a state that it does not fit",
             Self::Open => "with an attempt that may still be answered; try again in a few minutes",
+            Self::NoAccount => "of an account that was not configured there",
+            Self::Held => "held, since their secrets are masked",
+            Self::Spent => "without a submit left (exhume first)",
+            Self::Hopeless => "that fail again as they are (--force)",
         }
     }
 }
@@ -151,14 +171,38 @@ async fn change(
     tasks: Vec<Task>,
     happened: &Happened,
 ) -> Result<Vec<(TaskId, Skip)>> {
-    let acts = tasks.into_iter().map(|task| change_one(shared, known, task, happened));
+    let acts = tasks.iter().map(|task| change_one(shared, Some(&known.id), task, happened));
     Ok(try_join_all(acts).await?.into_iter().flatten().collect())
+}
+
+/// Lets it happen to a task of an account that is not configured here; false where it does not fit.
+pub(crate) async fn change_stranger(
+    shared: &Shared,
+    mut task: Task,
+    happened: &Happened,
+) -> Result<bool> {
+    for _ in 0..TRIES {
+        match change_one(shared, None, &task, happened).await? {
+            None => {
+                shared.events_written.notify_one();
+                return Ok(true);
+            }
+            Some((_, Skip::Changed)) => {}
+            Some(_) => return Ok(false),
+        }
+        let found = patiently(|| shared.store.get(std::slice::from_ref(&task.id))).await?;
+        match found.into_iter().flatten().next() {
+            Some(found) => task = found,
+            None => return Ok(false),
+        }
+    }
+    Err(Error::Contended(format!("task/{}", task.id)))
 }
 
 async fn change_one(
     shared: &Shared,
-    known: &Operation,
-    task: Task,
+    settles: Option<&OperationId>,
+    task: &Task,
     happened: &Happened,
 ) -> Result<Option<(TaskId, Skip)>> {
     let attempts = match task.attempt {
@@ -173,9 +217,9 @@ async fn change_one(
     };
     let (now, random) = (shared.now(), shared.random());
     let context = Context { policy: &policy, terms: &terms, attempt, now, random };
-    let mut change = decide(&task, happened, context).change;
+    let mut change = decide(task, happened, context).change;
     let Some(row) = change.row.as_mut() else { return Ok(Some((task.id, Skip::Unfit))) };
-    row.settles = Some(known.id.clone());
+    row.settles = settles.cloned();
     let after = row.after.clone();
     let committed = shared.committer.commit(change).await.map_err(shared_error)?;
     if committed == Committed::Stale && !stands(shared, &after).await? {
@@ -201,7 +245,12 @@ async fn purge(shared: &Shared, tasks: &[Task]) -> Result<Vec<(TaskId, Skip)>> {
     Ok(standing.collect())
 }
 
-async fn skip(shared: &Shared, known: &Operation, skips: &[(TaskId, Skip)]) -> Result<()> {
+/// Leaves them alone, and counts why.
+pub(crate) async fn skip(
+    shared: &Shared,
+    known: &Operation,
+    skips: &[(TaskId, Skip)],
+) -> Result<()> {
     if skips.is_empty() {
         return Ok(());
     }

@@ -2,8 +2,7 @@
 
 use crate::{
     Error, Result,
-    account::Account,
-    act::Act,
+    act::{self, Act},
     audit,
     gate::Pass,
     operation::{self, Operation, OperationState, RedriveOptions},
@@ -137,15 +136,22 @@ impl Desk {
         task: Task,
         options: &RedriveOptions,
     ) -> Result<()> {
-        let account = self.shared.account(&task.account)?;
-        let terms = account.terms(&task.dimensions.method);
-        let attempts = self.store().history(task.id).await?;
-        let verdict = eligibility(&task, &attempts, &account.policy, &terms, self.shared.now());
+        let verdict = match self.shared.accounts.get(&task.account) {
+            None => Eligibility::NoAccount,
+            Some(account) => {
+                let terms = account.terms(&task.dimensions.method);
+                let attempts = self.store().history(task.id).await?;
+                eligibility(&task, &attempts, &account.policy, &terms, self.shared.now())
+            }
+        };
         plan.count += 1;
         let is_eligible = match verdict {
             Eligibility::Resume | Eligibility::Submit => true,
             Eligibility::Hopeless => options.force,
-            Eligibility::Spent | Eligibility::Held | Eligibility::NotDead => false,
+            Eligibility::Spent
+            | Eligibility::Held
+            | Eligibility::NoAccount
+            | Eligibility::NotDead => false,
         };
         if is_eligible {
             plan.eligible += 1;
@@ -230,11 +236,14 @@ impl Desk {
 
     async fn act(&self, id: TaskId, act: Act, happened: &Happened) -> Result<bool> {
         let task = self.store().get(&[id]).await?.pop().flatten().ok_or(Error::NoSuchTask(id))?;
-        let account: &Arc<Account> = self.shared.account(&task.account)?;
         if !act.fits().contains(&task.kind()) {
             return Ok(false);
         }
         audit::write_one(&self.shared, act, id).await?;
+        // Giving up does not depend on what is configured here.
+        let Some(account) = self.shared.accounts.get(&task.account) else {
+            return act::change_stranger(&self.shared, task, happened).await;
+        };
         let attempts = self.store().history(id).await?;
         let attempt = attempts.iter().find(|attempt| Some(attempt.token) == task.attempt);
         let pass = Pass::Bystander;

@@ -6,6 +6,7 @@
 use crate::{
     Result,
     account::Account,
+    act::{self, Skip},
     audit,
     desk::resume_of,
     heap::Entry,
@@ -15,7 +16,12 @@ use crate::{
     ramp::{Runs, TOO_MANY_DEAD, VERDICTS},
     shared::{Shared, shared_error},
 };
-use deadletter_core::{Context, Happened, StateKind, Task, TaskId, breaker::Phase, decide};
+use deadletter_core::{
+    Context, Happened, StateKind, Task, TaskId,
+    breaker::Phase,
+    decide,
+    decide::{Eligibility, eligibility},
+};
 use deadletter_store::{Committed, Item};
 use std::sync::Arc;
 
@@ -23,10 +29,9 @@ use std::sync::Arc;
 const STEP: u32 = 200;
 
 /// What became of one item.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum Fate {
     Redriven,
-    Skipped,
+    Left(Skip),
     /// Its account lets nothing through: left for later.
     Waits,
 }
@@ -55,17 +60,22 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Run
     let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
     let tasks = store.get(&ids).await?;
     let mut has_moved = false;
+    let mut skips = Vec::new();
     for (item, task) in items.into_iter().zip(tasks) {
         if shared.is_stopping() {
-            return Ok(());
+            break;
         }
-        let act = one(shared, known, item, task).await?;
-        has_moved |= act != Act::Waits;
-        if act == Act::Redriven {
-            runs.redriven(&known.id, item.task);
-            shared.crash.pass("in_redrive");
+        match one(shared, known, item, task).await? {
+            Fate::Waits => continue,
+            Fate::Left(why) => skips.push((item.task, why)),
+            Fate::Redriven => {
+                runs.redriven(&known.id, item.task);
+                shared.crash.pass("in_redrive");
+            }
         }
+        has_moved = true;
     }
+    act::skip(shared, known, &skips).await?;
     if !has_moved {
         runs.run(&known.id).begin_anew();
     }
@@ -78,15 +88,15 @@ async fn one(
     known: &Operation,
     item: Item,
     task: Option<Task>,
-) -> Result<Act> {
-    let task = task.filter(|task| task.version == item.version);
-    let known_task = task.and_then(|task| {
-        let account = shared.accounts.get(&task.account)?;
-        Some((task, Arc::clone(account)))
-    });
-    let Some((task, account)) = known_task else { return skip(shared, known, item).await };
-    if !may_go(shared, &account).await? {
-        return Ok(Act::Waits);
+) -> Result<Fate> {
+    let Some(task) = task.filter(|task| task.version == item.version) else {
+        return Ok(Fate::Left(Skip::Changed));
+    };
+    let Some(account) = shared.accounts.get(&task.account) else {
+        return Ok(Fate::Left(Skip::NoAccount));
+    };
+    if !may_go(shared, account).await? {
+        return Ok(Fate::Waits);
     }
     let now = shared.now();
     let terms = account.terms(&task.dimensions.method);
@@ -97,20 +107,24 @@ async fn one(
         keep_deadline: known.options.keep_deadline,
         force: known.options.force,
     };
-    let mut brought = bring_back(shared, known, &account, &task, &happened).await?;
+    let mut brought = bring_back(shared, known, account, &task, &happened).await?;
     if matches!(brought, Brought::IdTaken) {
         // Upstream has given the id to another task since it was looked at.
         happened = happened.with_id_taken();
-        brought = bring_back(shared, known, &account, &task, &happened).await?;
+        brought = bring_back(shared, known, account, &task, &happened).await?;
     }
-    let Brought::Back(after) = brought else { return skip(shared, known, item).await };
+    let after = match brought {
+        Brought::Back(after) => after,
+        Brought::Barred(why) => return Ok(Fate::Left(why)),
+        Brought::IdTaken | Brought::Moved => return Ok(Fate::Left(Skip::Changed)),
+    };
     match resume {
         Some(attempt) if after.kind() == StateKind::Polling => {
             shared.poller.add(Entry::resumed(*after, attempt, now), now);
         }
         _ => account.hint_due(now),
     }
-    Ok(Act::Redriven)
+    Ok(Fate::Redriven)
 }
 
 /// What became of one way to bring a task back.
@@ -119,8 +133,10 @@ enum Brought {
     Back(Box<Task>),
     /// Its upstream id is another task's by now; nothing was written.
     IdTaken,
-    /// It may not be brought back, or has moved on.
-    Not,
+    /// It may not be brought back.
+    Barred(Skip),
+    /// It has moved on.
+    Moved,
 }
 
 async fn bring_back(
@@ -134,7 +150,15 @@ async fn bring_back(
     let (policy, now, random) = (&account.policy, shared.now(), shared.random());
     let context = Context { policy, terms: &terms, attempt: None, now, random };
     let mut change = decide(task, happened, context).change;
-    let Some(row) = change.row.as_mut() else { return Ok(Brought::Not) };
+    let Some(row) = change.row.as_mut() else {
+        // What could be resumed was not: without its attempts, what bars the submit is told.
+        return Ok(Brought::Barred(match eligibility(task, &[], policy, &terms, now) {
+            Eligibility::Held => Skip::Held,
+            Eligibility::Spent => Skip::Spent,
+            Eligibility::Hopeless => Skip::Hopeless,
+            _ => Skip::Unfit,
+        }));
+    };
     row.settles = Some(known.id.clone());
     if row.after.kind() == StateKind::Polling {
         row.lease_to(shared.worker());
@@ -144,7 +168,7 @@ async fn bring_back(
         Committed::Applied => Brought::Back(Box::new(after)),
         Committed::IdTaken => Brought::IdTaken,
         Committed::Stale if stands(shared, &after).await? => Brought::Back(Box::new(after)),
-        Committed::Stale => Brought::Not,
+        Committed::Stale => Brought::Moved,
     })
 }
 
@@ -168,11 +192,6 @@ async fn may_go(shared: &Shared, account: &Account) -> Result<bool> {
 pub(crate) async fn stands(shared: &Shared, after: &Task) -> Result<bool> {
     let found = patiently(|| shared.store.get(std::slice::from_ref(&after.id))).await?;
     Ok(found.into_iter().flatten().next().as_ref() == Some(after))
-}
-
-async fn skip(shared: &Shared, known: &Operation, item: Item) -> Result<Act> {
-    shared.store.skip(&known.id, &[item.task]).await?;
-    Ok(Act::Skipped)
 }
 
 /// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.

@@ -221,7 +221,8 @@ pub(super) const fn why_left(verdict: Eligibility) -> Option<&'static str> {
         Eligibility::Resume | Eligibility::Submit => None,
         Eligibility::Hopeless => Some("the same request fails again"),
         Eligibility::Spent => Some("all submits are spent (exhume first)"),
-        Eligibility::Held => Some("held, since its secrets are masked"),
-        Eligibility::NotDead => Some("not a dead letter any more"),
+        Eligibility::Held => Some("held, since their secrets are masked"),
+        Eligibility::NoAccount => Some("their account is not configured here"),
+        Eligibility::NotDead => Some("no dead letters any more"),
     }
 }

@@ -178,7 +178,7 @@ fn a_letter_whose_secrets_are_masked_is_left_and_told_and_nothing_waits_for_it()
     let drained = elsewhere(&["drain"]);
     let pass = &lines(&drained)[0];
     assert_eq!((drained.code, &pass["left"]["held"]), (0, &1.into()), "{pass}");
-    assert!(drained.stderr.contains("its secrets are masked"), "{}", drained.stderr);
+    assert!(drained.stderr.contains("their secrets are masked"), "{}", drained.stderr);
     assert_eq!(lines(&elsewhere(&["list", "state:dead"])).len(), 1);
     assert_eq!(scene.paid(), paid, "nothing was sent");
 }

@@ -19,6 +19,9 @@ labels! {
         Spent = "spent",
         /// It is held: whatever holds it is in the way of sending it as it stands.
         Held = "held",
+        /// Its account is not configured where that was asked: for whoever asks to say, since it
+        /// has no terms to judge it by.
+        NoAccount = "no_account",
         /// It is not a dead letter.
         NotDead = "not_dead",
     }

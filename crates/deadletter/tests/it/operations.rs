@@ -8,10 +8,11 @@ use crate::{
     },
 };
 use deadletter::{
-    AccountConfig, Deadletter, Notice, Operation, OperationState, RedriveOptions, chained,
+    AccountConfig, Deadletter, Notice, Operation, OperationState, RedriveOptions, Skip, chained,
     core::{
-        Class, Filter, OperationId, StateKind, TaskId, Terms,
+        Class, Filter, OperationId, StateKind, Task, TaskId, Terms,
         breaker::{BreakerRules, Forced, Phase},
+        decide::Eligibility,
     },
     provider::{
         Polled, Sent,
@@ -216,6 +217,7 @@ async fn what_has_changed_since_the_freeze_is_skipped() {
     dl.desk().reset_breaker(&name, "ada", "it is over").await.expect("reset");
     let (found, items) = settled(&dl, &operation).await;
     assert_eq!((found.state, items), (OperationState::Done, [0, 7, 3]));
+    assert_eq!(found.skips.into_iter().collect::<Vec<_>>(), [(Skip::Changed, 3)]);
     all_solved(&dl, &ids[3..]).await;
     let tasks = sound(store.as_ref(), &ids).await;
     assert!(tasks[..3].iter().all(|task| task.kind() == StateKind::Buried));
@@ -232,7 +234,9 @@ async fn the_hopeless_are_redriven_by_force_alone() {
     let plan = dl.desk().plan_redrive(&Filter::default(), &options).await.expect("planned");
     assert_eq!((plan.count, plan.eligible), (6, 0));
     let operation = redrive(&dl, options).await;
-    assert_eq!(settled(&dl, &operation).await.1, [0, 0, 6]);
+    let (found, items) = settled(&dl, &operation).await;
+    assert_eq!(items, [0, 0, 6]);
+    assert_eq!(found.skips.into_iter().collect::<Vec<_>>(), [(Skip::Hopeless, 6)]);
     assert_eq!(*provider.submits().borrow(), 6);
     let forced = RedriveOptions { force: true, ..Default::default() };
     let plan = dl.desk().plan_redrive(&Filter::default(), &forced).await.expect("planned");
@@ -369,4 +373,32 @@ async fn an_operation_is_run_by_one_engine_at_a_time() {
     // Time for another canary, if the second engine had one.
     pass_time(&second, 2).await;
     assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);
+}
+
+#[tokio::test]
+async fn letters_of_an_account_that_is_not_configured_are_left_and_told_and_hinder_nobody() {
+    let store = memory();
+    let (provider, healed) = sick(Class::Unsolvable);
+    let first = engine(&store, other(Arc::clone(&provider))).await;
+    let strange = dead_letters(&first, 3).await;
+    first.stop().await.expect("stopped");
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let ids = dead_letters(&dl, 4).await;
+    healed.store(true, SeqCst);
+    let options = RedriveOptions::default();
+    let plan = dl.desk().plan_redrive(&Filter::default(), &options).await.expect("planned");
+    assert_eq!((plan.count, plan.eligible), (7, 4));
+    assert_eq!(plan.by_eligibility.get(&Eligibility::NoAccount), Some(&3));
+    let operation = redrive(&dl, options).await;
+    let (found, items) = settled(&dl, &operation).await;
+    assert_eq!((found.state, items), (OperationState::Done, [0, 4, 3]));
+    assert_eq!(found.skips.into_iter().collect::<Vec<_>>(), [(Skip::NoAccount, 3)]);
+    all_solved(&dl, &ids).await;
+    let desk = dl.desk();
+    assert!(desk.bury(strange[0]).await.expect("buried"), "giving up needs no account");
+    assert!(desk.exhume(strange[0], 1).await.expect("exhumed"));
+    assert!(desk.cancel(strange[0]).await.expect("cancelled"));
+    assert!(!desk.cancel(strange[0]).await.expect("asked"), "it is cancelled already");
+    let kinds: Vec<_> = sound(store.as_ref(), &strange).await.iter().map(Task::kind).collect();
+    assert_eq!(kinds, [StateKind::Cancelled, StateKind::Dead, StateKind::Dead]);
 }

@@ -181,6 +181,7 @@ const fn redriven(verdict: Eligibility) -> &'static str {
         }
         Eligibility::Spent => "Leaves it out, since all submits are spent; exhume allows more.",
         Eligibility::Held => "Leaves it out: it is held.",
+        Eligibility::NoAccount => "Leaves it out: its account is not configured.",
         Eligibility::NotDead => "Leaves it out: it is no dead letter.",
     }
 }
