@@ -13,10 +13,16 @@ use crate::{
 use deadletter_core::{
     Context, Happened, OperationId, Policy, StateKind, Task, TaskId, Terms, decide,
 };
-use deadletter_store::Committed;
+use deadletter_store::{Committed, Store};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 /// Tasks of one step: one transaction of the store, short enough for others to get in between.
 const STEP: u32 = 500;
@@ -154,10 +160,10 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> 
             None => skips.push((item.task, Skip::Changed)),
         }
     }
-    skips.extend(match known.act.happened() {
-        Some(happened) => change(shared, known, chosen, &happened).await?,
-        None => purge(shared, &chosen).await?,
-    });
+    match known.act.happened() {
+        Some(happened) => skips.extend(change(shared, known, chosen, &happened).await?),
+        None => skips.extend(purge(shared, known, &chosen).await?),
+    }
     skip(shared, known, &skips).await?;
     shared.events_written.notify_one();
     shared.wake_dispatchers();
@@ -228,12 +234,19 @@ async fn change_one(
     Ok(None)
 }
 
-/// Deletes them; answers who still stands.
-async fn purge(shared: &Shared, tasks: &[Task]) -> Result<Vec<(TaskId, Skip)>> {
+/// Deletes them, and counts how many; answers who still stands.
+async fn purge(shared: &Shared, known: &Operation, tasks: &[Task]) -> Result<Vec<(TaskId, Skip)>> {
     let store = shared.store.as_ref();
     let versions: Vec<_> = tasks.iter().map(|task| (task.id, task.version)).collect();
-    let purged = patiently(|| store.purge(&versions)).await?;
-    if usize::try_from(purged) == Ok(tasks.len()) {
+    let tries = AtomicU32::new(0);
+    let purged = patiently(|| {
+        tries.fetch_add(1, Ordering::Relaxed);
+        store.purge(&versions)
+    })
+    .await?;
+    let all = tasks.len() as u64;
+    if purged == all {
+        count_purged(store, known, purged).await?;
         return Ok(Vec::new());
     }
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
@@ -242,7 +255,17 @@ async fn purge(shared: &Shared, tasks: &[Task]) -> Result<Vec<(TaskId, Skip)>> {
         let why = if found?.version == task.version { Skip::Open } else { Skip::Changed };
         Some((task.id, why))
     });
-    Ok(standing.collect())
+    let standing: Vec<_> = standing.collect();
+    let is_certain = tries.into_inner() == 1;
+    // A try before may have deleted what the last one did not find, and nobody was told.
+    let purged = if is_certain { purged } else { all - standing.len() as u64 };
+    count_purged(store, known, purged).await?;
+    Ok(standing)
+}
+
+async fn count_purged(store: &dyn Store, known: &Operation, purged: u64) -> Result<()> {
+    operation::update(store, known, |operation| operation.purged += purged).await?;
+    Ok(())
 }
 
 /// Leaves them alone, and counts why.

@@ -123,6 +123,9 @@ pub struct Operation {
     /// Tasks that were skipped, by why; what a worker that died had no time to count is missing.
     #[serde(default)]
     pub skips: BTreeMap<Skip, u64>,
+    /// Tasks that a purge deleted; what a worker that died had no time to count is missing.
+    #[serde(default)]
+    pub purged: u64,
     /// Who runs it, and until when without a sign of life.
     pub lease: Option<(WorkerId, UnixMs)>,
 }
@@ -147,6 +150,7 @@ impl Operation {
             cursor: None,
             note: None,
             skips: BTreeMap::new(),
+            purged: 0,
             lease: None,
         }
     }
@@ -205,11 +209,12 @@ pub(crate) async fn let_run(
 
 /// Its items: pending, done, skipped.
 ///
-/// A purge takes its items along with their tasks: what is missing was done.
+/// A purge takes items along with their tasks, and so does everybody else's: what is missing of
+/// its own items is not what it did.
 pub(crate) async fn tally(store: &dyn Store, operation: &Operation) -> Result<[u64; 3]> {
     let [pending, done, skipped] = store.tally_items(&operation.id).await?;
     let done = match operation.act {
-        Act::Purge => operation.frozen.saturating_sub(pending + skipped),
+        Act::Purge => operation.purged,
         _ => done,
     };
     Ok([pending, done, skipped])

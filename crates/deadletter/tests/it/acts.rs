@@ -343,3 +343,26 @@ async fn what_is_released_is_worked_off_whoever_looks_in_the_middle_of_it() {
     ended(&worker, &id).await;
     assert_eq!(states(store.as_ref()).await, [0, 3, 0, 0]);
 }
+
+#[tokio::test]
+async fn a_purge_counts_what_it_deleted_itself_and_a_doubt_hides_nothing() {
+    for (theirs, fates) in [(2, vec![]), (0, vec![Some(Fault::DoubtWritten)])] {
+        let faulty = Arc::new(Faulty::new(memory()));
+        let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+        let (provider, _) = sick(Class::Unsolvable);
+        let dl = engine(&store, account(provider)).await;
+        let ids = dead_letters(&dl, 6).await;
+        dl.stop().await.expect("stopped");
+        let desk = desk_only(&store).await;
+        let id = prepare(&desk, Act::Purge, "").await;
+        let tasks = store.get(&ids[..theirs]).await.expect("read");
+        let versions: Vec<_> = tasks.into_iter().flatten().map(|it| (it.id, it.version)).collect();
+        assert_eq!(store.purge(&versions).await.expect("purged"), theirs as u64);
+        faulty.script(Call::Purge, fates);
+        let (found, items) = carry_out(&desk, &id).await;
+        assert_eq!((found.frozen, items), (6, [0, 6 - theirs as u64, 0]));
+        assert_eq!(states(store.as_ref()).await, [0, 0, 0, 6]);
+        let body = &store.audit_log(None, 1).await.expect("read")[0].body;
+        assert!(body.contains(&format!("\"done\":{}", 6 - theirs)), "{body}");
+    }
+}

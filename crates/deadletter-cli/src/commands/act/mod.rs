@@ -176,6 +176,7 @@ impl Prepared<'_> {
             return Err(Fault::failed(format!("operation {} is gone", self.id)));
         };
         let word = plan::done_word(self.act);
+        let gone = operation.frozen.saturating_sub(done + skipped + left);
         if !self.app.out.is_table() {
             self.app.out.json(&json!({
                 "operation": self.id,
@@ -184,6 +185,7 @@ impl Prepared<'_> {
                 "done": done,
                 "skipped": skipped,
                 "left": left,
+                "gone": gone,
                 "skips": operation.skips,
             }))?;
         }
@@ -195,6 +197,9 @@ impl Prepared<'_> {
         }
         if left > 0 {
             line.push_str(&format!("; {left} stand as they stood"));
+        }
+        if gone > 0 {
+            line.push_str(&format!("; {gone} were gone: purged by others, or by a process that died"));
         }
         self.app.out.say(&line);
         if is_stopped && operation.state == OperationState::Stopped {
