@@ -251,6 +251,12 @@ impl Attempt {
         self.permit_until.filter(|_| self.permit || self.is_open())
     }
 
+    /// True while something may still come of it: a verdict, or an answer that is late.
+    #[must_use]
+    pub fn is_awaited(&self, now: UnixMs) -> bool {
+        self.holds_permit(now) || self.is_open() && self.lapses_at().is_none_or(|at| at > now)
+    }
+
     /// Closes an abandoned attempt and frees its permit when its time has come; true where it did.
     pub fn lapse(&mut self, now: UnixMs) -> bool {
         if self.lapses_at().is_none_or(|at| at > now) {

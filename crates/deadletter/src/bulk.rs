@@ -5,7 +5,7 @@
 
 use crate::{
     Desk, Error, Result,
-    act::Act,
+    act::{self, Act, Skip},
     desk::{PAGE, SAMPLES, SCAN},
     operation::{self, Operation, OperationState, RedriveOptions},
     operator,
@@ -135,6 +135,29 @@ impl Desk {
         let tasks = self.store().get(&ids).await?;
         let paired = items.into_iter().zip(tasks);
         Ok(paired.map(|(item, task)| (item, task.filter(|t| t.version == item.version))).collect())
+    }
+
+    /// Leaves out those of a prepared act's tasks whose attempts may still be answered, and answers
+    /// how many: what the others' files say now, they say until they change.
+    pub async fn leave_out_open(&self, id: &OperationId) -> Result<u64> {
+        let known = self.known(id).await?;
+        let (mut after, mut left_out) = (None, 0);
+        loop {
+            let items = self.frozen(id, after, PAGE).await?;
+            let Some((last, _)) = items.last() else { return Ok(left_out) };
+            after = Some(last.task);
+            let mut open = Vec::new();
+            for (item, _) in items {
+                let attempts = self.store().history(item.task).await?;
+                // Asked after the attempts were read: one that lapses in between is let go.
+                let now = self.shared.now();
+                if attempts.iter().any(|attempt| attempt.is_awaited(now)) {
+                    open.push((item.task, Skip::Open));
+                }
+            }
+            act::skip(&self.shared, &known, &open).await?;
+            left_out += open.len() as u64;
+        }
     }
 
     /// Lets a prepared act begin: by [`Desk::advance`], or by any process that works. False where

@@ -7,6 +7,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
+    work,
 };
 use deadletter::Act;
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ async fn agreed(app: &App, prepared: &Prepared<'_>, args: &Args) -> Result<bool>
         }
     }
     if let Some(path) = &args.export_first {
+        let desk = prepared.engine.desk();
+        desk.leave_out_open(&prepared.id).await.map_err(work::of_engine)?;
         let letters = keepsake::write(prepared, path, args.with_secrets).await?;
         let masked = if args.with_secrets { "" } else { "; secrets are masked" };
         app.out.say(&format!("{letters} letters are in {}{masked}", path.display()));

@@ -9,7 +9,7 @@ use deadletter::{
     core::{Class, Filter, OperationId, Policy, StateKind, TaskId, Terms},
     provider::{
         Polled,
-        scripted::{ScriptedProvider, failed},
+        scripted::{ScriptedProvider, answer, failed},
     },
     store::{
         Call, Faulty, Store,
@@ -365,4 +365,42 @@ async fn a_purge_counts_what_it_deleted_itself_and_a_doubt_hides_nothing() {
         let body = &store.audit_log(None, 1).await.expect("read")[0].body;
         assert!(body.contains(&format!("\"done\":{}", 6 - theirs)), "{body}");
     }
+}
+
+#[tokio::test]
+async fn what_may_still_be_answered_is_left_out_before_anything_is_copied() {
+    let store = memory();
+    let ready = Arc::new(AtomicBool::new(false));
+    let is_ready = Arc::clone(&ready);
+    let terms = Terms { hold_ms: 86_400_000, ..Terms::default() };
+    let provider = ScriptedProvider::default().on_poll(move |_| {
+        let is_ready = is_ready.load(SeqCst);
+        async move { Ok(if is_ready { answer("late") } else { Polled::NotReady }) }
+    });
+    let dl = engine(&store, account(Arc::new(provider.with_terms(terms)))).await;
+    let open = submit(&dl, vec![job("open")]).await[0];
+    soon(async {
+        while store.totals().await.expect("counted").polling < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(dl.desk().cancel(open).await.expect("cancelled"));
+    let id = prepare(&dl, Act::Purge, "*").await;
+    assert_eq!(dl.desk().leave_out_open(&id).await.expect("left out"), 1);
+    assert!(dl.desk().frozen(&id, None, 10).await.expect("read").is_empty());
+    // It is answered between the copy and the purge, and its version stays what it was.
+    ready.store(true, SeqCst);
+    soon(async {
+        while store.answer(open).await.expect("read").is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (found, items) = carry_out(&dl, &id).await;
+    assert_eq!((items, found.skips.get(&Skip::Open)), ([0, 0, 1], Some(&1)));
+    assert!(store.answer(open).await.expect("read").is_some(), "the answer is kept");
+    let again = prepare(&dl, Act::Purge, "*").await;
+    assert_eq!(dl.desk().leave_out_open(&again).await.expect("asked"), 0);
+    assert_eq!(carry_out(&dl, &again).await.1, [0, 1, 0]);
 }

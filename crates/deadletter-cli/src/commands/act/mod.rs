@@ -199,7 +199,9 @@ impl Prepared<'_> {
             line.push_str(&format!("; {left} stand as they stood"));
         }
         if gone > 0 {
-            line.push_str(&format!("; {gone} were gone: purged by others, or by a process that died"));
+            line.push_str(&format!(
+                "; {gone} were gone: purged by others, or by a process that died"
+            ));
         }
         self.app.out.say(&line);
         if is_stopped && operation.state == OperationState::Stopped {

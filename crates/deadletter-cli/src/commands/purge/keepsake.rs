@@ -28,7 +28,8 @@ pub(super) fn refuse_existing(path: &Path) -> Result<()> {
 /// Writes every frozen task that can be purged; answers how many.
 ///
 /// A task that changes after it was written is skipped by the purge, which knows the version that
-/// was frozen; so what is deleted is in the file as it was.
+/// was frozen, and those that may still be answered were left out before; so what is deleted is in
+/// the file as it was.
 pub(super) async fn write(prepared: &Prepared<'_>, path: &Path, with_secrets: bool) -> Result<u64> {
     let failed = |error: io::Error| {
         Fault::failed(format!("cannot write {}; nothing was deleted", path.display()))
