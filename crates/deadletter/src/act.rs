@@ -7,7 +7,6 @@ use crate::{
     Error, Result,
     operation::{self, Operation, OperationState},
     patience::patiently,
-    redrive::{settle, stands},
     shared::{Shared, shared_error},
 };
 use deadletter_core::{
@@ -143,7 +142,7 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> 
     let store = shared.store.as_ref();
     let items = patiently(|| store.pending(&known.id, None, STEP)).await?;
     if items.is_empty() {
-        settle(shared, known, OperationState::Done, None).await?;
+        operation::settle(shared, known, OperationState::Done, None).await?;
         return Ok(());
     }
     let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
@@ -228,7 +227,7 @@ async fn change_one(
     row.settles = settles.cloned();
     let after = row.after.clone();
     let committed = shared.committer.commit(change).await.map_err(shared_error)?;
-    if committed == Committed::Stale && !stands(shared, &after).await? {
+    if committed == Committed::Stale && !shared.stands(&after).await? {
         return Ok(Some((task.id, Skip::Changed)));
     }
     Ok(None)

@@ -6,7 +6,6 @@ use crate::{
     audit,
     gate::Pass,
     operation::{self, Operation, OperationState, RedriveOptions},
-    redrive,
     shared::Shared,
 };
 use deadletter_core::{
@@ -209,7 +208,7 @@ impl Desk {
     /// Stops an operation for good; what it has redriven goes on. False where it was over already.
     pub async fn stop_operation(&self, id: &OperationId) -> Result<bool> {
         let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
-        redrive::settle(&self.shared, &known, OperationState::Stopped, None).await
+        operation::settle(&self.shared, &known, OperationState::Stopped, None).await
     }
 
     /// Lets an operation go on that paused itself; false where it is not paused.

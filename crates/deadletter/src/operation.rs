@@ -5,6 +5,7 @@ use crate::{
     act::{Act, Skip},
     audit,
     document::{self, Updated},
+    notice::Notice,
     shared::Shared,
 };
 use deadletter_core::{Filter, OperationId, TaskId, UnixMs, WorkerId};
@@ -203,6 +204,48 @@ pub(crate) async fn let_run(
     .await?;
     if updated.answer {
         shared.operations_written.notify_one();
+    }
+    Ok(updated.answer)
+}
+
+/// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.
+/// False where it was over already: nothing ends twice.
+pub(crate) async fn settle(
+    shared: &Shared,
+    known: &Operation,
+    state: OperationState,
+    note: Option<String>,
+) -> Result<bool> {
+    let now = shared.now();
+    let store = shared.store.as_ref();
+    let newest = read(store, &known.id).await?.unwrap_or_else(|| known.clone());
+    if newest.state.is_over() {
+        return Ok(false);
+    }
+    let settled = Operation {
+        state,
+        finished_at: (state != OperationState::Paused).then_some(now),
+        note,
+        lease: None,
+        ..newest
+    };
+    audit::write(shared, &settled).await?;
+    let updated = update(store, known, |operation| {
+        let goes_on = !operation.state.is_over();
+        if goes_on {
+            operation.state = state;
+            operation.finished_at = settled.finished_at;
+            operation.note.clone_from(&settled.note);
+            operation.lease = None;
+        }
+        goes_on
+    })
+    .await?;
+    if updated.value.state.is_over() {
+        list(store, &known.id, false).await?;
+    }
+    if updated.answer {
+        shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
     }
     Ok(updated.answer)
 }

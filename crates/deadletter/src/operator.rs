@@ -177,7 +177,7 @@ pub(crate) async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
         Ok(filter) => filter,
         Err(error) => {
             let note = format!("its filter cannot be read: {error}");
-            redrive::settle(shared, known, OperationState::Stopped, Some(note)).await?;
+            operation::settle(shared, known, OperationState::Stopped, Some(note)).await?;
             return Ok(());
         }
     };

@@ -7,12 +7,9 @@ use crate::{
     Result,
     account::Account,
     act::{self, Skip},
-    audit,
     desk::resume_of,
     heap::Entry,
-    notice::Notice,
     operation::{self, Operation, OperationState},
-    patience::patiently,
     ramp::{Runs, TOO_MANY_DEAD, VERDICTS},
     shared::{Shared, shared_error},
 };
@@ -45,13 +42,13 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Run
     let items = store.pending(&known.id, None, allowed.max(1)).await?;
     if items.is_empty() {
         runs.forget(&known.id);
-        settle(shared, known, OperationState::Done, None).await?;
+        operation::settle(shared, known, OperationState::Done, None).await?;
         return Ok(());
     }
     if goes_wrong {
         let note = format!("{TOO_MANY_DEAD} of the last {VERDICTS} redriven tasks died again");
         runs.forget(&known.id);
-        settle(shared, known, OperationState::Paused, Some(note)).await?;
+        operation::settle(shared, known, OperationState::Paused, Some(note)).await?;
         return Ok(());
     }
     if allowed == 0 {
@@ -167,7 +164,7 @@ async fn bring_back(
     Ok(match shared.committer.commit(change).await.map_err(shared_error)? {
         Committed::Applied => Brought::Back(Box::new(after)),
         Committed::IdTaken => Brought::IdTaken,
-        Committed::Stale if stands(shared, &after).await? => Brought::Back(Box::new(after)),
+        Committed::Stale if shared.stands(&after).await? => Brought::Back(Box::new(after)),
         Committed::Stale => Brought::Moved,
     })
 }
@@ -186,52 +183,4 @@ async fn may_go(shared: &Shared, account: &Account) -> Result<bool> {
             && !shared.poller.has_live(&account.name)
             && shared.store.next_due(&account.name).await?.is_none()),
     }
-}
-
-/// True where the row is ours after all: it was written, and the answer got lost.
-pub(crate) async fn stands(shared: &Shared, after: &Task) -> Result<bool> {
-    let found = patiently(|| shared.store.get(std::slice::from_ref(&after.id))).await?;
-    Ok(found.into_iter().flatten().next().as_ref() == Some(after))
-}
-
-/// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.
-/// False where it was over already: nothing ends twice.
-pub(crate) async fn settle(
-    shared: &Shared,
-    known: &Operation,
-    state: OperationState,
-    note: Option<String>,
-) -> Result<bool> {
-    let now = shared.now();
-    let store = shared.store.as_ref();
-    let newest = operation::read(store, &known.id).await?.unwrap_or_else(|| known.clone());
-    if newest.state.is_over() {
-        return Ok(false);
-    }
-    let settled = Operation {
-        state,
-        finished_at: (state != OperationState::Paused).then_some(now),
-        note,
-        lease: None,
-        ..newest
-    };
-    audit::write(shared, &settled).await?;
-    let updated = operation::update(store, known, |operation| {
-        let goes_on = !operation.state.is_over();
-        if goes_on {
-            operation.state = state;
-            operation.finished_at = settled.finished_at;
-            operation.note.clone_from(&settled.note);
-            operation.lease = None;
-        }
-        goes_on
-    })
-    .await?;
-    if updated.value.state.is_over() {
-        operation::list(store, &known.id, false).await?;
-    }
-    if updated.answer {
-        shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
-    }
-    Ok(updated.answer)
 }

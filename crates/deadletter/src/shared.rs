@@ -303,6 +303,11 @@ impl Shared {
         Err(Error::Contended(format!("task/{}", task.id)))
     }
 
+    /// True where the row is ours after all: it was written, and the answer got lost.
+    pub(crate) async fn stands(&self, after: &Task) -> Result<bool> {
+        Ok(self.reload(after).await?.as_ref() == Some(after))
+    }
+
     async fn reload(&self, task: &Task) -> Result<Option<Task>> {
         Ok(patiently(|| self.store.get(std::slice::from_ref(&task.id))).await?.pop().flatten())
     }
