@@ -132,7 +132,7 @@ impl Skip {
             Self::NoAccount => "of an account that was not configured there",
             Self::Held => "held, since their secrets are masked",
             Self::Spent => "without a submit left (exhume first)",
-            Self::Hopeless => "that fail again as they are (--force)",
+            Self::Hopeless => "whose request fails again as it is (--force)",
         }
     }
 }

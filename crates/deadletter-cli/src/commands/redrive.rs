@@ -1,7 +1,7 @@
 //! `deadletter redrive`: dead letters back under control.
 
 use super::{
-    act::{chosen_ids, confirmed, refuse_unknown, who},
+    act::{self, chosen_ids, confirmed, refuse_unknown, who},
     answers::Answers,
     follow::{Follow, TICK},
 };
@@ -16,7 +16,7 @@ use crate::{
 };
 use deadletter::{
     Deadletter, RedriveOptions, RedrivePlan,
-    core::{Filter, TaskId, decide::Eligibility},
+    core::{Filter, OperationId, TaskId, decide::Eligibility},
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -156,7 +156,16 @@ async fn redrive(
         }
     };
     follow.progress.end(app, engine);
+    tell_skips(app, engine, &id).await?;
     end
+}
+
+async fn tell_skips(app: &App, engine: &Deadletter, id: &OperationId) -> Result<()> {
+    let found = engine.desk().operation(id).await.map_err(work::of_engine)?;
+    if let Some((operation, [_, _, skipped])) = found.filter(|(_, [_, _, n])| *n > 0) {
+        app.out.say(&act::told(&operation, skipped));
+    }
+    Ok(())
 }
 
 fn chosen(args: &Args) -> Result<Filter> {

@@ -15,7 +15,7 @@ use crate::{
     work,
 };
 use deadletter::{
-    Act, ActOptions, ActPlan, Deadletter, OperationState,
+    Act, ActOptions, ActPlan, Deadletter, Operation, OperationState,
     core::{Filter, OperationId, TaskId},
 };
 use serde_json::json;
@@ -129,6 +129,13 @@ pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result
     Ok(Begun::Ready(Box::new(prepared)))
 }
 
+/// How many were skipped, and why.
+pub(super) fn told(operation: &Operation, skipped: u64) -> String {
+    let skips = operation.skips.iter();
+    let why: Vec<_> = skips.map(|(why, n)| format!("{n} {}", why.about())).collect();
+    format!("{skipped} skipped: {}", why.join(", "))
+}
+
 impl Prepared<'_> {
     /// Forgets it: nothing was changed.
     pub(super) async fn drop_it(self) -> Result<()> {
@@ -191,9 +198,7 @@ impl Prepared<'_> {
         }
         let mut line = format!("{done} {word}");
         if skipped > 0 {
-            let why: Vec<_> =
-                operation.skips.iter().map(|(why, n)| format!("{n} {}", why.about())).collect();
-            line.push_str(&format!("; {skipped} skipped: {}", why.join(", ")));
+            line.push_str(&format!("; {}", told(&operation, skipped)));
         }
         if left > 0 {
             line.push_str(&format!("; {left} stand as they stood"));
