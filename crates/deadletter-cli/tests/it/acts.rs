@@ -173,7 +173,7 @@ fn an_export_comes_first_and_comes_back_whole() {
 }
 
 #[test]
-fn what_is_cancelled_beside_a_run_is_not_submitted() {
+fn what_is_cancelled_beside_a_run_is_not_submitted_nor_purged_while_it_may_be_answered() {
     // One thread, and a job that is never ready: the others wait for it.
     let slow = Rule::new(Fault::Late { after_ms: 86_400_000 });
     let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(slow));
@@ -188,6 +188,18 @@ fn what_is_cancelled_beside_a_run_is_not_submitted() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(scene.paid(), 1);
+    // What was under way may still be answered: it is neither exported nor purged.
+    assert_eq!(scene.run(&["cancel", "--where", "state:polling", "--yes"]).code, 0);
+    let export = ["--confirm", "6", "--export-first", "kept.jsonl"];
+    let mut purge =
+        scene.command(&[&["purge", "--where", "state:cancelled"], &export[..]].concat());
+    // By the wall's clock its time is not over for minutes.
+    purge.env_remove("DEADLETTER_TIME_SCALE");
+    let purged = crate::bench::ran(purge);
+    let told = &lines(&purged)[1];
+    assert_eq!((&told["done"], &told["skips"]["open"]), (&5.into(), &1.into()), "{told}");
+    assert!(purged.stderr.contains("5 letters are in kept.jsonl"), "{}", purged.stderr);
+    assert_eq!(lines(&scene.run(&["list", "state:cancelled"])).len(), 1);
 }
 
 #[test]
