@@ -228,8 +228,8 @@ impl<'a> Batch<'a> {
     fn is_dead(&mut self, fate: &Fate, Aside { end, words }: &Aside) -> Result<bool, Broken> {
         self.tally.count_life(fate, end);
         match end {
-            // Done, or done with dead tasks.
-            End::Exit(0 | 3) => Ok(false),
+            // Done, done with dead tasks, or with tasks that died while upstream could not be reached.
+            End::Exit(0 | 3 | 5) => Ok(false),
             End::Exit(code) => Err(vec![format!("a life ended with exit code {code}: {words}")]),
             End::Killed | End::AtPoint(_) => Ok(true),
         }

@@ -58,8 +58,8 @@ impl Batch<'_> {
         });
         ended.extend([&REDRIVE, &RUN].map(|part| self.aside(part.command, &Fate::Finish)));
         ended.push(self.aside(&[OTHER_RUN, &["--resume"]].concat(), &Fate::Finish));
-        let is_well = |aside: &&Aside| !matches!(aside.end, End::Exit(0 | 3));
-        let unwell: Vec<_> = ended.iter().filter(is_well).map(|a| a.words.clone()).collect();
+        let is_unwell = |aside: &&Aside| !matches!(aside.end, End::Exit(0 | 3 | 5));
+        let unwell: Vec<_> = ended.iter().filter(is_unwell).map(|a| a.words.clone()).collect();
         if !unwell.is_empty() {
             return Err(unwell);
         }
@@ -84,7 +84,7 @@ impl Batch<'_> {
                 break;
             }
             let aside = act(n);
-            if !matches!(aside.end, End::Exit(0 | 3)) {
+            if !matches!(aside.end, End::Exit(0 | 3 | 5)) {
                 unwell.push(aside);
             }
         }
