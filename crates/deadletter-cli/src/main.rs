@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod commands;
 mod config;
+mod draft;
 mod exit;
 mod fault;
 mod input;

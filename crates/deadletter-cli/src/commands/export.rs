@@ -3,6 +3,7 @@
 use super::salvage::Heap;
 use crate::{
     app::App,
+    draft::Draft,
     exit::Exit,
     fault::{Fault, Result},
     letter, render,
@@ -144,14 +145,14 @@ struct Sink {
     format: Format,
     with_secrets: bool,
     letters: u64,
-    rename: Option<(PathBuf, PathBuf)>,
+    draft: Option<(Draft, PathBuf)>,
 }
 
 impl Sink {
     fn open(path: Option<&Path>, format: Format, with_secrets: bool) -> Result<Self> {
         let Some(path) = path else {
             let writer = Box::new(BufWriter::new(std::io::stdout()));
-            return Ok(Self { writer, format, with_secrets, letters: 0, rename: None });
+            return Ok(Self { writer, format, with_secrets, letters: 0, draft: None });
         };
         let failed = |path: &Path, error| {
             Fault::failed(format!("cannot write {}", path.display())).because(error)
@@ -160,20 +161,12 @@ impl Sink {
         if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
             let file = OpenOptions::new().write(true).open(path);
             let writer = Box::new(BufWriter::new(file.map_err(|error| failed(path, error))?));
-            return Ok(Self { writer, format, with_secrets, letters: 0, rename: None });
+            return Ok(Self { writer, format, with_secrets, letters: 0, draft: None });
         }
         let path = behind_links(path).map_err(|error| failed(path, error))?;
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&part).map_err(|error| failed(&part, error))?;
+        let (draft, file) = Draft::begin(&path).map_err(|error| failed(&path, error))?;
         let writer = Box::new(BufWriter::new(file));
-        let rename = Some((part, path));
-        Ok(Self { writer, format, with_secrets, letters: 0, rename })
+        Ok(Self { writer, format, with_secrets, letters: 0, draft: Some((draft, path)) })
     }
 
     fn begin(&mut self, now: UnixMs) -> Result<()> {
@@ -214,8 +207,8 @@ impl Sink {
             Format::Article => self.line(if self.letters == 0 { "]" } else { "\n]" })?,
         }
         self.writer.flush().map_err(Fault::of_output)?;
-        if let Some((part, path)) = &self.rename {
-            std::fs::rename(part, path).map_err(|error| {
+        if let Some((draft, path)) = self.draft {
+            draft.replace().map_err(|error| {
                 Fault::failed(format!("cannot write {}", path.display())).because(error)
             })?;
         }

@@ -2,15 +2,15 @@
 
 use crate::{
     commands::act::Prepared,
+    draft::Draft,
     fault::{Fault, Result},
     letter, work,
 };
 use deadletter::Error;
 use std::{
-    ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Letters written between two looks at the store.
@@ -35,18 +35,12 @@ pub(super) async fn write(prepared: &Prepared<'_>, path: &Path, with_secrets: bo
         Fault::failed(format!("cannot write {}; nothing was deleted", path.display()))
             .because(error)
     };
-    let part = beside(path);
-    let mut file = BufWriter::new(create(&part).map_err(failed)?);
-    let written = letters(prepared, &mut file, with_secrets).await;
-    let finished = match written {
-        Ok(letters) => finish(file, &part, path).map(|()| letters).map_err(failed),
-        Err(fault) => Err(fault),
-    };
-    if finished.is_err() {
-        // It is no export, and nobody should take it for one.
-        std::fs::remove_file(&part).unwrap_or_default();
-    }
-    finished
+    let (draft, file) = Draft::begin(path).map_err(failed)?;
+    let mut file = BufWriter::new(file);
+    let letters = letters(prepared, &mut file, with_secrets).await?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error).map_err(failed)?;
+    draft.put_in_place(&file).map_err(failed)?;
+    Ok(letters)
 }
 
 async fn letters(
@@ -80,31 +74,4 @@ async fn letters(
     }
     writeln!(file, "{}", letter::footer(n)).map_err(failed)?;
     Ok(n)
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut part: OsString = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// On the disk, under its name: the file first, then the folder that names it.
-fn finish(file: BufWriter<File>, part: &Path, path: &Path) -> io::Result<()> {
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    std::fs::rename(part, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    #[cfg(unix)]
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    #[cfg(not(unix))]
-    drop(folder);
-    Ok(())
 }
