@@ -9,10 +9,10 @@ use crate::{
 };
 use deadletter::{
     Deadletter, Notice, OperationState,
-    core::{OperationId, StateKind, TaskId},
+    core::{OperationId, StateKind, Task, TaskId},
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -21,13 +21,26 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Tasks looked at in one go.
 const PAGE: usize = 500;
 
+/// How often each task of a plan had been redriven before its operation began.
+pub(super) type Before = HashMap<TaskId, u32>;
+
+/// Looks at the tasks of a plan while nothing is redriven yet: what was redriven is told by it.
+pub(super) async fn before(engine: &Deadletter, ids: &[TaskId]) -> Result<Before> {
+    let mut before = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(PAGE) {
+        let tasks = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
+        before.extend(tasks.into_iter().flatten().map(|task| (task.id, task.counters.redrives)));
+    }
+    Ok(before)
+}
+
 /// Follows an operation until the tasks that it redrove are settled.
 pub(super) struct Follow<'a> {
     app: &'a App,
     engine: &'a Deadletter,
     id: &'a OperationId,
     /// Tasks that the plan chose and that have had no verdict since.
-    open: HashSet<TaskId>,
+    open: Before,
     answers: Option<&'a mut Answers>,
     pub(super) progress: Progress,
     /// Verdicts so far, by state.
@@ -39,21 +52,19 @@ impl<'a> Follow<'a> {
         app: &'a App,
         engine: &'a Deadletter,
         id: &'a OperationId,
-        ids: &[TaskId],
+        open: Before,
         answers: Option<&'a mut Answers>,
     ) -> Self {
-        let open: HashSet<_> = ids.iter().copied().collect();
         let progress = Progress::begin(app, open.len());
         Self { app, engine, id, open, answers, progress, verdicts: BTreeMap::new() }
     }
 
     pub(super) async fn hear(&mut self, notice: &Notice) -> Result<()> {
         match notice {
-            // A task that is dead already enters no terminal state but by a new verdict.
-            Notice::Event(event) if self.open.contains(&event.task) => {
+            Notice::Event(event) if self.open.contains_key(&event.task) => {
                 self.settle(&[event.task]).await?;
             }
-            Notice::Waiting(task) if self.open.contains(&task.id) => self.progress.waits(task),
+            Notice::Waiting(task) if self.open.contains_key(&task.id) => self.progress.waits(task),
             Notice::AccountStopped { failure, .. } if failure.retry_after_ms.is_none() => {
                 return Err(super::solve::stopped(failure));
             }
@@ -72,17 +83,24 @@ impl<'a> Follow<'a> {
         if operation.state.is_active() {
             return Ok(None);
         }
-        let open: Vec<_> = self.open.iter().copied().collect();
-        self.settle(&open).await?;
+        let open: Vec<_> = self.open.keys().copied().collect();
+        let untouched = self.settle(&open).await?;
         if operation.state == OperationState::Paused {
             let note = operation.note.unwrap_or_default();
             self.app.out.warn(&format!("the operation paused itself: {note}"));
             return Ok(Some(Exit::DeadTasks));
         }
+        // The operation is over: what it skipped stands as it stood, or as somebody else left it.
+        for id in untouched {
+            self.open.remove(&id);
+        }
         Ok(self.open.is_empty().then_some(self.progress.exit()))
     }
 
-    async fn settle(&mut self, ids: &[TaskId]) -> Result<()> {
+    /// Takes the verdicts of those that were redriven; answers those that rest without it. A task
+    /// may be buried, cancelled or answered late while it waits for its redrive.
+    async fn settle(&mut self, ids: &[TaskId]) -> Result<Vec<TaskId>> {
+        let mut untouched = Vec::new();
         for ids in ids.chunks(PAGE) {
             let tasks = self.engine.store().get(ids).await.map_err(crate::shelf::fault)?;
             for (id, _) in ids.iter().zip(&tasks).filter(|(_, task)| task.is_none()) {
@@ -90,18 +108,26 @@ impl<'a> Follow<'a> {
                 self.open.remove(id);
             }
             for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
-                if !self.open.remove(&task.id) {
-                    continue;
-                }
-                self.progress.settled(&task);
-                *self.verdicts.entry(task.kind()).or_default() += 1;
-                if let Some(answers) = &mut self.answers {
-                    let answer = self.engine.store().answer(task.id).await;
-                    let answer = answer.map_err(crate::shelf::fault)?;
-                    let answer = answer.filter(|_| task.kind() == StateKind::Solved);
-                    answers.write(self.app, None, &task, answer.as_ref())?;
+                match self.open.get(&task.id) {
+                    Some(before) if task.counters.redrives > *before => self.take(&task).await?,
+                    Some(_) => untouched.push(task.id),
+                    None => {}
                 }
             }
+        }
+        Ok(untouched)
+    }
+
+    /// One verdict.
+    async fn take(&mut self, task: &Task) -> Result<()> {
+        self.open.remove(&task.id);
+        self.progress.settled(task);
+        *self.verdicts.entry(task.kind()).or_default() += 1;
+        if let Some(answers) = &mut self.answers {
+            let answer = self.engine.store().answer(task.id).await;
+            let answer = answer.map_err(crate::shelf::fault)?;
+            let answer = answer.filter(|_| task.kind() == StateKind::Solved);
+            answers.write(self.app, None, task, answer.as_ref())?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{
     act::{self, chosen_ids, confirmed, refuse_unknown, who},
     answers::Answers,
-    follow::{Follow, TICK},
+    follow::{self, Follow, TICK},
 };
 use crate::{
     app::App,
@@ -130,13 +130,14 @@ async fn redrive(
         }
     };
     let mut notices = engine.notices();
+    let before = follow::before(engine, &plan.eligible_ids).await?;
     let id = engine.desk().redrive(filter, options).await.map_err(work::of_engine)?;
     app.out.say(&format!("operation {id} has begun"));
     if args.detach {
         app.out.say("a running process does the work: deadletter run, or deadletter redrive");
         return Ok(Exit::Good);
     }
-    let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids, answers.as_mut());
+    let mut follow = Follow::begin(app, engine, &id, before, answers.as_mut());
     let end = loop {
         tokio::select! {
             notice = notices.recv() => match notice {

@@ -81,6 +81,20 @@ fn one_pass_takes_what_may_succeed_and_no_more_than_it_is_told_to() {
 }
 
 #[test]
+fn a_pass_that_pauses_itself_tells_of_what_it_redrove_and_of_nothing_else() {
+    let n = 60;
+    let scene = with_dead_letters(n);
+    let ran = scene.run(&["drain", "--out", "answers.jsonl"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the operation paused itself"), "{}", ran.stderr);
+    let pass = &lines(&ran)[0];
+    let told = |key: &str| pass[key].as_u64().expect("a number");
+    let (redriven, dead) = (told("redriven"), told("dead"));
+    assert!(dead <= redriven && redriven < n as u64, "{pass}");
+    assert_eq!(json_lines(&scene.bench.read("answers.jsonl")).len() as u64, dead, "{pass}");
+}
+
+#[test]
 fn again_and_again_what_never_succeeds_is_buried_and_submitted_seven_times() {
     let scene = with_dead_letters(3);
     let mut passes = Passes::begin(&scene, &["--every", "2s"]);

@@ -1,7 +1,11 @@
 //! `redrive` and `solve`: dead letters back, and one task alone.
 
-use crate::upstream::{GOOD, Scene, json_lines, lines};
+use crate::{
+    bench::started,
+    upstream::{GOOD, Scene, json_lines, lines},
+};
 use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
+use std::io::{BufRead, BufReader, Read};
 
 /// A scene with four dead letters: three unsolvable ones, one with a wrong site key.
 pub(crate) fn with_dead_letters() -> Scene {
@@ -174,4 +178,27 @@ fn letters_that_a_run_made_are_known_again_in_an_articles_file() {
     assert_eq!(scene.run(&["redrive", "--where", "sitekey:6Le-dead", "--yes"]).code, 0);
     assert_eq!(import()["duplicates"], 4);
     assert_eq!(lines(&scene.run(&["list", "*"])).len(), 4);
+}
+
+#[test]
+fn what_a_redrive_did_not_touch_is_none_of_its_verdicts() {
+    let scene = with_dead_letters();
+    scene.simulator.clear_rules();
+    assert_eq!(scene.run(&["breaker", "trip", "--reason", "to hold it up"]).code, 0);
+    let args = ["redrive", "--where", "sitekey:6Le-dead", "--yes", "--out", "answers.jsonl"];
+    let mut child = started(scene.command(&args));
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("has begun") {
+        assert!(said.read_line(&mut line).expect("text") > 0, "{line}");
+    }
+    let dead = lines(&scene.run(&["list", "sitekey:6Le-dead"]));
+    assert_eq!(scene.run(&["bury", &dead[0]["id"].to_string(), "--yes"]).code, 0);
+    assert_eq!(scene.run(&["breaker", "reset"]).code, 0);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest}");
+    let answers = json_lines(&scene.bench.read("answers.jsonl"));
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(answers.iter().all(|row| row["state"] == "solved"), "{answers:?}");
 }

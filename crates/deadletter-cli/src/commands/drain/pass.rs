@@ -4,7 +4,7 @@ use crate::{
     app::App,
     commands::{
         answers::Answers,
-        follow::{Follow, TICK},
+        follow::{self, Follow, TICK},
         redrive::why_left,
         solve,
     },
@@ -56,13 +56,14 @@ impl Pass<'_> {
             let exit = Exit::Good;
             return Ok(Done { exit, matched, left, redriven: 0, operation, verdicts });
         }
+        let before = follow::before(self.engine, &plan.eligible_ids).await?;
         let begun = desk.redrive(&self.filter, self.options.clone()).await;
         let id = begun.map_err(work::of_engine)?;
         renew(self.turn, Some(&id)).await?;
         self.app.out.say(&format!("{} dead letters may succeed; redriving", plan.eligible));
         self.tell_of_breakers();
         let (app, engine, turn) = (self.app, self.engine, self.turn);
-        let mut follow = Follow::begin(app, engine, &id, &plan.eligible_ids, self.answers.as_mut());
+        let mut follow = Follow::begin(app, engine, &id, before, self.answers.as_mut());
         let mut renewal = tokio::time::interval(RENEW_EVERY);
         let end = loop {
             let step = tokio::select! {
