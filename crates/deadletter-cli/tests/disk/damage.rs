@@ -193,6 +193,36 @@ fn a_log_without_its_file_gives_what_it_holds() {
 }
 
 #[test]
+fn a_log_that_hides_acknowledged_commits_is_told_and_not_written_over() {
+    for at in [8, 20, 32 + 24 + 2_000, 32 + 2 * 4_120 + 4] {
+        let scene = Scene::new();
+        killed(&scene, 30);
+        let mut log = fs::read(scene.store("-wal")).expect("a log");
+        log[at] ^= 0x10;
+        fs::write(scene.store("-wal"), &log).expect("written");
+        scene.run(&["import", &scene.letters("more", 3)]).assert_told(1, "acknowledged");
+        let check = scene.run(&["store", "check"]);
+        assert!(check.code == 1 && check.stdout.contains("acknowledged"), "{at}: {}", check.stdout);
+        assert!(fs::read(scene.store("-wal")).expect("a log") == log, "{at}: it was written over");
+        let rescued = rescue(&scene);
+        assert!(rescued.imported >= 15, "{at}: {} of 30: {}", rescued.imported, rescued.stderr);
+    }
+}
+
+#[test]
+fn a_log_whose_end_a_crash_cut_off_is_a_store_as_it_was_before_its_last_commits() {
+    for cut in [1, 5_000, 20_000] {
+        let scene = Scene::new();
+        killed(&scene, 30);
+        let log = fs::read(scene.store("-wal")).expect("a log");
+        fs::write(scene.store("-wal"), &log[..log.len() - cut]).expect("written");
+        assert_eq!(scene.run(&["store", "check"]).code, 0, "{cut}");
+        scene.good(&["run", "tasks.csv", "--resume"]);
+        assert_eq!(scene.standing(), 30, "{cut}");
+    }
+}
+
+#[test]
 fn an_empty_file_beside_a_log_is_not_taken_for_a_new_store() {
     let scene = Scene::new();
     killed(&scene, 10);

@@ -30,10 +30,12 @@ mod failure;
 mod file;
 mod filesystem;
 mod forget;
+mod hidden;
 mod insert;
 pub mod inspect;
 mod job;
 mod locks;
+mod log;
 mod page;
 mod permits;
 #[cfg(test)]

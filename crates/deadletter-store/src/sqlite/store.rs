@@ -7,7 +7,7 @@ mod tasks;
 use super::{
     connect,
     failure::Outcome,
-    file,
+    file, hidden,
     job::panicked,
     locks::Locks,
     readers::Readers,
@@ -107,6 +107,10 @@ impl Drop for SqliteStore {
 /// The writer's connection to a file whose schema is ours.
 fn upgrade(path: &Path) -> Outcome<Connection> {
     let conn = connect::open_writer(path)?;
+    if let Err(failure) = hidden::refuse(&conn, path) {
+        connect::retire(conn);
+        return Err(failure);
+    }
     schema::migrate(&conn, path, schema::MIGRATIONS)?;
     Ok(conn)
 }

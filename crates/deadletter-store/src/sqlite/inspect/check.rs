@@ -105,7 +105,7 @@ impl Inspection {
     pub fn check(&mut self, progress: &Progress) -> Result<Checked> {
         let mut checked = Checked::default();
         if let Some(flaw) = &self.flaw {
-            checked.find("header", self.path.display().to_string(), flaw.to_string());
+            checked.find("the file", self.path.display().to_string(), flaw.to_string());
         }
         if self.is_empty {
             return Ok(checked);

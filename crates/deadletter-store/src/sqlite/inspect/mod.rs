@@ -19,6 +19,7 @@ use super::{
     connect,
     failure::{Failure, Outcome},
     file::{self, beside},
+    hidden,
 };
 use crate::{Error, Result};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
@@ -28,6 +29,9 @@ use std::{
     sync::Arc,
     thread,
 };
+
+/// The page of every store of ours: SQLite's usual one.
+const PAGE_LEN: u32 = 4_096;
 
 /// What a long look tells as it goes on: the step's name, how much of it is done, of how much (0
 /// where nobody knows). Called often; it must not take long.
@@ -70,7 +74,10 @@ impl Inspection {
     /// cannot open it at all.
     pub fn open(path: &Path, tolerance: Tolerance) -> Result<Self> {
         let path = path.canonicalize().map_err(|e| file::unavailable("find", path, e))?;
-        let flaw = file::examine(&path).err();
+        let flaw = match file::examine(&path) {
+            Ok(()) => hidden::flaw(&path, PAGE_LEN)?,
+            Err(flaw) => Some(flaw),
+        };
         let flaw = match (flaw, tolerance) {
             (Some(flaw), Tolerance::None) => return Err(flaw),
             (flaw, _) => flaw,

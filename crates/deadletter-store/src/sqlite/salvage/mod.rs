@@ -5,7 +5,6 @@
 //! the damaged file. What is deleted lies in pages that the file calls free, and these are left out;
 //! where the file's first page is lost, nobody can tell, and what was purged may come back.
 
-mod log;
 mod pages;
 mod record;
 mod rows;

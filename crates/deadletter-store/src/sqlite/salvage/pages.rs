@@ -2,10 +2,13 @@
 //!
 //! After "B-tree Pages" and "Cell Payload Overflow Pages" of SQLite's documentation.
 
-use super::{log::Log, record};
+use super::record;
 use crate::{
     Result,
-    sqlite::file::{beside, unavailable},
+    sqlite::{
+        file::{beside, unavailable},
+        log::Log,
+    },
 };
 use rusqlite::types::Value;
 use std::{

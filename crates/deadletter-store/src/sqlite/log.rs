@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 /// Length of the log's header.
-const HEADER_LEN: usize = 32;
+pub(super) const HEADER_LEN: usize = 32;
 /// Length of a frame's header, before its page.
-const FRAME_LEN: usize = 24;
+pub(super) const FRAME_LEN: usize = 24;
 /// The first word of a log, but for its lowest bit, which says how its checksums read words.
 const MAGIC: u32 = 0x377f_0682;
 
@@ -22,6 +22,8 @@ pub(super) struct Log {
     page_len: usize,
     /// Frames of this log's life that are not whole, before others that are.
     pub(super) bad_frames: u64,
+    /// The last commit before the first frame that is not whole: what SQLite reads.
+    pub(super) sound_frames: u64,
     /// True where something stands in it and even its header cannot be read.
     pub(super) is_headless: bool,
 }
@@ -50,12 +52,15 @@ impl Log {
         self.pages.keys().copied().max().unwrap_or(0)
     }
 
+    /// The pages that it brings.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.pages.keys().copied().filter(|number| *number > 0)
+    }
+
     fn index(&mut self) {
-        let magic = word(&self.bytes, 0);
-        let is_big = magic & 1 == 1;
-        let header = self.bytes.get(..24).map(|header| add(header, (0, 0), is_big));
+        let is_big = word(&self.bytes, 0) & 1 == 1;
         let stored = (word(&self.bytes, 24), word(&self.bytes, 28));
-        self.is_headless = magic & !1 != MAGIC || header != Some(stored);
+        self.is_headless = !is_header(&self.bytes);
         // Without its header the first frame says which life the log is in.
         let from = if self.is_headless { HEADER_LEN + 8 } else { 16 };
         let salt = (word(&self.bytes, from), word(&self.bytes, from + 4));
@@ -63,7 +68,7 @@ impl Log {
         let mut before = stored;
         // Pages wait for the frame that commits them.
         let mut waiting: Vec<(u32, usize)> = Vec::new();
-        let mut bad = 0;
+        let (mut bad, mut frame, mut is_sound) = (0, 0, !self.is_headless);
         let mut at = HEADER_LEN;
         while at + FRAME_LEN + self.page_len <= self.bytes.len() {
             let (number, commits) = (word(&self.bytes, at), word(&self.bytes, at + 4));
@@ -74,14 +79,18 @@ impl Log {
                     || (self.is_headless && at == HEADER_LEN));
             before = stored;
             at += FRAME_LEN + self.page_len;
+            frame += 1;
             if !is_whole {
-                bad += 1;
+                (bad, is_sound) = (bad + 1, false);
                 continue;
             }
             // What is not whole before a whole one is damage, not the log's end.
             self.bad_frames += std::mem::take(&mut bad);
             waiting.push((number, at - self.page_len));
             if commits > 0 {
+                if is_sound {
+                    self.sound_frames = frame;
+                }
                 self.pages.extend(waiting.drain(..));
             }
         }
@@ -93,6 +102,13 @@ impl Log {
         let page = at + FRAME_LEN;
         Some(add(self.bytes.get(page..page + self.page_len)?, sum, is_big))
     }
+}
+
+/// True for the beginning of a log: its magic number, and a checksum that fits.
+pub(super) fn is_header(bytes: &[u8]) -> bool {
+    let magic = word(bytes, 0);
+    let sum = bytes.get(..24).map(|header| add(header, (0, 0), magic & 1 == 1));
+    magic & !1 == MAGIC && sum == Some((word(bytes, 24), word(bytes, 28)))
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
