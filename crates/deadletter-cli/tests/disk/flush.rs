@@ -78,7 +78,9 @@ fn a_run_outlives_a_flush_that_fails_now_and_then() {
 fn a_run_whose_flushes_all_fail_stops_and_is_resumed_on_a_healed_disk() {
     let scene = begun();
     let run = ["run", "tasks.csv", "--resume"];
-    let told = ended(scene.start(with_bad_flushes(&scene, "8+", &run)));
+    // Three at a time: long after the rows are stored, and long before the last is solved.
+    let slow = [&run[..], &["--concurrency", "3"]].concat();
+    let told = ended(scene.start(with_bad_flushes(&scene, "20+", &slow)));
     told.assert_told(1, "the disk failed");
     assert!(told.stderr.contains("tasks are stored"), "it did not come so far: {}", told.stderr);
     assert_eq!(scene.standing(), i64::try_from(ROWS).expect("few") + 1, "rows were acknowledged");
