@@ -7,12 +7,16 @@ use serde_json::Value;
 use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc::channel,
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Both clocks run so many times faster than the wall's.
 const SPEED: f64 = 60.0;
+/// A run takes a few seconds, and some more where it is patient with its store.
+const LONGEST_LIFE: Duration = Duration::from_secs(120);
 /// Room for a few hundred tasks.
 const ROOMY_KIB: u32 = 32 << 10;
 
@@ -84,7 +88,7 @@ impl Scene {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        ran(self.command(args).output().expect("the binary starts"))
+        ended(self.start(self.command(args)))
     }
 
     /// Runs what must go well.
@@ -141,9 +145,20 @@ impl Scene {
     }
 }
 
-/// The end of a child.
+/// The end of a child; one that never comes to it is ended, and its test fails.
 pub(crate) fn ended(child: Child) -> Ran {
-    ran(child.wait_with_output().expect("it ends"))
+    let id = child.id().to_string();
+    let (tell, ended) = channel();
+    // Ends with the child, which is ended below if need be.
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    match ended.recv_timeout(LONGEST_LIFE) {
+        Ok(output) => ran(output.expect("it ends")),
+        Err(_) => {
+            let children = Command::new("pkill").args(["-KILL", "-P", &id]).status();
+            let itself = Command::new("kill").args(["-KILL", &id]).status();
+            panic!("it hung for {LONGEST_LIFE:?}, and was killed: {children:?}, {itself:?}");
+        }
+    }
 }
 
 pub(crate) fn ran(output: Output) -> Ran {
