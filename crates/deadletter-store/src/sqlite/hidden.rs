@@ -9,13 +9,13 @@
 use super::{
     failure::Outcome,
     file::{beside, unavailable},
-    log::{FRAME_LEN, HEADER_LEN, Log, is_header},
+    log::{FRAME_LEN, Frame, HEADER_LEN, Log, is_header},
 };
 use crate::{Error, Result};
 use rusqlite::Connection;
 use std::{
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Cursor, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -63,7 +63,10 @@ pub(super) fn flaw(main: &Path, page_len: u32) -> Result<Option<Error>> {
         let Some(mut log) = open(path)? else { return Ok(None) };
         let header = header(&mut log).map_err(read)?;
         flaw = if is_header(&header) {
-            let known = Log::read(fs::read(path).map_err(read)?, page_len as usize).sound_frames;
+            // One and the same reading: others may go on writing.
+            let bytes = fs::read(path).map_err(read)?;
+            let mut log = Cursor::new(bytes.clone());
+            let known = Log::read(bytes, page_len as usize).sound_frames;
             let hidden = commit_behind(&mut log, &header, page_len, known).map_err(read)?;
             hidden.map(|hidden| {
                 damaged(
@@ -107,33 +110,41 @@ fn header(log: &mut File) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
-/// The first commit after frame `known` of this life of the log, if frames of the same life follow
-/// it: it was flushed then.
+/// The first commit after frame `known` of this life of the log that another frame goes on from: it
+/// was flushed before that frame was written.
+///
+/// A commit whose flush was refused is written anew from the same frame on, so that what it leaves
+/// behind goes on from no frame that still stands.
 fn commit_behind(
-    log: &mut File,
+    log: &mut (impl Read + Seek),
     header: &[u8],
     page_len: u32,
     known: u64,
 ) -> io::Result<Option<u64>> {
     let frame_len = FRAME_LEN as u64 + u64::from(page_len);
-    let frames = (log.metadata()?.len() - HEADER_LEN as u64) / frame_len;
+    let frames = log.seek(SeekFrom::End(0))?.saturating_sub(HEADER_LEN as u64) / frame_len;
     let (mut commit, mut foreign) = (None, 0);
-    for frame in known + 1..=frames {
+    let mut page = vec![0; page_len as usize];
+    for number in known + 1..=frames {
         let mut head = [0; FRAME_LEN];
-        log.seek(SeekFrom::Start(HEADER_LEN as u64 + (frame - 1) * frame_len))?;
+        log.seek(SeekFrom::Start(HEADER_LEN as u64 + (number - 1) * frame_len))?;
         log.read_exact(&mut head)?;
-        if head.get(8..16) != header.get(16..24) {
+        let Some(frame) = Frame::of(&head, header) else {
             foreign += 1;
             if foreign > FOREIGN {
                 break;
             }
+            commit = None;
             continue;
-        }
+        };
         foreign = 0;
-        if commit.is_some() {
-            return Ok(commit);
+        if let Some(before) = commit {
+            log.read_exact(&mut page)?;
+            if frame.goes_on_from(before, &page) {
+                return Ok(Some(number - 1));
+            }
         }
-        commit = head.get(4..8).is_some_and(|pages| pages != [0; 4]).then_some(frame);
+        commit = frame.commits.then_some(frame.sum);
     }
     Ok(None)
 }

@@ -29,7 +29,7 @@ pub(super) struct Log {
 }
 
 /// The words in which a checksum is summed up.
-type Sum = (u32, u32);
+pub(super) type Sum = (u32, u32);
 
 impl Log {
     /// Reads a whole log of pages of `page_len` bytes; an empty one brings nothing.
@@ -109,6 +109,38 @@ pub(super) fn is_header(bytes: &[u8]) -> bool {
     let magic = word(bytes, 0);
     let sum = bytes.get(..24).map(|header| add(header, (0, 0), magic & 1 == 1));
     magic & !1 == MAGIC && sum == Some((word(bytes, 24), word(bytes, 28)))
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    /// True where it ends a commit.
+    pub(super) commits: bool,
+    /// The checksum up to and with it.
+    pub(super) sum: Sum,
+    /// What of its header is summed up.
+    summed: [u8; 8],
+    is_big: bool,
+}
+
+impl Frame {
+    /// Reads a frame's header; none where it is of another life of the log than `log_header`.
+    pub(super) fn of(header: &[u8], log_header: &[u8]) -> Option<Self> {
+        if header.get(8..16)? != log_header.get(16..24)? {
+            return None;
+        }
+        Some(Self {
+            commits: word(header, 4) > 0,
+            sum: (word(header, 16), word(header, 20)),
+            summed: header.get(..8)?.try_into().ok()?,
+            is_big: word(log_header, 0) & 1 == 1,
+        })
+    }
+
+    /// True where it was written behind the frame with that checksum, and is whole.
+    pub(super) fn goes_on_from(&self, before: Sum, page: &[u8]) -> bool {
+        add(page, add(&self.summed, before, self.is_big), self.is_big) == self.sum
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
