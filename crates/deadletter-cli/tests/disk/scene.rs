@@ -5,6 +5,7 @@ use deadletter::store::{Clock, SystemClock};
 use deadletter_sim::{DEFAULT_KEY, Scenario, Simulator};
 use serde_json::Value;
 use std::{
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::mpsc::channel,
@@ -98,9 +99,9 @@ impl Scene {
         ran
     }
 
-    /// Starts what is to meet a fault on its way.
+    /// Starts what is to meet a fault on its way, in a process group of its own.
     pub(crate) fn start(&self, mut command: Command) -> Child {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command.spawn().expect("the binary starts")
     }
 
@@ -154,14 +155,14 @@ pub(crate) fn ended(child: Child) -> Ran {
     match ended.recv_timeout(LONGEST_LIFE) {
         Ok(output) => ran(output.expect("it ends")),
         Err(_) => {
-            let children = Command::new("pkill").args(["-KILL", "-P", &id]).status();
-            let itself = Command::new("kill").args(["-KILL", &id]).status();
-            panic!("it hung for {LONGEST_LIFE:?}, and was killed: {children:?}, {itself:?}");
+            // Its whole group: under strace it has a child of its own.
+            let killed = Command::new("kill").args(["-KILL", "--", &format!("-{id}")]).status();
+            panic!("it hung for {LONGEST_LIFE:?}, and was killed: {killed:?}");
         }
     }
 }
 
-pub(crate) fn ran(output: Output) -> Ran {
+fn ran(output: Output) -> Ran {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     let ran = Ran {
         code: output.status.code().expect("it was not killed"),

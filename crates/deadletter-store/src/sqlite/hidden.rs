@@ -168,3 +168,75 @@ fn damaged(path: &Path, why: &str) -> Error {
     let what = format!("the log {} would lose what was acknowledged: {why}", path.display());
     Error::Damaged { what, source: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE_LEN: u32 = 4_096;
+    const FRAME: usize = FRAME_LEN + PAGE_LEN as usize;
+
+    /// The log of a database that stands in `from` (if any) after another commit of `rows` rows, and
+    /// a copy of both in `to`.
+    fn goes_on(from: Option<&Path>, to: &Path, rows: i64) -> Vec<u8> {
+        let conn = if let Some(from) = from {
+            for suffix in ["", "-wal"] {
+                fs::copy(beside(from, suffix), beside(to, suffix)).expect("copied");
+            }
+            Connection::open(to).expect("a database")
+        } else {
+            let conn = Connection::open(to).expect("a database");
+            conn.execute_batch(
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = wal; CREATE TABLE t (x)",
+            )
+            .expect("created");
+            conn
+        };
+        conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .expect("set");
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+            INSERT INTO t SELECT zeroblob(3000) FROM n";
+        conn.execute(sql, [rows]).expect("inserted");
+        fs::read(beside(to, "-wal")).expect("a log")
+    }
+
+    /// The commit that `log` hides, by what SQLite would read of it.
+    fn hidden(log: &[u8]) -> Option<u64> {
+        let known = Log::read(log.to_vec(), PAGE_LEN as usize).sound_frames;
+        commit_behind(&mut Cursor::new(log), &log[..HEADER_LEN], PAGE_LEN, known)
+            .expect("memory does not fail")
+    }
+
+    #[test]
+    fn what_refused_flushes_left_behind_hides_no_commit() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let start = goes_on(None, &path("start"), 1);
+        // Three tries to go on from the same frame, each shorter than the one before: two were
+        // refused, and the third was acknowledged.
+        let tries = [30, 12, 3]
+            .map(|rows| goes_on(Some(&path("start")), &path(&format!("after-{rows}")), rows));
+        let mut log = Vec::new();
+        for written in &tries {
+            assert!(written.starts_with(&start) && written.len() > start.len() + FRAME);
+            let left = log.split_off(written.len().min(log.len()));
+            log = [written.clone(), left].concat();
+        }
+        assert!(log.len() == tries[0].len() && log.starts_with(&tries[2]));
+        assert_eq!(hidden(&log), None);
+    }
+
+    #[test]
+    fn a_commit_that_another_goes_on_from_is_hidden_by_damage_before_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let start = goes_on(None, &path("start"), 1);
+        let second = goes_on(Some(&path("start")), &path("second"), 3);
+        let mut log = goes_on(Some(&path("second")), &path("third"), 3);
+        assert_eq!(hidden(&log), None, "it is whole");
+        log[start.len() + FRAME_LEN + 7] ^= 1;
+        let commit = (second.len() - HEADER_LEN) / FRAME;
+        assert_eq!(hidden(&log), Some(commit as u64));
+        assert_eq!(hidden(&log[..second.len()]), None, "a crash may have cut the last commit off");
+    }
+}
