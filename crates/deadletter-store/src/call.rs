@@ -29,6 +29,7 @@ calls! {
     Claim = "claim",
     Commit = "commit",
     TakeOver = "take_over",
+    Abandoned = "abandoned",
     Overdue = "overdue",
     NextDue = "next_due",
     Get = "get",

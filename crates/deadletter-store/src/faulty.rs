@@ -192,6 +192,17 @@ impl<S: Store + ?Sized> Tasks for Faulty<S> {
         self.meet(Call::TakeOver, self.inner.take_over(take)).await
     }
 
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        let told = self.inner.abandoned(worker, account, after, limit);
+        self.meet(Call::Abandoned, told).await
+    }
+
     async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
         self.meet(Call::Overdue, self.inner.overdue(account, now, limit)).await
     }

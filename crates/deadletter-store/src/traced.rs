@@ -130,6 +130,17 @@ impl<S: Store + ?Sized> Tasks for Traced<S> {
         self.watch(Call::TakeOver, asked, self.inner.take_over(take)).await
     }
 
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        let told = self.inner.abandoned(worker, account, after, limit);
+        self.watch(Call::Abandoned, limit as usize, told).await
+    }
+
     async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
         self.watch(Call::Overdue, limit as usize, self.inner.overdue(account, now, limit)).await
     }

@@ -64,6 +64,17 @@ pub trait Tasks: Send + Sync {
     /// at `now`, as claim does: they are polled no more. Answers `DeclaredDead` as claim does.
     async fn take_over(&self, take: TakeOver) -> Result<Taken>;
 
+    /// Open attempts of the account with an upstream id that no task waits for and that `worker`
+    /// polls, by (intent, task, token), those behind `after`, at most `limit`: for a worker that
+    /// was not told what it has taken over.
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>>;
+
     /// Queued tasks of the account, held ones too, whose deadline has passed at `now`, oldest
     /// deadline first.
     async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>>;

@@ -1,11 +1,14 @@
-//! Finds tasks that stand under this worker's lease and that this process has lost track of.
+//! Finds tasks that stand under this worker's lease, and abandoned attempts that it is to ask for,
+//! of which this process has lost track.
 //!
 //! Only after a doubt: a claim or take-over whose outcome the store could not tell, or a submit
 //! whose outcome could not be written down. As long as the worker lives nobody else would take
 //! such a task.
 
 use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared};
-use deadletter_core::{Class, Failure, Filter, Happened, StateKind, Task, TaskId, Why};
+use deadletter_core::{
+    AccountName, AttemptToken, Class, Failure, Filter, Happened, StateKind, Task, TaskId, Why,
+};
 use deadletter_store::Query;
 use std::sync::Arc;
 
@@ -43,6 +46,9 @@ pub(crate) async fn settle(shared: &Arc<Shared>) -> Result<()> {
             break;
         }
     }
+    for account in shared.accounts.keys() {
+        ask_abandoned(shared, account).await?;
+    }
     shared.in_hand.settled(&doubt);
     for account in shared.accounts.values() {
         account.hint_due(shared.now());
@@ -50,9 +56,33 @@ pub(crate) async fn settle(shared: &Arc<Shared>) -> Result<()> {
     Ok(())
 }
 
+/// Attempts that were taken over without their tasks: nobody else asks for them either.
+async fn ask_abandoned(shared: &Arc<Shared>, account: &AccountName) -> Result<()> {
+    let mut after = None;
+    loop {
+        let (worker, last) = (shared.worker(), after.as_ref());
+        let page = shared.store.abandoned(&worker, account, last, PAGE).await?;
+        let Some(last) = page.last().cloned() else { return Ok(()) };
+        for attempt in page.into_iter().filter(|attempt| is_unheld(shared, attempt.token)) {
+            let task = shared.store.get(&[attempt.task]).await?.pop().flatten();
+            let history = shared.store.history(attempt.task).await?;
+            // What has changed since the page was read was in somebody's hand after all.
+            if let Some(task) = task.filter(|_| history.contains(&attempt)) {
+                tracing::warn!(task = %task.id, "an abandoned id was found again");
+                shared.poller.recover(Entry::new(task, attempt), shared.now());
+            }
+        }
+        after = Some(last);
+    }
+}
+
 fn is_lost(shared: &Shared, task: &Task) -> bool {
     task.worker.as_ref() == Some(&shared.worker())
-        && task.attempt.is_some_and(|token| !shared.in_hand.has(token) && !shared.poller.has(token))
+        && task.attempt.is_some_and(|token| is_unheld(shared, token))
+}
+
+fn is_unheld(shared: &Shared, token: AttemptToken) -> bool {
+    !shared.in_hand.has(token) && !shared.poller.has(token)
 }
 
 async fn find(shared: &Arc<Shared>, doubt: &Doubt, task: Task) -> Result<()> {

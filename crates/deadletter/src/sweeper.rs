@@ -96,7 +96,11 @@ pub(crate) async fn take_over(shared: &Arc<Shared>) -> Result<()> {
             abandoned = taken.abandoned.len(),
             "taken over from workers that are gone"
         );
-        rescue(shared, taken).await?;
+        let rescued = rescue(shared, taken).await;
+        if rescued.is_err() {
+            shared.in_hand.lost_track();
+        }
+        rescued?;
     }
 }
 
@@ -121,11 +125,7 @@ async fn rescue(shared: &Arc<Shared>, taken: Taken) -> Result<()> {
 async fn worker_died(shared: &Arc<Shared>, task: Task, attempt: Attempt) -> Result<()> {
     let account = shared.account(&task.account)?;
     let happened = Happened::WorkerDied;
-    let told = shared.report(account, task, Some(&attempt), &happened, &Pass::Bystander).await;
-    if told.is_err() {
-        shared.in_hand.lost_track();
-    }
-    told.map(drop)
+    shared.report(account, task, Some(&attempt), &happened, &Pass::Bystander).await.map(drop)
 }
 
 /// Another worker has the accounts that this one does not know.

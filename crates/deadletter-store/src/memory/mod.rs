@@ -101,6 +101,16 @@ impl Tasks for MemoryStore {
         self.with(|contents| contents.take_over(&take))?
     }
 
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        self.with(|contents| contents.abandoned(worker, account, after, limit))
+    }
+
     async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
         self.with(|contents| contents.overdue(account, now, limit))
     }

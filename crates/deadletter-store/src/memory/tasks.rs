@@ -157,6 +157,23 @@ impl Contents {
         attempts.into_iter().map(|(_, key)| key).take(limit).collect()
     }
 
+    pub(super) fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Vec<Attempt> {
+        let holder = Some(worker.clone());
+        let behind = after.map(|last| (last.intent_at, (last.task, last.token)));
+        let entries = self.rows.index().abandoned(&holder, account);
+        let entries = entries.filter(|entry| behind.is_none_or(|behind| *entry > behind));
+        entries
+            .filter_map(|(_, (id, token))| self.rows.get(id)?.attempt(token).cloned())
+            .take(limit as usize)
+            .collect()
+    }
+
     /// The task's row under its new lease, and the token of its current attempt.
     fn adoption(&self, id: TaskId, take: &TakeOver) -> Result<(RowChange, AttemptToken)> {
         let row = self.rows.get(id).and_then(|row| {

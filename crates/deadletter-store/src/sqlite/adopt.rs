@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Error, TakeOver, Taken};
 use deadletter_core::{AccountName, Attempt, RowChange, StateKind, Task, WorkerId};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use std::sync::LazyLock;
 
 /// Distinct holders that one call looks at: far more than workers ever hold something at once.
@@ -36,6 +36,7 @@ pub(super) static OPEN: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM attempts INDEXED BY attempts_open \
          WHERE closed_at IS NULL AND account = ? AND worker IS ? AND upstream_id IS NOT NULL \
+         AND (intent_at, task, token) > (?, ?, ?) \
          AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = attempts.task \
                          AND tasks.attempt IS attempts.token) \
          ORDER BY intent_at, task, token LIMIT ?",
@@ -96,7 +97,8 @@ fn free_attempts(statements: &Statements<'_>, take: &TakeOver) -> Outcome<Vec<At
     let mut statement = statements.get(&OPEN)?;
     for account in &take.accounts {
         for holder in gone(statements, NEXT_OF_ATTEMPTS, Some(account))? {
-            let params = (account.as_str(), holder, take.limit);
+            let (at, task, token) = behind(None);
+            let params = (account.as_str(), holder, at, task, token, take.limit);
             for row in statement.query_map(params, attempt_row::read)? {
                 found.push(row?);
             }
@@ -105,6 +107,29 @@ fn free_attempts(statements: &Statements<'_>, take: &TakeOver) -> Outcome<Vec<At
     found.sort_by_key(|attempt: &Attempt| (attempt.intent_at, attempt.task, attempt.token));
     found.truncate(usize::try_from(take.limit).unwrap_or(usize::MAX));
     Ok(found)
+}
+
+/// What a worker polls, as the contract of `Tasks::abandoned` says.
+pub(super) fn abandoned(
+    conn: &Connection,
+    worker: &WorkerId,
+    account: &AccountName,
+    after: Option<&Attempt>,
+    limit: u32,
+) -> Outcome<Vec<Attempt>> {
+    let mut statement = conn.prepare_cached(&OPEN)?;
+    let (at, task, token) = behind(after);
+    let params = (account.as_str(), worker.as_str(), at, task, token, limit);
+    let rows = statement.query_map(params, attempt_row::read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Where a walk over attempts goes on: the place of the last one, or one before them all.
+const fn behind(last: Option<&Attempt>) -> (i64, i64, i64) {
+    match last {
+        Some(last) => (last.intent_at.0, last.task.as_i64(), last.token.get()),
+        None => (i64::MIN, 0, 0),
+    }
 }
 
 /// Nobody, and every holder that is not alive; `next` takes an account where one is given.

@@ -121,6 +121,7 @@ macro_rules! every_case {
                 a_resumed_dead_letter_is_taken_by_whoever_asks_first
                 a_worker_that_left_holds_nothing
                 abandoned_attempts_are_adopted_oldest_first
+                abandoned_attempts_of_a_worker_are_found_by_it
                 an_attempt_without_upstream_id_cannot_be_polled
                 an_attempt_that_lapsed_is_polled_no_more
                 an_attempt_that_its_task_waits_for_is_not_abandoned_by_a_stale_word

@@ -1,8 +1,10 @@
 //! A store that fails: no task is lost, nothing is paid for that was not counted.
 
-use crate::rig::{account, all_solved, clock, engine, job, jobs, memory, soon, sound, submit};
+use crate::rig::{
+    account, all_rest, all_solved, clock, engine, job, jobs, memory, soon, sound, submit,
+};
 use deadletter::{
-    core::{Class, TaskId, UpstreamId, Verdict},
+    core::{Class, TaskId, Terms, UpstreamId, Verdict},
     provider::{
         PollError, Polled, Sent, SubmitError,
         scripted::{PollCall, ScriptedProvider, SubmitCall, answer, failed, id, line_failed},
@@ -163,6 +165,30 @@ async fn a_take_over_in_doubt_is_found_again() {
     soon(first.stop()).await.expect("it stops");
     all_solved(&dl, &ids).await;
     assert_eq!(*second.submits().borrow(), 0, "what was taken over is asked for");
+}
+
+#[tokio::test]
+async fn abandoned_ids_of_a_take_over_in_doubt_are_asked_for() {
+    let Rig { faulty, store } = rig();
+    let day_ms = 86_400_000;
+    let terms = Terms { timeout_ms: day_ms, hold_ms: day_ms, ..Terms::default() };
+    let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+    let first = engine(&store, account(Arc::new(never.with_terms(terms)))).await;
+    let impatient = jobs(5).into_iter().map(|job| job.deadline_ms(30_000)).collect();
+    let ids = submit(&first, impatient).await;
+    all_rest(&first, &ids).await;
+    let second = Arc::new(ScriptedProvider::default().with_terms(terms));
+    let dl = engine(&store, account(Arc::clone(&second))).await;
+    faulty.script(Call::TakeOver, [Some(Fault::DoubtWritten); 2]);
+    soon(first.stop()).await.expect("it stops");
+    soon(async {
+        while store.totals().await.expect("counted").solved < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    all_solved(&dl, &ids).await;
+    assert_eq!(*second.submits().borrow(), 0, "they answer late, and nothing is paid again");
 }
 
 #[tokio::test]

@@ -12,7 +12,9 @@ use crate::{
 use async_trait::async_trait;
 use deadletter_core::{
     AccountName, Answer, Attempt, Change, NewTask, Payload, Task, TaskId, UnixMs, UpstreamId,
+    WorkerId,
 };
+use rusqlite::Connection;
 
 fn payload_from(body: &str, id: TaskId) -> Result<Payload> {
     Payload::from_stored(body).map_err(|e| Error::Damaged {
@@ -53,6 +55,20 @@ impl Tasks for SqliteStore {
 
     async fn take_over(&self, take: TakeOver) -> Result<Taken> {
         self.write("take over tasks", move |session| adopt::take_over(session, &take)).await
+    }
+
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        let (worker, account, after) = (worker.clone(), account.clone(), after.cloned());
+        let look = move |conn: &Connection| {
+            adopt::abandoned(conn, &worker, &account, after.as_ref(), limit)
+        };
+        self.read("find abandoned attempts", look).await
     }
 
     async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, account, answered, upstream_id};
 use deadletter_core::{
-    Change, Class, Failure, Happened, RowChange, StateKind, Task, TaskId, Terms,
+    Attempt, Change, Class, Failure, Happened, RowChange, StateKind, Task, TaskId, Terms,
 };
 use deadletter_store::{Committed, Error, TakeOver, Taken};
 
@@ -120,6 +120,34 @@ pub(crate) async fn abandoned_attempts_are_adopted_oldest_first(h: &mut Harness)
     assert!(h.take_over(&new).await.abandoned.is_empty());
     // Adoption is the attempt's affair: the tasks' rows have not changed.
     assert_eq!(h.store.get(&wanted).await.unwrap(), rows);
+}
+
+pub(crate) async fn abandoned_attempts_of_a_worker_are_found_by_it(h: &mut Harness) {
+    let (mine, other) = (h.worker("mine").await, h.worker("other").await);
+    let main = account("main");
+    let found = async |after: Option<&Attempt>, limit| {
+        h.store.abandoned(&mine, &main, after, limit).await.unwrap()
+    };
+    assert!(found(None, 9).await.is_empty());
+    let mut wanted = Vec::new();
+    for worker in [&mine, &mine, &other, &mine] {
+        let (task, attempt) = h.polling(worker, |task| task.round.allowance = 1).await;
+        let silence = Happened::NotReady { elapsed_ms: 120_000 };
+        h.happens(task.id, Some(&attempt), silence).await;
+        let attempt = h.attempt(task.id, 1).await;
+        wanted.extend((worker == &mine).then_some(attempt));
+        h.clock.advance(10);
+    }
+    h.polling(&mine, |_| ()).await;
+    h.submitting(&mine, |_| ()).await;
+    assert_eq!(found(None, 9).await, wanted);
+    assert_eq!(found(None, 2).await, wanted[..2]);
+    assert_eq!(found(Some(&wanted[1]), 2).await, wanted[2..]);
+    let (last, first) = (wanted[2].clone(), wanted[0].clone());
+    h.happens(last.task, Some(&last), answered(&last, "late")).await;
+    h.redrive(first.task, Some(&first)).await;
+    assert_eq!(found(None, 9).await, wanted[1..2], "one is answered, for one its task waits");
+    assert!(h.store.abandoned(&mine, &account("b"), None, 9).await.unwrap().is_empty());
 }
 
 pub(crate) async fn an_attempt_without_upstream_id_cannot_be_polled(h: &mut Harness) {
