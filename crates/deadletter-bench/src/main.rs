@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// The allocator that the released program has, too.
+#[cfg(not(debug_assertions))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     deadletter_bench::cli::start()
 }

@@ -18,6 +18,12 @@ mod work;
 
 use std::process::ExitCode;
 
+/// A tenth to a seventh faster where many share a flush (`deadletter-bench store --only inserts`).
+/// Debug builds keep the system's allocator, which tools know.
+#[cfg(not(debug_assertions))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     app::start(std::env::args_os()).into()
 }
