@@ -109,6 +109,9 @@ pub struct Taken {
     /// Leased tasks of declared-dead workers, and `polling` tasks without a lease, each with its
     /// current attempt. The lease is ours now.
     pub tasks: Vec<(Task, Attempt)>,
+    /// Such tasks whose current attempt is not in the store: damage. Their lease is ours too, and
+    /// there is nothing to ask for.
+    pub damaged: Vec<Task>,
     /// Open attempts with an upstream id that no task waits for, of dead workers or of none.
     pub abandoned: Vec<Attempt>,
 }

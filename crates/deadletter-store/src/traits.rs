@@ -61,7 +61,8 @@ pub trait Tasks: Send + Sync {
     ///
     /// A row's version rises with the lease; an attempt's `worker` becomes the new one. A worker
     /// that left holds nothing, as a dead one. First closes attempts of those accounts that lapsed
-    /// at `now`, as claim does: they are polled no more. Answers `DeclaredDead` as claim does.
+    /// at `now`, as claim does: they are polled no more. A task whose attempt is missing hinders no
+    /// other one. Answers `DeclaredDead` as claim does.
     async fn take_over(&self, take: TakeOver) -> Result<Taken>;
 
     /// Open attempts of the account with an upstream id that no task waits for and that `worker`

@@ -5,7 +5,7 @@
 //! whose outcome could not be written down. As long as the worker lives nobody else would take
 //! such a task.
 
-use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared};
+use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared, sweeper};
 use deadletter_core::{
     AccountName, AttemptToken, Class, Failure, Filter, Happened, StateKind, Task, TaskId, Why,
 };
@@ -89,7 +89,7 @@ async fn find(shared: &Arc<Shared>, doubt: &Doubt, task: Task) -> Result<()> {
     let Some(account) = shared.accounts.get(&task.account) else { return Ok(()) };
     let history = shared.store.history(task.id).await?;
     let Some(attempt) = history.into_iter().find(|a| Some(a.token) == task.attempt) else {
-        return Ok(());
+        return sweeper::attempt_missing(shared, task).await;
     };
     tracing::warn!(task = %task.id, state = task.kind().label(), "found again under our lease");
     let now = shared.now();

@@ -88,7 +88,7 @@ pub(crate) async fn take_over(shared: &Arc<Shared>) -> Result<()> {
             }
             taken => taken?,
         };
-        if taken.tasks.is_empty() && taken.abandoned.is_empty() {
+        if taken.tasks.is_empty() && taken.abandoned.is_empty() && taken.damaged.is_empty() {
             return Ok(());
         }
         tracing::info!(
@@ -106,6 +106,9 @@ pub(crate) async fn take_over(shared: &Arc<Shared>) -> Result<()> {
 
 async fn rescue(shared: &Arc<Shared>, taken: Taken) -> Result<()> {
     let now = shared.now();
+    for task in taken.damaged {
+        attempt_missing(shared, task).await?;
+    }
     let (polling, submitting): (Vec<_>, Vec<_>) =
         taken.tasks.into_iter().partition(|(task, _)| task.kind() == StateKind::Polling);
     for (task, attempt) in polling {
@@ -120,6 +123,14 @@ async fn rescue(shared: &Arc<Shared>, taken: Taken) -> Result<()> {
     }
     let died = submitting.into_iter().map(|(task, attempt)| worker_died(shared, task, attempt));
     join_all(died).await.into_iter().collect()
+}
+
+/// Damage of one row: told, ended, and no hindrance to the others.
+pub(crate) async fn attempt_missing(shared: &Arc<Shared>, task: Task) -> Result<()> {
+    tracing::error!(task = %task.id, state = ?task.state, "the store has lost its attempt");
+    let account = shared.account(&task.account)?;
+    let missing = Happened::AttemptMissing;
+    shared.report(account, task, None, &missing, &Pass::Bystander).await.map(drop)
 }
 
 async fn worker_died(shared: &Arc<Shared>, task: Task, attempt: Attempt) -> Result<()> {

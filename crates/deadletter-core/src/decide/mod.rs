@@ -50,6 +50,8 @@ pub enum Happened {
     Unread(Failure),
     /// The worker that was submitting it was declared dead.
     WorkerDied,
+    /// The store has no row of the attempt that the task waits for: damage of one row.
+    AttemptMissing,
     /// The task's own step panicked.
     Panicked(String),
     /// The caller's patience ended.
@@ -152,6 +154,7 @@ pub fn decide(task: &Task, happened: &Happened, context: Context<'_>) -> Decisio
         Happened::InDoubt(failure) => rules.in_doubt(failure),
         Happened::Withheld { why, due_at } => rules.withheld(*why, *due_at),
         Happened::WorkerDied => rules.worker_died(),
+        Happened::AttemptMissing => rules.attempt_missing(),
         Happened::Answered(answer) => rules.answered(answer),
         Happened::NotReady { elapsed_ms } => rules.not_ready(*elapsed_ms),
         Happened::Failed(failure) => rules.poll_failed(failure),

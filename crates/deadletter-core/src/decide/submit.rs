@@ -138,6 +138,19 @@ impl Rules<'_> {
         }
     }
 
+    /// It may have been paid for, and what would come of it has no place in the store: nobody but a
+    /// person can say whether to submit it again, whatever the policy says of other doubts.
+    pub(super) fn attempt_missing(&self) -> Decision {
+        if !self.task.kind().is_leased() {
+            return Decision::default();
+        }
+        let failure = Failure::new(Cause::ATTEMPT_MISSING, Class::Unknown)
+            .with_detail("the store has lost the attempt that this task waited for");
+        // No news where it is missing indeed; where it was found again, its permit has an end.
+        let facts = self.of_task().abandoned(Verdict::InDoubt, &failure);
+        self.end(facts, DeadReason::InDoubt, &failure, |_| ())
+    }
+
     pub(super) fn unsolvable(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);

@@ -28,11 +28,6 @@ impl Row {
         self.attempts.iter_mut().find(|attempt| attempt.token == token)
     }
 
-    /// The attempt that the task waits for.
-    pub(super) fn current(&self) -> Option<&Attempt> {
-        self.attempt(self.task.attempt?)
-    }
-
     /// Open attempts with an upstream id that the task does not wait for: they may answer late.
     pub(super) fn abandoned(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter().filter(|attempt| {

@@ -1,7 +1,7 @@
 //! The memory store's side of [`crate::Tasks`].
 
 use super::{contents::Contents, index::Holder, row::Row};
-use crate::{Claim, Claimed, Committed, Error, Inserted, Result, TakeOver, Taken};
+use crate::{Claim, Claimed, Committed, Inserted, Result, TakeOver, Taken};
 use deadletter_core::{
     AccountName, Attempt, AttemptToken, Change, Fact, Learned, NewTask, RowChange, StateKind, Task,
     TaskId, UnixMs, WorkerId, counts::Deltas,
@@ -112,15 +112,16 @@ impl Contents {
         let free: BTreeSet<Holder> =
             self.rows.index().holders().filter(|h| self.is_gone(h.as_ref())).cloned().collect();
         let adoptions = self.free_tasks(&free, take);
-        let adoptions = adoptions.into_iter().map(|id| self.adoption(id, take));
-        // All are known to fit before the first is written.
-        let adoptions = adoptions.collect::<Result<Vec<_>>>()?;
         let abandoned = self.free_attempts(&free, take);
         let mut taken = Taken::default();
-        for (row, token) in adoptions {
+        for task in self.get(&adoptions).into_iter().flatten() {
+            let row = RowChange::adopt(&task, &take.worker, take.now);
             self.write(&row);
-            let attempt = self.adopt(row.after.id, token, &take.worker);
-            taken.tasks.extend(attempt.map(|attempt| (row.after, attempt)));
+            let token = row.after.attempt;
+            match token.and_then(|token| self.adopt(task.id, token, &take.worker)) {
+                Some(attempt) => taken.tasks.push((row.after, attempt)),
+                None => taken.damaged.push(row.after),
+            }
         }
         for (id, token) in abandoned {
             taken.abandoned.extend(self.adopt(id, token, &take.worker));
@@ -172,17 +173,6 @@ impl Contents {
             .filter_map(|(_, (id, token))| self.rows.get(id)?.attempt(token).cloned())
             .take(limit as usize)
             .collect()
-    }
-
-    /// The task's row under its new lease, and the token of its current attempt.
-    fn adoption(&self, id: TaskId, take: &TakeOver) -> Result<(RowChange, AttemptToken)> {
-        let row = self.rows.get(id).and_then(|row| {
-            Some((RowChange::adopt(&row.task, &take.worker, take.now), row.current()?.token))
-        });
-        row.ok_or_else(|| Error::Damaged {
-            what: format!("task {id} is under way without an attempt"),
-            source: None,
-        })
     }
 
     fn adopt(&mut self, id: TaskId, token: AttemptToken, worker: &WorkerId) -> Option<Attempt> {

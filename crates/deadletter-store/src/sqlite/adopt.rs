@@ -9,7 +9,7 @@ use super::{
     task_row,
     writer::Session,
 };
-use crate::{Error, TakeOver, Taken};
+use crate::{TakeOver, Taken};
 use deadletter_core::{AccountName, Attempt, RowChange, StateKind, Task, WorkerId};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::sync::LazyLock;
@@ -58,9 +58,15 @@ pub(super) fn take_over(session: &mut Session<'_, '_>, take: &TakeOver) -> Outco
     for task in tasks {
         let attempt = current(session.statements, &task)?;
         let row = RowChange::adopt(&task, &take.worker, take.now);
-        if write_row(session, &row)? {
-            let attempt = adopt(session, attempt, &take.worker)?;
-            taken.tasks.push((row.after, attempt));
+        if !write_row(session, &row)? {
+            continue;
+        }
+        match attempt {
+            Some(attempt) => {
+                let attempt = adopt(session, attempt, &take.worker)?;
+                taken.tasks.push((row.after, attempt));
+            }
+            None => taken.damaged.push(row.after),
         }
     }
     for attempt in abandoned {
@@ -157,15 +163,11 @@ fn gone(
     Ok(gone)
 }
 
-fn current(statements: &Statements<'_>, task: &Task) -> Outcome<Attempt> {
-    let attempt = match task.attempt {
-        Some(token) => attempt_row::get(statements, task.id, token)?,
-        None => None,
-    };
-    Ok(attempt.ok_or_else(|| Error::Damaged {
-        what: format!("task {} is under way without an attempt", task.id),
-        source: None,
-    })?)
+fn current(statements: &Statements<'_>, task: &Task) -> Outcome<Option<Attempt>> {
+    match task.attempt {
+        Some(token) => Ok(attempt_row::get(statements, task.id, token)?),
+        None => Ok(None),
+    }
 }
 
 fn adopt(session: &mut Session<'_, '_>, before: Attempt, worker: &WorkerId) -> Outcome<Attempt> {

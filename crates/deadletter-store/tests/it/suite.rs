@@ -127,6 +127,7 @@ macro_rules! every_case {
                 an_attempt_that_its_task_waits_for_is_not_abandoned_by_a_stale_word
                 only_the_accounts_asked_for_are_taken
                 a_worker_that_is_not_alive_takes_nothing
+                a_task_whose_attempt_is_missing_hinders_no_other
                 two_who_ask_at_the_same_time_share_out_without_overlap
                 a_rescued_submit_goes_back_with_its_permit_held
             }

@@ -1,10 +1,13 @@
 //! A store that fails: no task is lost, nothing is paid for that was not counted.
 
 use crate::rig::{
-    account, all_rest, all_solved, clock, engine, job, jobs, memory, soon, sound, submit,
+    account, all_rest, all_solved, clock, engine, job, jobs, memory, soon, sound, submit, unsolved,
 };
 use deadletter::{
-    core::{Class, TaskId, Terms, UpstreamId, Verdict},
+    core::{
+        AttemptToken, Cause, Change, Class, DeadReason, RowChange, Task, TaskId, Terms, UpstreamId,
+        Verdict,
+    },
     provider::{
         PollError, Polled, Sent, SubmitError,
         scripted::{PollCall, ScriptedProvider, SubmitCall, answer, failed, id, line_failed},
@@ -189,6 +192,34 @@ async fn abandoned_ids_of_a_take_over_in_doubt_are_asked_for() {
     .await;
     all_solved(&dl, &ids).await;
     assert_eq!(*second.submits().borrow(), 0, "they answer late, and nothing is paid again");
+}
+
+#[tokio::test]
+async fn a_task_whose_attempt_the_store_has_lost_dies_and_hinders_no_other() {
+    let store = memory();
+    let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+    let patient = Terms { timeout_ms: i64::MAX, ..Terms::default() };
+    let first = engine(&store, account(Arc::new(never.with_terms(patient)))).await;
+    let ids = submit(&first, jobs(5)).await;
+    soon(async {
+        while store.totals().await.expect("counted").polling < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon(first.stop()).await.expect("it stops");
+    let bad = store.get(&ids[..1]).await.expect("read").remove(0).expect("there");
+    let lost = Task { attempt: Some(AttemptToken::from_random(2)), ..bad.clone() };
+    let row = RowChange::to(&bad, lost, store.clock().now());
+    let damage = Change { facts: Vec::new(), row: Some(Box::new(row)) };
+    store.commit(vec![damage]).await.expect("written");
+    let second = Arc::new(ScriptedProvider::default());
+    let dl = engine(&store, account(Arc::clone(&second))).await;
+    all_solved(&dl, &ids[1..]).await;
+    let dead = unsolved(soon(dl.task(ids[0]).wait()).await.expect("the store works"));
+    assert_eq!(dead.reason(), Some(DeadReason::InDoubt));
+    assert_eq!(dead.cause, Some(Cause::new(Cause::ATTEMPT_MISSING)));
+    assert_eq!(*second.submits().borrow(), 0, "it may be paid for: a person decides");
 }
 
 #[tokio::test]

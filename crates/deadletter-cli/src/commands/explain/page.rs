@@ -146,6 +146,9 @@ fn met(code: &str, rules: &Rules<'_>) -> Option<Vec<(&'static str, Met, Happened
             ("on a submit", Met::Submit, Happened::Panicked(String::new())),
             ("on a poll", Met::Poll, Happened::Panicked(String::new())),
         ],
+        Cause::ATTEMPT_MISSING => {
+            vec![("when it is noticed", Met::Submit, Happened::AttemptMissing)]
+        }
         Cause::WORKER_DIED => vec![("when it is noticed", Met::Submit, Happened::WorkerDied)],
         _ => return None,
     })

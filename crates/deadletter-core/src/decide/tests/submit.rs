@@ -278,6 +278,21 @@ fn an_id_that_comes_after_the_hold_time_is_kept_all_the_same() {
 }
 
 #[test]
+fn a_task_whose_attempt_is_missing_is_a_dead_letter_whatever_the_policy() {
+    for (mut bench, on_doubt) in
+        [(Bench::submitting(), OnDoubt::Resubmit), (Bench::polling(), OnDoubt::DeadLetter)]
+    {
+        bench.policy.on_doubt = on_doubt;
+        let change = bench.decide(&Happened::AttemptMissing, None).change;
+        let after = change.row.expect("it ends").after;
+        assert_eq!(after.reason(), Some(DeadReason::InDoubt));
+        assert_eq!((after.attempt, after.counters), (None, bench.task.counters));
+    }
+    let queued = Bench::new().decide(&Happened::AttemptMissing, None);
+    assert!(queued.change.is_empty(), "it waits for no attempt");
+}
+
+#[test]
 fn a_report_about_another_attempt_leaves_the_task_alone() {
     let reports = [
         Happened::Refused(failure(Class::Permanent)),

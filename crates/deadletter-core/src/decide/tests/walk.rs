@@ -28,6 +28,7 @@ enum Kind {
     NotReady(i64),
     Failed(Class),
     WorkerDied,
+    AttemptMissing,
     Panicked,
     Deadline,
     Redriven { resume: Option<usize>, keep_deadline: bool, force: bool },
@@ -50,6 +51,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         4 => (0_i64..240_000).prop_map(Kind::NotReady),
         4 => class().prop_map(Kind::Failed),
         2 => Just(Kind::WorkerDied),
+        1 => Just(Kind::AttemptMissing),
         1 => Just(Kind::Panicked),
         1 => Just(Kind::Deadline),
         5 => redriven.prop_map(|(resume, keep_deadline, force)| Kind::Redriven { resume, keep_deadline, force }),
@@ -162,6 +164,7 @@ impl Walk {
             Kind::NotReady(elapsed_ms) => Happened::NotReady { elapsed_ms: *elapsed_ms },
             Kind::Failed(class) => Happened::Failed(failure(*class)),
             Kind::WorkerDied => Happened::WorkerDied,
+            Kind::AttemptMissing => Happened::AttemptMissing,
             Kind::Panicked => Happened::Panicked("boom".to_owned()),
             Kind::Deadline => Happened::DeadlinePassed,
             Kind::Redriven { resume, keep_deadline, force } => Happened::Redriven {

@@ -2,7 +2,8 @@
 
 use crate::harness::{Harness, account, answered, upstream_id};
 use deadletter_core::{
-    Attempt, Change, Class, Failure, Happened, RowChange, StateKind, Task, TaskId, Terms,
+    Attempt, Change, Class, DeadReason, Failure, Happened, RowChange, StateKind, Task, TaskId,
+    Terms,
 };
 use deadletter_store::{Committed, Error, TakeOver, Taken};
 
@@ -214,6 +215,32 @@ pub(crate) async fn a_worker_that_is_not_alive_takes_nothing(h: &mut Harness) {
         assert!(matches!(refused, Err(Error::DeclaredDead(who)) if who == worker));
     }
     assert_eq!(h.task(task.id).await, task);
+}
+
+pub(crate) async fn a_task_whose_attempt_is_missing_hinders_no_other(h: &mut Harness) {
+    let (old, new) = (h.worker("old").await, h.worker("new").await);
+    let (submitting, _) = h.submitting(&old, |_| ()).await;
+    let (bad, _) = h.polling(&old, |_| ()).await;
+    let (polling, _) = h.polling(&old, |_| ()).await;
+    let (abandoned, _) = h.timed_out(&old).await;
+    // A row that names an attempt which is not there, as damage would leave it.
+    let token = h.tokens(1).pop();
+    h.edit(bad.id, |task| task.attempt = token).await;
+    h.declare_dead(&old).await;
+    let taken = h.take_over(&new).await;
+    assert_eq!(ids(&taken), [polling.id, submitting.id]);
+    // The attempt that its row should name is one that no task waits for.
+    let asked: Vec<_> = taken.abandoned.iter().map(|attempt| attempt.task).collect();
+    assert_eq!(asked, [bad.id, abandoned.id]);
+    assert_eq!(taken.damaged, [h.task(bad.id).await]);
+    assert_eq!(taken.damaged[0].worker, Some(new.clone()));
+    h.happens(bad.id, None, Happened::AttemptMissing).await;
+    assert_eq!(h.task(bad.id).await.reason(), Some(DeadReason::InDoubt));
+    let again = h.take_over(&new).await;
+    assert!(again.tasks.is_empty() && again.damaged.is_empty());
+    // Sound again for whoever looks at all rows after this.
+    let attempt = h.attempt(bad.id, 1).await;
+    h.happens(bad.id, Some(&attempt), answered(&attempt, "late")).await;
 }
 
 pub(crate) async fn two_who_ask_at_the_same_time_share_out_without_overlap(h: &mut Harness) {

@@ -224,6 +224,7 @@ mod tests {
             Cause::DEADLINE,
             Cause::PANIC,
             Cause::WORKER_DIED,
+            Cause::ATTEMPT_MISSING,
             Cause::ID_NOT_UNIQUE,
         ] {
             assert!(find(code).is_some(), "{code} has no row");

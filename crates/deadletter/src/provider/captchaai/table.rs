@@ -199,6 +199,9 @@ table! {
     "WORKER_DIED" Transient Transient none:
         "The process ended while this task was being submitted; nobody knows whether it arrived.";
         "Nothing; if it repeats, look for what ends the process (memory, deployment).";
+    "ATTEMPT_MISSING" Unknown Unknown none:
+        "The store is damaged: it has lost what stood of the attempt that this task waited for.";
+        "Look at the store with `deadletter store check`, then redrive it; it may be paid for twice.";
     "ID_NOT_UNIQUE" Transient Transient none:
         "Upstream gave this job the id of another one that it had not answered yet.";
         "Nothing; if it repeats, upstream mixes jobs up: tell its support.";
