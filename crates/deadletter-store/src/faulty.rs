@@ -30,13 +30,15 @@ pub enum Fault {
     Unavailable,
     /// Nothing is written: `Full`.
     Full,
+    /// Nothing is written, and the same call would fail again: `Damaged`.
+    Damaged,
     /// Nothing is written, and the caller cannot know: `InDoubt`.
     DoubtLost,
     /// All is written, and the caller cannot know: `InDoubt`.
     DoubtWritten,
 }
 
-/// Every fault, for seeds to choose from.
+/// Every fault that passes, for seeds to choose from.
 const FAULTS: [Fault; 4] = [Fault::Unavailable, Fault::Full, Fault::DoubtLost, Fault::DoubtWritten];
 
 /// On which side of the inner call a hook is awaited.
@@ -123,6 +125,7 @@ impl<S: Store + ?Sized> Faulty<S> {
         match fault {
             Some(Fault::Unavailable) => return Err(Error::Unavailable { what, source: None }),
             Some(Fault::Full) => return Err(Error::Full { what, source: None }),
+            Some(Fault::Damaged) => return Err(Error::Damaged { what, source: None }),
             Some(Fault::DoubtLost) => return Err(Error::InDoubt { what, source: None }),
             Some(Fault::DoubtWritten) | None => {}
         }

@@ -102,3 +102,56 @@ async fn commit(
         patience.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter_core::{AccountName, NewTask, Payload, Policy, RowChange, Task, TaskId, UnixMs};
+    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, Tasks, faulty::Fault};
+    use futures_util::future::join_all;
+
+    const NOW: UnixMs = UnixMs(1);
+
+    fn task(n: u64) -> Task {
+        let id = TaskId::try_from(n).expect("small");
+        Task::queued(id, AccountName::new("main").expect("a name"), &Policy::default(), NOW)
+    }
+
+    /// Whoever looks at its tasks later does not claim it.
+    fn held(task: &Task) -> Change {
+        let after = Task { hold: Some("test".to_owned()), ..task.clone() };
+        Change { facts: Vec::new(), row: Some(Box::new(RowChange::to(task, after, NOW))) }
+    }
+
+    #[tokio::test]
+    async fn one_change_that_the_store_cannot_bear_takes_no_other_with_it() {
+        let memory = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(NOW))));
+        let tasks: Vec<_> = (1..=3).map(task).collect();
+        let payload = Payload::new(serde_json::Map::new());
+        let new = tasks.iter().map(|task| NewTask {
+            task: task.clone(),
+            payload: payload.clone(),
+            attempts: Vec::new(),
+        });
+        memory.insert(new.collect()).await.unwrap();
+        let faulty = Arc::new(Faulty::new(Arc::clone(&memory)));
+        // The batch, and then the second of its three.
+        faulty.script(Call::Commit, [Some(Fault::Damaged), None, Some(Fault::Damaged)]);
+        let (committer, committing) = Committer::start(faulty, Arc::new(Health::new()));
+        let told = join_all(tasks.iter().map(|task| committer.commit(held(task)))).await;
+        assert!(
+            matches!(told.as_slice(), [
+            Ok(Committed::Applied),
+            Err(error),
+            Ok(Committed::Applied)
+        ] if matches!(**error, StoreError::Damaged { .. })),
+            "{told:?}"
+        );
+        let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        let rows = memory.get(&ids).await.unwrap().into_iter().flatten();
+        let holds: Vec<_> = rows.map(|task| task.hold.is_some()).collect();
+        assert_eq!(holds, [true, false, true]);
+        drop(committer);
+        committing.await.unwrap();
+    }
+}

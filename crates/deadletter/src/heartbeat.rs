@@ -55,11 +55,49 @@ pub(crate) fn new_worker(random: u64) -> WorkerId {
 #[cfg(test)]
 mod tests {
     use super::BEAT;
-    use crate::{AccountConfig, Deadletter, provider::scripted::ScriptedProvider};
+    use crate::{
+        AccountConfig, Deadletter, Job,
+        provider::{Polled, scripted::ScriptedProvider},
+    };
     use deadletter_core::{AccountName, UnixMs};
-    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, faulty::Moment};
+    use deadletter_store::{
+        Call, Clock, Faulty, ManualClock, MemoryStore, Registry, Store, faulty::Moment,
+    };
     use std::{future::Future, pin::Pin, sync::Arc};
     use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_begins_anew_asks_no_more_for_what_another_has() {
+        let registered = watch::Sender::new(0_u32);
+        let mut begun = registered.subscribe();
+        let hook = move |call: Call, moment: Moment| {
+            if call == Call::Register && moment == Moment::After {
+                registered.send_modify(|n| *n += 1);
+            }
+            Box::pin(std::future::ready(())) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        // The clock stands: nothing is asked for, and nobody is silent by himself.
+        let clock = Arc::new(ManualClock::at(UnixMs(1)));
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let store = Arc::new(Faulty::new(store).with_hook(Arc::new(hook)));
+        let start = || {
+            let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+            let account = AccountConfig::new(AccountName::new("main").unwrap(), Arc::new(never));
+            let store = Arc::clone(&store) as Arc<dyn Store>;
+            Deadletter::builder().store(store).account(account).start()
+        };
+        let first = start().await.unwrap();
+        let task = first.submit(Job::new("image")).await.unwrap();
+        while first.status().polling < 1 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(1);
+        store.declare_dead(0).await.unwrap();
+        let second = start().await.unwrap();
+        assert_eq!(second.status().polling, 1, "{} is taken over", task.id);
+        begun.wait_for(|n| *n == 3).await.unwrap();
+        assert_eq!((first.status().polling, second.status().polling), (0, 1));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_sweep_that_takes_for_ever_does_not_stop_the_heart() {

@@ -25,6 +25,7 @@ async fn each_fault_writes_what_it_says_and_answers_what_it_says() {
         for (fault, is_written, is_retryable) in [
             (Fault::Unavailable, false, true),
             (Fault::Full, false, true),
+            (Fault::Damaged, false, false),
             (Fault::DoubtLost, false, false),
             (Fault::DoubtWritten, true, false),
         ] {
@@ -33,10 +34,11 @@ async fn each_fault_writes_what_it_says_and_answers_what_it_says() {
             let id = new.task.id;
             let error = faulty.insert(vec![new]).await.unwrap_err();
             assert_eq!(error.is_retryable(), is_retryable, "{fault:?}");
-            assert_eq!(matches!(error, Error::InDoubt { .. }), !is_retryable, "{fault:?}");
+            let is_doubt = matches!(fault, Fault::DoubtLost | Fault::DoubtWritten);
+            assert_eq!(matches!(error, Error::InDoubt { .. }), is_doubt, "{fault:?}");
             assert_eq!(h.find(id).await.is_some(), is_written, "{fault:?}");
         }
-        assert_eq!(faulty.met(), 4);
+        assert_eq!(faulty.met(), 5);
     })
     .await;
 }

@@ -195,6 +195,24 @@ async fn abandoned_ids_of_a_take_over_in_doubt_are_asked_for() {
 }
 
 #[tokio::test]
+async fn what_was_written_without_a_word_is_known_as_ones_own() {
+    let Rig { faulty, store } = rig();
+    let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+    let patient = Terms { timeout_ms: i64::MAX, ..Terms::default() };
+    let dl = engine(&store, account(Arc::new(never.with_terms(patient)))).await;
+    let ids = submit(&dl, jobs(1)).await;
+    soon(async {
+        while store.totals().await.expect("counted").polling < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    faulty.script(Call::Commit, [Some(Fault::DoubtWritten)]);
+    assert!(dl.desk().cancel(ids[0]).await.expect("written"), "it was this call that did it");
+    assert!(!dl.desk().cancel(ids[0]).await.expect("asked"), "it is cancelled already");
+}
+
+#[tokio::test]
 async fn a_task_whose_attempt_the_store_has_lost_dies_and_hinders_no_other() {
     let store = memory();
     let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
