@@ -107,7 +107,8 @@ impl Heap {
         }
         let lost = self.salvaged.lost();
         let pieces = self.salvaged.bad_rows;
-        if lost + bad_pages + pieces == 0 && without_request.is_empty() {
+        let is_told = self.salvaged.expected.is_some();
+        if is_told && lost + bad_pages + pieces == 0 && without_request.is_empty() {
             return Exit::Good;
         }
         let tasks = counted(lost, "task", "tasks");

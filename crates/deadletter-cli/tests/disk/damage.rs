@@ -43,16 +43,20 @@ fn assert_told(scene: &Scene, bytes: &[u8], word: &str) {
 fn a_file_that_is_not_a_whole_store_is_told_and_never_overwritten() {
     let scene = filled();
     let whole = fs::read(scene.store("")).expect("it stands");
-    let cases: [(&str, Change); 5] = [
-        ("not an SQLite database", |bytes| *bytes = b"{\"tasks\": []}\n".repeat(1_000)),
-        ("not an SQLite database", |bytes| bytes[3] ^= 1),
-        ("is empty", Vec::clear),
-        ("is cut off", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("is cut off", |bytes| bytes.truncate(700)),
+    let cases: [(&str, u64, Change); 5] = [
+        ("not an SQLite database", 0, |bytes| *bytes = b"{\"tasks\": []}\n".repeat(1_000)),
+        ("not an SQLite database", LETTERS as u64, |bytes| bytes[3] ^= 1),
+        ("is empty", 0, Vec::clear),
+        ("is cut off", 20, |bytes| bytes.truncate(bytes.len() / 2)),
+        ("is cut off", 0, |bytes| bytes.truncate(700)),
     ];
-    for (word, change) in cases {
+    for (word, least, change) in cases {
         let bytes = damage(&scene, change);
         assert_told(&scene, &bytes, word);
+        let rescued = rescue(&scene);
+        assert!(rescued.imported >= least, "{word}: {}", rescued.stderr);
+        let is_all = rescued.imported == LETTERS as u64;
+        assert_eq!(rescued.code == 0, is_all, "{word}: {}", rescued.stderr);
         damage(&scene, |bytes| bytes.clone_from(&whole));
     }
     assert_eq!(scene.standing(), 400, "the whole file is a store again");
@@ -206,6 +210,36 @@ fn a_log_that_hides_acknowledged_commits_is_told_and_not_written_over() {
         assert!(fs::read(scene.store("-wal")).expect("a log") == log, "{at}: it was written over");
         let rescued = rescue(&scene);
         assert!(rescued.imported >= 15, "{at}: {} of 30: {}", rescued.imported, rescued.stderr);
+    }
+}
+
+#[test]
+fn garbage_in_a_log_is_told_unless_it_lies_behind_all_that_was_acknowledged() {
+    let cases: [(bool, Change); 5] = [
+        (true, |log| log.fill(0xa5)),
+        (true, |log| *log = b"not a log of anything, but some text\n".repeat(2_000)),
+        (true, |log| log[32 + 3 * 4_120..][..2 * 4_120].fill(0)),
+        (true, |log| (0..).zip(&mut log[32..][..6 * 4_120]).for_each(|(i, byte)| *byte ^= i as u8)),
+        (false, |log| log.extend(std::iter::repeat_n(0xa5, 40_000))),
+    ];
+    for (n, (is_told, change)) in cases.into_iter().enumerate() {
+        let scene = Scene::new();
+        killed(&scene, 30);
+        let mut log = fs::read(scene.store("-wal")).expect("a log");
+        change(&mut log);
+        fs::write(scene.store("-wal"), &log).expect("written");
+        let letters = scene.letters("more", 3);
+        if is_told {
+            scene.run(&["import", &letters]).assert_told(1, "acknowledged");
+            assert_eq!(scene.run(&["store", "check"]).code, 1, "{n}");
+            assert!(fs::read(scene.store("-wal")).expect("a log") == log, "{n}: written over");
+            rescue(&scene);
+        } else {
+            assert_eq!(rescue(&scene).imported, 30, "{n}");
+            scene.good(&["import", &letters]);
+            assert_eq!(scene.standing(), 33, "{n}");
+            scene.assert_whole();
+        }
     }
 }
 

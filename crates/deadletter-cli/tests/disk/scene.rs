@@ -174,9 +174,10 @@ fn ran(output: Output) -> Ran {
 }
 
 impl Ran {
-    /// It failed with a word of what happened and what to do.
+    /// It failed with a word of what happened, the file that it happened to, and what to do.
     pub(crate) fn assert_told(&self, code: i32, word: &str) {
         assert_eq!(self.code, code, "{}", self.stderr);
+        assert!(self.stderr.contains(".db"), "no file in: {}", self.stderr);
         assert!(self.stderr.contains(word), "no {word:?} in: {}", self.stderr);
         assert!(self.stderr.contains("fix: "), "no advice in: {}", self.stderr);
     }

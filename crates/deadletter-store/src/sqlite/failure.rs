@@ -2,6 +2,7 @@
 
 use crate::Error;
 use rusqlite::{ErrorCode, ffi};
+use std::path::Path;
 
 /// What stops a piece of work inside the store: SQLite, or an answer in the store's own words.
 #[derive(Debug)]
@@ -80,6 +81,22 @@ pub(super) fn unwritten(what: &str, error: rusqlite::Error) -> Error {
         _ if is_misfit => Error::Damaged { what, source },
         _ => Error::Unavailable { what, source },
     }
+}
+
+/// The same error with the name of the file that it is about, where it does not say so already.
+pub(super) fn about(path: &Path, mut error: Error) -> Error {
+    if let Error::Unavailable { what, .. }
+    | Error::Full { what, .. }
+    | Error::ReadOnly { what, .. }
+    | Error::Damaged { what, .. }
+    | Error::InDoubt { what, .. } = &mut error
+    {
+        let path = path.display().to_string();
+        if !what.contains(&path) {
+            what.push_str(&format!(" in {path}"));
+        }
+    }
+    error
 }
 
 /// True where there is no room, for the file or for its log's index.

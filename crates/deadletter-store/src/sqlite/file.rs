@@ -3,7 +3,11 @@
 //! A new store is built under another name and linked into place, so that nobody ever sees half
 //! of one, and a file that stands is never written by the check.
 
-use super::{connect, failure::Failure, filesystem, schema};
+use super::{
+    connect,
+    failure::{self, Failure},
+    filesystem, schema,
+};
 use crate::{Error, Result};
 use rusqlite::Connection;
 use std::{
@@ -34,7 +38,9 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf> {
     filesystem::refuse_network(directory)?;
     match read_header(&path) {
         Ok((header, length)) => check_header(&path, &header, length)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(&path).map_err(|error| failure::about(&path, error))?;
+        }
         Err(error) => return Err(unavailable("read", &path, error)),
     }
     may_write(&path).map_err(|e| unavailable("write", &path, e))?;

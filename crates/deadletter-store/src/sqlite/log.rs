@@ -47,11 +47,6 @@ impl Log {
         self.bytes.get(at..at + self.page_len)
     }
 
-    /// The highest page that it brings.
-    pub(super) fn last_page(&self) -> u32 {
-        self.pages.keys().copied().max().unwrap_or(0)
-    }
-
     /// The pages that it brings.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
         self.pages.keys().copied().filter(|number| *number > 0)

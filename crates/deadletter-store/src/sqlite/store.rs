@@ -6,7 +6,7 @@ mod tasks;
 
 use super::{
     connect,
-    failure::Outcome,
+    failure::{self, Outcome},
     file, hidden,
     job::panicked,
     locks::Locks,
@@ -76,7 +76,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&mut Session<'_, '_>) -> Outcome<T> + Send + 'static,
     {
-        self.writer.call(what, work).await
+        self.writer.call(what, work).await.map_err(|error| failure::about(&self.path, error))
     }
 
     async fn read<T, F>(&self, what: &'static str, work: F) -> Result<T>
@@ -84,7 +84,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
-        self.readers.call(what, work).await
+        self.readers.call(what, work).await.map_err(|error| failure::about(&self.path, error))
     }
 }
 

@@ -17,7 +17,7 @@ pub use query::{Answered, Cell, Secrets, Table};
 
 use super::{
     connect,
-    failure::{Failure, Outcome},
+    failure::{self, Failure, Outcome},
     file::{self, beside},
     hidden,
 };
@@ -117,7 +117,7 @@ impl Inspection {
             }
             looked
         });
-        looked.map_err(|failure| failure.into_error(what))
+        looked.map_err(|failure| failure::about(&self.path, failure.into_error(what)))
     }
 }
 

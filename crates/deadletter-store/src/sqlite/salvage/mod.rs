@@ -90,11 +90,14 @@ fn open_heap(into: &Path) -> Outcome<Connection> {
 }
 
 fn read_pages(pages: &mut Pages, conn: &Connection, progress: &Progress) -> Outcome<Salvaged> {
-    let count = pages.count();
+    let numbers = pages.numbers();
+    let found = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    let count = found.max(pages.told());
     let mut salvaged =
         Salvaged { pages: count, bad_rows: pages.bad_frames(), ..Salvaged::default() };
+    salvaged.bad_pages = u64::from(count - found);
     let mut rows = Rows::of(conn)?;
-    for number in 1..=count {
+    for number in numbers {
         if number % PAGES_PER_NEWS == 0 {
             progress("pages", number.into(), count.into());
         }

@@ -62,10 +62,18 @@ impl Pages {
         Ok(pages)
     }
 
-    /// How many there are, in the file or in its log.
-    pub(super) fn count(&self) -> u32 {
-        let in_file = self.length.div_ceil(PAGE_LEN as u64);
-        u32::try_from(in_file).unwrap_or(u32::MAX).max(self.log.last_page())
+    /// Those that lie in the file or in its log, in their order.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        let in_file = u32::try_from(self.length.div_ceil(PAGE_LEN as u64)).unwrap_or(u32::MAX);
+        let mut behind: Vec<u32> = self.log.numbers().filter(|number| *number > in_file).collect();
+        behind.sort_unstable();
+        (1..=in_file).chain(behind).collect()
+    }
+
+    /// How many pages the log's highest one says that there are. Without its header nothing proves
+    /// that number, and none is told: garbage may say billions.
+    pub(super) fn told(&self) -> u32 {
+        if self.log.is_headless { 0 } else { self.log.numbers().max().unwrap_or(0) }
     }
 
     /// Frames of the log that are damaged.
