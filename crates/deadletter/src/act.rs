@@ -5,7 +5,7 @@
 
 use crate::{
     Error, Result,
-    operation::{self, Operation, OperationState},
+    operation::{self, End, Operation, OperationState},
     patience::patiently,
     shared::{Shared, shared_error},
 };
@@ -142,7 +142,7 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> 
     let store = shared.store.as_ref();
     let items = patiently(|| store.pending(&known.id, None, STEP)).await?;
     if items.is_empty() {
-        operation::settle(shared, known, OperationState::Done, None).await?;
+        operation::settle(shared, known, End::by_itself(OperationState::Done, None)).await?;
         return Ok(());
     }
     let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();

@@ -14,21 +14,37 @@ use sha2::{Digest, Sha256};
 /// Tries against the desk of the same engine, which writes under the same name.
 const TRIES: u32 = 16;
 
-/// Writes down where an operation stands.
-pub(crate) async fn write(shared: &Shared, operation: &Operation) -> Result<()> {
+/// Whose act an entry tells of, and why they say they did it.
+#[derive(Clone, Copy)]
+pub(crate) struct By<'a> {
+    pub(crate) who: &'a str,
+    pub(crate) why: Option<&'a str>,
+}
+
+impl<'a> By<'a> {
+    /// Whoever asked for the operation: what it comes to by itself is theirs.
+    pub(crate) fn asker(options: &'a RedriveOptions) -> Self {
+        Self { who: &options.by, why: options.why.as_deref() }
+    }
+}
+
+/// Writes down where an operation stands, and who brought it there.
+pub(crate) async fn write(shared: &Shared, operation: &Operation, by: By<'_>) -> Result<()> {
     let store = shared.store.as_ref();
     let [pending, done, skipped] = operation::tally(store, operation).await?;
     let body = serde_json::json!({
         "operation": operation.id,
         "kind": operation.act.label(),
-        "by": operation.options.by,
-        "why": operation.options.why,
+        "by": by.who,
+        "why": by.why,
+        "asked_by": operation.options.by,
         "filter": operation.filter,
         "state": operation.state.label(),
         "frozen": operation.frozen,
         "done": done,
         "skipped": skipped,
         "pending": pending,
+        "note": operation.note,
     });
     append(store, shared.worker().as_str(), shared.now(), body.to_string()).await
 }

@@ -6,8 +6,9 @@
 use crate::{
     Desk, Error, Result,
     act::{self, Act, Skip},
+    audit::By,
     desk::{PAGE, SAMPLES, SCAN},
-    operation::{self, Operation, OperationState, RedriveOptions},
+    operation::{self, Move, Operation, OperationState, RedriveOptions},
     operator,
 };
 use deadletter_core::{Filter, OperationId, StateKind, Task, TaskId, filter::Key};
@@ -88,7 +89,8 @@ impl Desk {
     }
 
     /// Freezes the tasks that match now, for an act that sends nothing. It does not begin before
-    /// [`Desk::release`]; [`Desk::stop_operation`] drops it.
+    /// [`Desk::release`]; [`Desk::stop_operation`] drops it, and so does whoever works where it has
+    /// waited for a day.
     pub async fn prepare(
         &self,
         act: Act,
@@ -100,8 +102,7 @@ impl Desk {
         let ActOptions { limit, by, why } = options;
         let options = RedriveOptions { limit, by, why, ..RedriveOptions::default() };
         let mut operation = Operation::new(id.clone(), act, &narrowed(act, filter)?, options, now);
-        operation.state = OperationState::Preparing;
-        operation::write_down(self.store(), &operation).await?;
+        operation::put(self.store(), &operation).await?;
         while operation.state == OperationState::Preparing {
             operator::freeze(&self.shared, &operation).await?;
             operation = self.known(&id).await?;
@@ -164,7 +165,9 @@ impl Desk {
     /// it is not prepared.
     pub async fn release(&self, id: &OperationId) -> Result<bool> {
         let known = self.known(id).await?;
-        operation::let_run(&self.shared, &known, OperationState::Prepared).await
+        let (from, to) = (OperationState::Prepared, OperationState::Running);
+        let go = Move { from, to, by: By::asker(&known.options) };
+        operation::let_run(&self.shared, &known, go).await
     }
 
     /// One bounded step of an act that sends nothing, done here; true while there is more to do.

@@ -3,9 +3,9 @@
 use crate::{
     Error, Result,
     act::{self, Act},
-    audit,
+    audit::{self, By},
     gate::Pass,
-    operation::{self, Operation, OperationState, RedriveOptions},
+    operation::{self, End, Move, Operation, OperationState, RedriveOptions},
     shared::Shared,
 };
 use deadletter_core::{
@@ -182,10 +182,10 @@ impl Desk {
         let id = self.new_operation(Act::Redrive, now);
         let filter = dead_only(filter)?;
         let operation = Operation::new(id.clone(), Act::Redrive, &filter, options, now);
-        // The record first, so that nothing begins without one.
-        audit::write(&self.shared, &operation).await?;
-        operation::begin(self.store(), &operation).await?;
-        self.shared.operations_written.notify_one();
+        operation::put(self.store(), &operation).await?;
+        let (from, to) = (OperationState::Preparing, OperationState::Freezing);
+        let go = Move { from, to, by: By::asker(&operation.options) };
+        operation::let_run(&self.shared, &operation, go).await?;
         Ok(id)
     }
 
@@ -205,16 +205,30 @@ impl Desk {
         }
     }
 
-    /// Stops an operation for good; what it has redriven goes on. False where it was over already.
-    pub async fn stop_operation(&self, id: &OperationId) -> Result<bool> {
+    /// Stops an operation for good: `by` whom and `why` go to the audit log. What it has done
+    /// stays done. False where it was over already.
+    pub async fn stop_operation(
+        &self,
+        id: &OperationId,
+        by: &str,
+        why: Option<&str>,
+    ) -> Result<bool> {
         let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
-        operation::settle(&self.shared, &known, OperationState::Stopped, None).await
+        operation::settle(&self.shared, &known, End::by_hand(By { who: by, why })).await
     }
 
-    /// Lets an operation go on that paused itself; false where it is not paused.
-    pub async fn resume_operation(&self, id: &OperationId) -> Result<bool> {
+    /// Lets an operation go on that paused itself: `by` whom and `why` go to the audit log. False
+    /// where it is not paused.
+    pub async fn resume_operation(
+        &self,
+        id: &OperationId,
+        by: &str,
+        why: Option<&str>,
+    ) -> Result<bool> {
         let Some(known) = operation::read(self.store(), id).await? else { return Ok(false) };
-        operation::let_run(&self.shared, &known, OperationState::Paused).await
+        let (from, to) = (OperationState::Paused, OperationState::Running);
+        let go = Move { from, to, by: By { who: by, why } };
+        operation::let_run(&self.shared, &known, go).await
     }
 
     /// Gives up a dead letter for good; false where it is not one. Audited, like the next two, as

@@ -3,7 +3,7 @@
 use crate::{
     Error, Result,
     act::{Act, Skip},
-    audit,
+    audit::{self, By},
     document::{self, Updated},
     notice::Notice,
     shared::Shared,
@@ -22,7 +22,7 @@ const DEFAULT_RATE: f64 = 50.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
-    /// Its tasks are being frozen, and it will wait to be released.
+    /// It has not begun; where it waits to be released, its tasks are being frozen.
     Preparing,
     /// Its tasks are frozen; nothing happens until it is released.
     Prepared,
@@ -57,6 +57,11 @@ impl OperationState {
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Freezing | Self::Running)
+    }
+
+    /// True while it waits for whoever prepared it.
+    pub(crate) const fn is_prepared(self) -> bool {
+        matches!(self, Self::Preparing | Self::Prepared)
     }
 
     /// True where nothing will ever be done for it any more.
@@ -119,7 +124,7 @@ pub struct Operation {
     pub frozen: u64,
     /// Where freezing goes on.
     pub cursor: Option<TaskId>,
-    /// Why it paused.
+    /// Why it paused, or stopped by itself.
     pub note: Option<String>,
     /// Tasks that were skipped, by why; what a worker that died had no time to count is missing.
     #[serde(default)]
@@ -144,7 +149,7 @@ impl Operation {
             act,
             filter: filter.to_string(),
             options,
-            state: OperationState::Freezing,
+            state: OperationState::Preparing,
             created_at: now,
             finished_at: None,
             frozen: 0,
@@ -162,7 +167,7 @@ fn key(id: &OperationId) -> String {
 }
 
 /// Stores a new operation that nobody works on yet.
-pub(crate) async fn write_down(store: &dyn Store, operation: &Operation) -> Result<()> {
+async fn write_down(store: &dyn Store, operation: &Operation) -> Result<()> {
     let body = serde_json::to_string(operation)
         .map_err(|source| Error::BadDocument { key: key(&operation.id), source })?;
     if store.put_document(&key(&operation.id), 0, &body).await?.is_none() {
@@ -171,32 +176,37 @@ pub(crate) async fn write_down(store: &dyn Store, operation: &Operation) -> Resu
     Ok(())
 }
 
-/// Stores a new operation and puts it on the list of active ones.
-pub(crate) async fn begin(store: &dyn Store, operation: &Operation) -> Result<()> {
-    write_down(store, operation).await?;
-    list(store, &operation.id, true).await
+/// Stores a new operation that waits, and on the list, so that one that is left there is found.
+///
+/// The list first: what is listed and does not exist is taken off by whoever works.
+pub(crate) async fn put(store: &dyn Store, operation: &Operation) -> Result<()> {
+    list(store, &operation.id, true).await?;
+    write_down(store, operation).await
 }
 
-/// Lets an operation run that waits as `from`; false where it does not.
+/// Where an operation is brought, and by whom.
+pub(crate) struct Move<'a> {
+    pub(crate) from: OperationState,
+    pub(crate) to: OperationState,
+    pub(crate) by: By<'a>,
+}
+
+/// Lets an operation go on that waits; false where it does not wait as `from`.
 ///
 /// Recorded and listed first: whoever dies in the middle leaves it waiting, and the next try lets
 /// it run. Nothing runs without a record, and nothing that may run is off the list.
-pub(crate) async fn let_run(
-    shared: &Shared,
-    known: &Operation,
-    from: OperationState,
-) -> Result<bool> {
-    if known.state != from {
+pub(crate) async fn let_run(shared: &Shared, known: &Operation, go: Move<'_>) -> Result<bool> {
+    if known.state != go.from {
         return Ok(false);
     }
     let store = shared.store.as_ref();
-    let running = Operation { state: OperationState::Running, note: None, ..known.clone() };
-    audit::write(shared, &running).await?;
+    let running = Operation { state: go.to, note: None, ..known.clone() };
+    audit::write(shared, &running, go.by).await?;
     list(store, &known.id, true).await?;
     let updated = update(store, known, |operation| {
-        let waits = operation.state == from;
+        let waits = operation.state == go.from;
         if waits {
-            operation.state = OperationState::Running;
+            operation.state = go.to;
             operation.note = None;
         }
         waits
@@ -208,44 +218,66 @@ pub(crate) async fn let_run(
     Ok(updated.answer)
 }
 
+/// How an operation ends or pauses.
+pub(crate) struct End<'a> {
+    pub(crate) state: OperationState,
+    pub(crate) note: Option<String>,
+    /// Only where it stands so; from anywhere where none is given.
+    pub(crate) from: Option<OperationState>,
+    /// Whoever asked for it, where nobody else is named.
+    pub(crate) by: Option<By<'a>>,
+}
+
+impl<'a> End<'a> {
+    /// By itself: there is nothing left to do, or something keeps it from going on.
+    pub(crate) const fn by_itself(state: OperationState, note: Option<String>) -> Self {
+        Self { state, note, from: None, by: None }
+    }
+
+    /// Stopped by a person or a program.
+    pub(crate) const fn by_hand(by: By<'a>) -> Self {
+        Self { state: OperationState::Stopped, note: None, from: None, by: Some(by) }
+    }
+
+    fn fits(&self, operation: &Operation) -> bool {
+        !operation.state.is_over() && self.from.is_none_or(|from| operation.state == from)
+    }
+}
+
 /// Ends or pauses an operation, on the record: the record first, so that nothing ends without one.
 /// False where it was over already: nothing ends twice.
-pub(crate) async fn settle(
-    shared: &Shared,
-    known: &Operation,
-    state: OperationState,
-    note: Option<String>,
-) -> Result<bool> {
+pub(crate) async fn settle(shared: &Shared, known: &Operation, end: End<'_>) -> Result<bool> {
     let now = shared.now();
     let store = shared.store.as_ref();
     let newest = read(store, &known.id).await?.unwrap_or_else(|| known.clone());
-    if newest.state.is_over() {
+    if !end.fits(&newest) {
         return Ok(false);
     }
     let settled = Operation {
-        state,
-        finished_at: (state != OperationState::Paused).then_some(now),
-        note,
+        state: end.state,
+        finished_at: (end.state != OperationState::Paused).then_some(now),
+        note: end.note.clone(),
         lease: None,
         ..newest
     };
-    audit::write(shared, &settled).await?;
+    let by = end.by.unwrap_or_else(|| By::asker(&settled.options));
+    audit::write(shared, &settled, by).await?;
     let updated = update(store, known, |operation| {
-        let goes_on = !operation.state.is_over();
-        if goes_on {
-            operation.state = state;
+        let fits = end.fits(operation);
+        if fits {
+            operation.state = end.state;
             operation.finished_at = settled.finished_at;
             operation.note.clone_from(&settled.note);
             operation.lease = None;
         }
-        goes_on
+        fits
     })
     .await?;
     if updated.value.state.is_over() {
         list(store, &known.id, false).await?;
     }
     if updated.answer {
-        shared.notify(Notice::Operation { id: known.id.clone(), state: state.label() });
+        shared.notify(Notice::Operation { id: known.id.clone(), state: end.state.label() });
     }
     Ok(updated.answer)
 }

@@ -6,8 +6,9 @@
 use crate::{
     Error, Result,
     act::{self, Act},
+    audit::By,
     notice::Notice,
-    operation::{self, Operation, OperationState},
+    operation::{self, End, Operation, OperationState},
     ramp::Runs,
     redrive,
     shared::Shared,
@@ -25,6 +26,10 @@ const SCAN: u32 = 5_000;
 const STEP_MS: i64 = 250;
 /// A lease without a sign of life passes to another worker, on the store's clock.
 const LEASE_MS: i64 = 15_000;
+/// A person who is asked whether to begin answers within a day, on the store's clock.
+const ANSWER_MS: i64 = 86_400_000;
+/// Who ends what nobody came back to, in the audit log.
+const SWEPT_BY: &str = "deadletter";
 
 /// Runs until the engine stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -108,6 +113,10 @@ async fn step_one(shared: &Arc<Shared>, id: &OperationId, runs: &mut Runs) -> Re
         operation::list(store, id, false).await?;
         return Ok(false);
     }
+    if known.state.is_prepared() && known.created_at.plus(ANSWER_MS) <= shared.now() {
+        drop_left(shared, &known).await?;
+        return Ok(false);
+    }
     if !known.state.is_active() {
         // It is listed before it runs: whoever lets it run may be about to.
         return Ok(false);
@@ -125,6 +134,18 @@ async fn step_one(shared: &Arc<Shared>, id: &OperationId, runs: &mut Runs) -> Re
         _ => {}
     }
     Ok(true)
+}
+
+/// Whoever prepared it is gone, or will not come back to it.
+async fn drop_left(shared: &Shared, known: &Operation) -> Result<()> {
+    let stopped = End {
+        state: OperationState::Stopped,
+        note: Some("nobody let it begin within a day".to_owned()),
+        // Who lets it begin at this moment is faster.
+        from: Some(known.state),
+        by: Some(By { who: SWEPT_BY, why: None }),
+    };
+    operation::settle(shared, known, stopped).await.map(drop)
 }
 
 /// One step of an act that sends nothing, by whoever asks; true while there is more to do.
@@ -177,7 +198,8 @@ pub(crate) async fn freeze(shared: &Shared, known: &Operation) -> Result<()> {
         Ok(filter) => filter,
         Err(error) => {
             let note = format!("its filter cannot be read: {error}");
-            operation::settle(shared, known, OperationState::Stopped, Some(note)).await?;
+            operation::settle(shared, known, End::by_itself(OperationState::Stopped, Some(note)))
+                .await?;
             return Ok(());
         }
     };

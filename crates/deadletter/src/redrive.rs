@@ -9,7 +9,7 @@ use crate::{
     act::{self, Skip},
     desk::resume_of,
     heap::Entry,
-    operation::{self, Operation, OperationState},
+    operation::{self, End, Operation, OperationState},
     ramp::{Runs, TOO_MANY_DEAD, VERDICTS},
     shared::{Shared, shared_error},
 };
@@ -42,13 +42,14 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation, runs: &mut Run
     let items = store.pending(&known.id, None, allowed.max(1)).await?;
     if items.is_empty() {
         runs.forget(&known.id);
-        operation::settle(shared, known, OperationState::Done, None).await?;
+        operation::settle(shared, known, End::by_itself(OperationState::Done, None)).await?;
         return Ok(());
     }
     if goes_wrong {
         let note = format!("{TOO_MANY_DEAD} of the last {VERDICTS} redriven tasks died again");
         runs.forget(&known.id);
-        operation::settle(shared, known, OperationState::Paused, Some(note)).await?;
+        operation::settle(shared, known, End::by_itself(OperationState::Paused, Some(note)))
+            .await?;
         return Ok(());
     }
     if allowed == 0 {

@@ -19,6 +19,7 @@ mod limits;
 mod operations;
 mod provider;
 mod quiet;
+mod record;
 mod retention;
 mod rig;
 mod sim;

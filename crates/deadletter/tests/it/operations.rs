@@ -128,12 +128,19 @@ async fn a_redrive_that_only_makes_dead_letters_pauses_itself_and_can_go_on() {
     assert!(found.note.is_some());
     assert!(done <= 36 && pending == 60 - done, "{done} were redriven before it paused");
     healed.store(true, SeqCst);
-    assert!(dl.desk().resume_operation(&operation).await.expect("resumed"));
-    assert!(!dl.desk().resume_operation(&operation).await.expect("asked"), "it runs already");
+    assert!(dl.desk().resume_operation(&operation, "bob", None).await.expect("resumed"));
+    assert!(
+        !dl.desk().resume_operation(&operation, "bob", None).await.expect("asked"),
+        "it runs already"
+    );
     let (found, [pending, _, _]) = settled(&dl, &operation).await;
     assert_eq!((found.state, pending), (OperationState::Done, 0));
     sound(store.as_ref(), &ids).await;
     assert_eq!(audited(store.as_ref()).await, 4, "begun, paused, resumed, done");
+    let log = store.audit_log(None, 4).await.expect("read");
+    let by = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["by"].clone();
+    let by: Vec<_> = log.iter().rev().map(|entry| by(&entry.body)).collect();
+    assert_eq!(by, ["library", "library", "bob", "library"]);
 }
 
 #[tokio::test]
@@ -263,14 +270,25 @@ async fn an_operation_that_is_stopped_by_hand_goes_no_further() {
         }
     })
     .await;
-    assert!(dl.desk().stop_operation(&operation).await.expect("stopped"));
+    assert!(
+        dl.desk()
+            .stop_operation(&operation, "bob", Some("the page is gone"))
+            .await
+            .expect("stopped")
+    );
     let state = notice(&mut notices, |notice| match notice {
         Notice::Operation { id, state } if *id == operation => Some(*state),
         _ => None,
     })
     .await;
     assert_eq!(state, "stopped");
-    assert!(!dl.desk().stop_operation(&operation).await.expect("asked"), "it is over");
+    assert!(
+        !dl.desk()
+            .stop_operation(&operation, "bob", Some("the page is gone"))
+            .await
+            .expect("asked"),
+        "it is over"
+    );
     let next = redrive(&dl, RedriveOptions::default()).await;
     assert_eq!(settled(&dl, &next).await.1, [0, 15, 0]);
     assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);

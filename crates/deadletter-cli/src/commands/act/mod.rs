@@ -139,7 +139,11 @@ pub(super) fn told(operation: &Operation, skipped: u64) -> String {
 impl Prepared<'_> {
     /// Forgets it: nothing was changed.
     pub(super) async fn drop_it(self) -> Result<()> {
-        self.engine.desk().stop_operation(&self.id).await.map_err(work::of_engine)?;
+        self.engine
+            .desk()
+            .stop_operation(&self.id, &who(self.app), None)
+            .await
+            .map_err(work::of_engine)?;
         self.app.out.say("nothing was changed");
         Ok(())
     }
@@ -165,7 +169,9 @@ impl Prepared<'_> {
                 break;
             }
             if is_stopped {
-                desk.stop_operation(&self.id).await.map_err(work::of_engine)?;
+                desk.stop_operation(&self.id, &who(self.app), None)
+                    .await
+                    .map_err(work::of_engine)?;
                 break;
             }
             let found = desk.operation(&self.id).await.map_err(work::of_engine)?;

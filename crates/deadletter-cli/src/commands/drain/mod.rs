@@ -194,7 +194,11 @@ async fn end_what_was_left(app: &App, engine: &Deadletter, turn: &Turn) -> Resul
     let Some(holder) = &turn.left_by else { return Ok(()) };
     app.out.say(&format!("taken over from a drain that is gone: {}", holder.label));
     if let Some(operation) = &holder.operation {
-        engine.desk().stop_operation(operation).await.map_err(work::of_engine)?;
+        engine
+            .desk()
+            .stop_operation(operation, &who(app), Some("its drain is gone"))
+            .await
+            .map_err(work::of_engine)?;
     }
     Ok(())
 }

@@ -85,7 +85,9 @@ impl Pass<'_> {
         follow.progress.clear();
         let verdicts = std::mem::take(&mut follow.verdicts);
         // Where it was interrupted or paused itself, the rest stays dead until the next pass.
-        desk.stop_operation(&id).await.map_err(work::of_engine)?;
+        desk.stop_operation(&id, &self.options.by, self.options.why.as_deref())
+            .await
+            .map_err(work::of_engine)?;
         let exit = end?;
         renew(turn, None).await?;
         let found = desk.operation(&id).await.map_err(work::of_engine)?;

@@ -1,0 +1,161 @@
+//! What is on the record of operations: who let them begin and end, and what nobody came back to.
+
+use crate::{
+    acts::interrupted,
+    operations::audited,
+    rig::{account, soon},
+};
+use deadletter::{
+    Act, ActOptions, Deadletter, OperationState, RedriveOptions,
+    core::{Filter, UnixMs},
+    store::{
+        Call, Clock, Faulty, ManualClock, MemoryStore, Store,
+        faulty::{Fault, Moment},
+    },
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+const HOUR_MS: i64 = 3_600_000;
+
+struct Rig {
+    clock: Arc<ManualClock>,
+    faulty: Arc<Faulty<MemoryStore>>,
+    store: Arc<dyn Store>,
+    desk: Deadletter,
+}
+
+/// A desk on a store whose clock stands; nothing works on it yet.
+async fn rig() -> Rig {
+    let clock = Arc::new(ManualClock::at(UnixMs(1_000)));
+    let memory = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+    let faulty = Arc::new(Faulty::new(memory));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+    let builder = Deadletter::builder().store(Arc::clone(&store)).account(account(Arc::default()));
+    let desk = builder.desk_only().await.expect("a desk");
+    Rig { clock, faulty, store, desk }
+}
+
+impl Rig {
+    /// Something works on the store until its operator has looked at what is listed.
+    async fn swept(&self) {
+        let builder = Deadletter::builder().store(Arc::clone(&self.store));
+        let worker = builder.account(account(Arc::default())).start().await.expect("started");
+        // What is begun behind them is ended behind them.
+        let options = RedriveOptions::default();
+        let last = worker.desk().redrive(&Filter::default(), options).await.expect("begun");
+        soon(async {
+            while !worker.desk().operation(&last).await.unwrap().unwrap().0.state.is_over() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        worker.stop().await.expect("stopped");
+    }
+
+    /// States of the operations that were not begun by `swept`.
+    async fn states(&self) -> Vec<String> {
+        let documents = self.store.documents("operation/", 100).await.expect("read");
+        let bodies = documents.iter().map(|document| serde_json::from_str(&document.body).unwrap());
+        let asked = bodies.filter(|body: &Value| body["options"]["by"] == "ada");
+        asked.map(|body| body["state"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// What is on record of what ada asked for: state, who brought it there, why; oldest first.
+    async fn told(&self) -> Vec<[String; 3]> {
+        let log = self.store.audit_log(None, 100).await.expect("read");
+        let bodies = log.iter().rev().map(|entry| serde_json::from_str(&entry.body).unwrap());
+        let asked = bodies.filter(|body: &Value| body["asked_by"] == "ada");
+        let words = ["state", "by", "why"];
+        asked.map(|b| words.map(|word| b[word].as_str().unwrap_or("-").to_owned())).collect()
+    }
+}
+
+fn by_ada() -> RedriveOptions {
+    RedriveOptions { by: "ada".to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_redrive_that_breaks_off_before_it_begins_is_ended_on_the_record() {
+    // It breaks off at the list, at the operation itself, at the record, at the beginning.
+    let broken =
+        [(Call::PutDocument, 0), (Call::PutDocument, 1), (Call::Audit, 0), (Call::PutDocument, 2)];
+    for (n, (call, passed)) in broken.into_iter().enumerate() {
+        let rig = rig().await;
+        rig.faulty
+            .script(call, [None].repeat(passed).into_iter().chain([Some(Fault::Unavailable)]));
+        rig.desk.desk().redrive(&Filter::default(), by_ada()).await.expect_err("it breaks off");
+        let stands: &[&str] = if n < 2 { &[] } else { &["preparing"] };
+        assert_eq!(rig.states().await, stands, "{n}");
+        rig.swept().await;
+        assert_eq!(rig.states().await, stands, "{n}: whoever began it may be about to go on");
+        rig.clock.advance(24 * HOUR_MS);
+        rig.swept().await;
+        let ended: &[&str] = if n < 2 { &[] } else { &["stopped"] };
+        assert_eq!(rig.states().await, ended, "{n}");
+        let told = rig.told().await;
+        let mut wanted = Vec::new();
+        wanted.extend((n == 3).then(|| ["freezing", "ada", "-"].map(str::to_owned)));
+        wanted.extend((n >= 2).then(|| ["stopped", "deadletter", "-"].map(str::to_owned)));
+        assert_eq!(told, wanted, "{n}");
+        let listed = rig.store.document("operations/active").await.expect("read");
+        assert_eq!(listed.expect("written").body, "[]", "{n}: nobody looks at it for ever");
+        audited(rig.store.as_ref()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_act_that_nobody_lets_begin_is_dropped_after_a_day() {
+    let rig = rig().await;
+    let desk = rig.desk.desk();
+    let options = ActOptions { by: "ada".to_owned(), ..ActOptions::default() };
+    let id = desk.prepare(Act::Purge, &Filter::default(), options).await.expect("frozen");
+    rig.clock.advance(23 * HOUR_MS);
+    rig.swept().await;
+    assert_eq!(rig.states().await, ["prepared"], "its person may still answer");
+    rig.clock.advance(HOUR_MS);
+    rig.swept().await;
+    assert_eq!(rig.states().await, ["stopped"]);
+    assert!(!desk.release(&id).await.expect("asked"), "it is too late");
+    let (found, _) = desk.operation(&id).await.expect("read").expect("there");
+    assert_eq!(found.state, OperationState::Stopped);
+    assert!(found.note.is_some_and(|note| note.contains("a day")));
+    assert_eq!(rig.told().await, [["stopped", "deadletter", "-"].map(str::to_owned)]);
+}
+
+#[tokio::test]
+async fn who_lets_an_act_begin_at_the_last_moment_is_faster_than_who_drops_it() {
+    let rig = rig().await;
+    let desk = Arc::new(rig.desk.desk());
+    let options = ActOptions { by: "ada".to_owned(), ..ActOptions::default() };
+    let id = desk.prepare(Act::Purge, &Filter::default(), options).await.expect("frozen");
+    rig.clock.advance(24 * HOUR_MS);
+    let (seen, deed) = interrupted(&rig.store, Call::Audit, Moment::After);
+    let (releasing, wanted) = (Arc::clone(&desk), id.clone());
+    let is_set = deed.set(Box::new(move || {
+        let (desk, id) = (Arc::clone(&releasing), wanted.clone());
+        Box::pin(async move { assert!(desk.release(&id).await.expect("released")) })
+    }));
+    assert!(is_set.is_ok());
+    let builder = Deadletter::builder().store(seen).account(account(Arc::default()));
+    let worker = builder.start().await.expect("started");
+    soon(async {
+        while !worker.desk().operation(&id).await.unwrap().unwrap().0.state.is_over() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (found, _) = desk.operation(&id).await.expect("read").expect("there");
+    assert_eq!(found.state, OperationState::Done);
+}
+
+#[tokio::test]
+async fn whoever_stops_an_operation_is_on_the_record_and_not_who_asked_for_it() {
+    let rig = rig().await;
+    let desk = rig.desk.desk();
+    let id = desk.redrive(&Filter::default(), by_ada()).await.expect("begun");
+    assert!(desk.stop_operation(&id, "bob", Some("the page is gone")).await.expect("stopped"));
+    assert!(!desk.stop_operation(&id, "eve", None).await.expect("asked"), "it is over");
+    let wanted = [["freezing", "ada", "-"], ["stopped", "bob", "the page is gone"]];
+    assert_eq!(rig.told().await, wanted.map(|words| words.map(str::to_owned)));
+}
