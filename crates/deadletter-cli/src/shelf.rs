@@ -174,6 +174,8 @@ fn kind(error: &store::Error) -> Fault {
             .fix("for example --store sqlite:tasks.db; `deadletter config show` tells where the store is set"),
         store::Error::Missing(_) => Fault::failed("there is no store")
             .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
+        store::Error::Exists(_) => Fault::usage("nothing is overwritten")
+            .fix("name another path"),
         store::Error::Refused(_) => Fault::usage("the question cannot be asked")
             .fix("it can only read; `deadletter query` without a question lists the tables"),
         store::Error::NetworkFileSystem { .. } => Fault::failed("a store cannot be kept there")

@@ -83,6 +83,9 @@ pub enum Error {
     /// Nothing stands where a store was to be read, and nothing was created.
     #[error("nothing stands at {0}")]
     Missing(PathBuf),
+    /// Something stands where a copy was to be laid; nothing was overwritten.
+    #[error("{0} stands already")]
+    Exists(PathBuf),
     /// A question that is wrong, or that would do more than it may.
     #[error("{0}")]
     Refused(String),

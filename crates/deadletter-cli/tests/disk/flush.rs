@@ -4,7 +4,10 @@
 //! is told "done" has been lied to. So nothing may be acknowledged that was not flushed anew.
 
 use crate::scene::{Scene, ended, lines};
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::Command,
+};
 
 const ROWS: usize = 60;
 
@@ -21,6 +24,16 @@ fn with_bad_flushes(scene: &Scene, when: &str, args: &[&str]) -> Command {
     let log = scene.path("strace.log").display().to_string();
     let binary = env!("CARGO_BIN_EXE_deadletter");
     let strace = ["-f", "-qq", "-o", &log, "-e", "trace=fdatasync,fsync", "-e", &inject, binary];
+    scene.program("strace", &[&strace, args].concat())
+}
+
+/// The binary under strace, each of whose writes into files takes long; strace tells of each on
+/// standard output, after the id of the thread that makes it.
+fn with_slow_writes(scene: &Scene, args: &[&str]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_deadletter");
+    let slow = "inject=pwrite64:delay_exit=10000";
+    let strace =
+        ["-f", "-qq", "-o", "/dev/stdout", "-e", "trace=pwrite64", "-e", slow, binary, "--json"];
     scene.program("strace", &[&strace, args].concat())
 }
 
@@ -101,4 +114,29 @@ fn a_backup_whose_flush_fails_is_no_backup() {
     assert!(injected(&scene) > 0);
     assert!(!copy.exists(), "a copy that is not on disk was put in its place");
     scene.good(&args);
+}
+
+#[test]
+fn ctrl_c_ends_a_backup_and_leaves_nothing_of_it() {
+    let scene = Scene::new();
+    scene.good(&["import", &scene.letters("letters", 100)]);
+    std::fs::create_dir(scene.path("copies")).expect("created");
+    let copy = scene.path("copies/copy.db").display().to_string();
+    let mut child = scene.start(with_slow_writes(&scene, &["store", "backup", &copy]));
+    let mut told = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    told.read_line(&mut line).expect("the first write");
+    let thread = line.split(' ').next().expect("an id");
+    assert!(
+        Command::new("kill").args(["-INT", thread]).status().expect("kill").success(),
+        "{line}"
+    );
+    // Read to its end, so that nobody waits for room in the pipe.
+    let rest: Vec<String> = told.lines().map(|line| line.expect("UTF-8")).collect();
+    let ran = ended(child);
+    assert_eq!(ran.code, 130, "{} after {} writes", ran.stderr, rest.len());
+    assert!(ran.stderr.contains("interrupted"), "{}", ran.stderr);
+    let left = std::fs::read_dir(scene.path("copies")).expect("a folder").count();
+    assert_eq!(left, 0, "half a copy stays");
+    scene.good(&["store", "backup", &copy]);
 }

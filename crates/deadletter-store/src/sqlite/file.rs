@@ -188,7 +188,10 @@ fn link(draft: &Path, path: &Path) -> Result<()> {
 /// Gives a flushed draft its name, where nothing stands under it, and flushes the directory.
 pub(super) fn put_in_place(draft: &Path, path: &Path) -> Result<()> {
     // A link, unlike a rename, never takes another file's place.
-    fs::hard_link(draft, path).map_err(|e| unavailable("create", path, e))?;
+    fs::hard_link(draft, path).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => unavailable("create", path, e),
+    })?;
     sync_directory(path).map_err(|e| unavailable("flush the directory of", path, e))
 }
 

@@ -1,11 +1,7 @@
 //! `deadletter store backup`: a copy of the store while it is used.
 
 use super::{info::bytes, looking::look};
-use crate::{
-    app::App,
-    exit::Exit,
-    fault::{Fault, Result},
-};
+use crate::{app::App, exit::Exit, fault::Result};
 use deadletter::store::sqlite::inspect::Tolerance;
 use std::path::PathBuf;
 
@@ -18,10 +14,6 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    if args.path.symlink_metadata().is_ok() {
-        let what = format!("{} stands already", args.path.display());
-        return Err(Fault::usage(what).fix("a backup overwrites nothing: name another path"));
-    }
     let backed_up = look(app, Tolerance::None, move |inspection, progress| {
         inspection.backup(&args.path, progress)
     });

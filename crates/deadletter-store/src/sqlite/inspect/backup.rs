@@ -12,15 +12,23 @@ use crate::{
 use rusqlite::{
     Connection, OpenFlags,
     backup::{Backup, StepResult},
+    ffi,
 };
 use serde::Serialize;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Pages copied between two pieces of news: 8 MiB, some hundredths of a second.
 const PAGES: i32 = 2_000;
+/// The check of a copy looks whether it was interrupted after so many of SQLite's steps: some
+/// hundred times a second.
+const STEPS: i32 = 100_000;
 
 /// A copy that was taken.
 #[derive(Clone, Debug, Serialize)]
@@ -39,8 +47,9 @@ impl Inspection {
     /// The copy grows under another name, is checked, flushed with its folder, and only then put in
     /// its place.
     ///
-    /// Errors: `Refused` where something stands at `path`; `Damaged` where the store is; `Full` and
-    /// `Unavailable` of the file system. Nothing is left behind then.
+    /// Errors: `Exists` where something stands at `path`; `Damaged` where the store is; `Full` and
+    /// `Unavailable` of the file system; `Unavailable` where it was interrupted. Nothing is left
+    /// behind then.
     pub fn backup(&self, path: &Path, progress: &Progress) -> Result<BackedUp> {
         let path = std::path::absolute(path).map_err(|e| unavailable("find", path, e))?;
         refuse_overwrite(&path)?;
@@ -62,24 +71,23 @@ impl Inspection {
         self.in_snapshot("copy the store", |conn| {
             // The first read takes the snapshot; otherwise each write of others begins the copy anew.
             desk::totals(conn)?;
-            pages(conn, &mut copy, progress)
+            pages(conn, &mut copy, progress, &self.is_stopped)
         })?;
         copy.close().map_err(|(_, error)| fail(error.into()))?;
         progress("the copy's check", 0, 0);
-        let tasks = verify(draft).map_err(fail)?;
+        let tasks = verify(draft, &self.is_stopped).map_err(fail)?;
         fs::File::open(draft)
             .and_then(|file| file.sync_all())
             .map_err(|e| unavailable("flush", draft, e))?;
+        // The last moment: from here on it is a backup.
+        go_on(&self.is_stopped).map_err(|error| fail(error.into()))?;
         Ok(tasks)
     }
 }
 
 fn refuse_overwrite(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(_) => Err(Error::Refused(format!(
-            "{} stands already: a backup overwrites nothing",
-            path.display()
-        ))),
+        Ok(_) => Err(Error::Exists(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unavailable("look at", path, error)),
     }
@@ -93,7 +101,20 @@ fn open_copy(draft: &Path) -> Outcome<Connection> {
     Ok(copy)
 }
 
-fn pages(conn: &Connection, copy: &mut Connection, progress: &Progress) -> Outcome<()> {
+fn go_on(is_stopped: &AtomicBool) -> rusqlite::Result<()> {
+    if is_stopped.load(Ordering::Relaxed) {
+        let code = ffi::Error::new(ffi::SQLITE_INTERRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, None));
+    }
+    Ok(())
+}
+
+fn pages(
+    conn: &Connection,
+    copy: &mut Connection,
+    progress: &Progress,
+    is_stopped: &AtomicBool,
+) -> Outcome<()> {
     let backup = Backup::new(conn, copy)?;
     let mut tries = 0;
     loop {
@@ -101,6 +122,7 @@ fn pages(conn: &Connection, copy: &mut Connection, progress: &Progress) -> Outco
         let left = backup.progress();
         let (total, left) = (left.pagecount.unsigned_abs(), left.remaining.unsigned_abs());
         progress("pages", u64::from(total - left.min(total)), u64::from(total));
+        go_on(is_stopped)?;
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => tries = 0,
@@ -117,9 +139,11 @@ fn pages(conn: &Connection, copy: &mut Connection, progress: &Progress) -> Outco
 }
 
 /// Checks a copy that nobody else knows of; answers how many tasks stand in it.
-fn verify(draft: &Path) -> Outcome<i64> {
+fn verify(draft: &Path, is_stopped: &Arc<AtomicBool>) -> Outcome<i64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let copy = Connection::open_with_flags(uri(draft, "immutable=1"), flags)?;
+    let mut copy = Connection::open_with_flags(uri(draft, "immutable=1"), flags)?;
+    let is_stopped = Arc::clone(is_stopped);
+    copy.progress_handler(STEPS, Some(move || is_stopped.load(Ordering::Relaxed)))?;
     let told: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if told != "ok" {
         let what = format!(
@@ -128,4 +152,33 @@ fn verify(draft: &Path) -> Outcome<i64> {
         return Err(Error::Damaged { what, source: None }.into());
     }
     Ok(desk::recount(&copy)?.standing())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{inspect::Tolerance, schema};
+
+    #[test]
+    fn a_backup_that_is_interrupted_at_any_step_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (store, copy) = (dir.path().join("tasks.db"), dir.path().join("copy.db"));
+        file::create_private(&store).expect("created");
+        let conn = Connection::open(&store).expect("a database");
+        schema::migrate(&conn, &store, schema::MIGRATIONS).expect("migrated");
+        drop(conn);
+        for at in ["pages", "the copy's check"] {
+            let inspection = Inspection::open(&store, Tolerance::None).expect("opened");
+            let interrupter = inspection.interrupter();
+            let progress: Progress = Arc::new(move |step, _, _| {
+                if step == at {
+                    interrupter.interrupt();
+                }
+            });
+            let told = inspection.backup(&copy, &progress);
+            assert!(matches!(told, Err(Error::Unavailable { .. })), "{at}: {told:?}");
+            let left = fs::read_dir(dir.path()).expect("a folder").count();
+            assert_eq!(left, 1, "{at}: something stays beside the store");
+        }
+    }
 }

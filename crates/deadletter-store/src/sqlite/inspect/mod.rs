@@ -26,7 +26,10 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -46,15 +49,21 @@ pub struct Inspection {
     flaw: Option<Error>,
     /// The file has no bytes; the connection is to nothing.
     is_empty: bool,
+    /// True once somebody has asked to stop: a copy's steps do not notice SQLite's own word for it.
+    is_stopped: Arc<AtomicBool>,
 }
 
 /// Ends a question that takes too long, from another thread.
-pub struct Interrupter(InterruptHandle);
+pub struct Interrupter {
+    handle: InterruptHandle,
+    is_stopped: Arc<AtomicBool>,
+}
 
 impl Interrupter {
-    /// The question that is being asked fails.
+    /// The question that is being asked fails, and so does a backup.
     pub fn interrupt(&self) {
-        self.0.interrupt();
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.handle.interrupt();
     }
 }
 
@@ -88,7 +97,7 @@ impl Inspection {
         let conn = opened
             .and_then(|conn| settle(&conn, tolerance).map(|()| conn))
             .map_err(|failure| failure.into_error(&format!("look at {}", path.display())))?;
-        Ok(Self { conn, path, flaw, is_empty })
+        Ok(Self { conn, path, flaw, is_empty, is_stopped: Arc::default() })
     }
 
     /// The file's full path.
@@ -100,7 +109,8 @@ impl Inspection {
     /// What ends a question from another thread.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
-        Interrupter(self.conn.get_interrupt_handle())
+        let is_stopped = Arc::clone(&self.is_stopped);
+        Interrupter { handle: self.conn.get_interrupt_handle(), is_stopped }
     }
 
     /// Runs `look` on one snapshot of the file.
