@@ -6,6 +6,7 @@ use crate::{
     committer::Committer,
     crash::CrashPoint,
     dispatcher,
+    engine::leave,
     health::Health,
     heartbeat, keeper, operator, poller, retention,
     shared::{Parts, Shared},
@@ -91,7 +92,13 @@ impl Builder {
     pub async fn start(self) -> Result<Deadletter> {
         let (shared, seen, committing) = self.assemble().await?;
         shared.store.register(&shared.worker(), &label()).await?;
-        prepare(&shared).await?;
+        if let Err(error) = prepare(&shared).await {
+            // What it has taken over already is free again for the next try.
+            if let Err(error) = leave(&shared).await {
+                tracing::warn!(%error, "could not say good-bye; others find out by themselves");
+            }
+            return Err(error);
+        }
         let loops = spawn(&shared, seen);
         Ok(Deadletter::new(shared, loops, committing))
     }

@@ -34,10 +34,17 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A running engine. Dropping it stops it without waiting; [`Deadletter::stop`] waits.
 pub struct Deadletter {
     shared: Arc<Shared>,
-    /// Guards the loops until `stop` takes them to wait for their end.
-    loops: Mutex<Vec<JoinHandle<()>>>,
+    /// Guards what is left to be stopped; held for as long as somebody waits for its end.
+    working: tokio::sync::Mutex<Working>,
     /// Ends when the last sender, which `shared` holds, is gone.
     committing: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What of an engine is to be stopped yet.
+struct Working {
+    loops: Vec<JoinHandle<()>>,
+    /// True until the store has heard the good-bye of a worker that it knows.
+    is_registered: bool,
 }
 
 /// What became of one job of a submit.
@@ -124,12 +131,15 @@ impl Deadletter {
         Builder::default()
     }
 
-    pub(crate) const fn new(
+    /// Without loops it is a desk alone, of which the store knows no worker.
+    pub(crate) fn new(
         shared: Arc<Shared>,
         loops: Vec<JoinHandle<()>>,
         committing: JoinHandle<()>,
     ) -> Self {
-        Self { shared, loops: Mutex::new(loops), committing: Mutex::new(Some(committing)) }
+        let working = Working { is_registered: !loops.is_empty(), loops };
+        let working = tokio::sync::Mutex::new(working);
+        Self { shared, working, committing: Mutex::new(Some(committing)) }
     }
 
     /// Stores one job; it is durable when this returns.
@@ -210,17 +220,17 @@ impl Deadletter {
         self.shared.accounts.get(&self.shared.first_account)?.provider.explain(code)
     }
 
-    /// Stops: intake ends, what is on the wire is awaited, leases are given back, nothing is
-    /// submitted again. What is polled is polled on by the next worker.
+    /// Stops: intake ends, what is on the wire is awaited (20 s at most), leases are given back,
+    /// nothing is submitted again. What is polled is polled on by the next worker.
+    ///
+    /// Cancel-safe: the engine stops all the same, and another call waits for its end. So does a
+    /// call beside the first one; once it is stopped, nothing is done. Errors: the store could not
+    /// be told that this worker has left; it finds out by itself within seconds.
     pub async fn stop(&self) -> Result<()> {
         self.shared.stopping.send_replace(true);
-        let loops = std::mem::take(&mut *lock(&self.loops));
-        if loops.is_empty() {
-            // It never worked, or has been stopped before.
-            return Ok(());
-        }
-        for mut running in loops {
-            match tokio::time::timeout(STOP_MAX, &mut running).await {
+        let mut working = self.working.lock().await;
+        while let Some(running) = working.loops.last_mut() {
+            match tokio::time::timeout(STOP_MAX, &mut *running).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "a loop of the engine did not end well"),
                 Err(_) => {
@@ -228,6 +238,10 @@ impl Deadletter {
                     tracing::error!("a loop of the engine did not end in time; the store is away?");
                 }
             }
+            working.loops.pop();
+        }
+        if !working.is_registered {
+            return Ok(());
         }
         for account in self.shared.accounts.values() {
             let store = self.shared.store.as_ref();
@@ -236,12 +250,14 @@ impl Deadletter {
                 tracing::warn!(account = %account.name, %error, "could not share what it learned");
             }
         }
-        leave(&self.shared).await
+        leave(&self.shared).await?;
+        working.is_registered = false;
+        Ok(())
     }
 }
 
 /// Says good-bye; it may be said twice, and a store that fails now and then hears it in the end.
-async fn leave(shared: &Shared) -> Result<()> {
+pub(crate) async fn leave(shared: &Shared) -> Result<()> {
     let mut patience = Patience::new();
     for _ in 1..LEAVE_TRIES {
         match shared.store.leave(&shared.worker()).await {

@@ -3,13 +3,16 @@
 
 use crate::rig::{account, all_solved, engine, job, jobs, memory, notice, soon, sound, submit};
 use deadletter::{
-    Notice,
+    Deadletter, Notice,
     core::{Class, Failure, State, StateKind, Why},
     provider::{
         JobFailed, Polled,
         scripted::{ScriptedProvider, failed, id},
     },
-    store::{Call, Faulty, Store, faulty::Moment},
+    store::{
+        Call, Faulty, Store,
+        faulty::{Fault, Moment},
+    },
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -170,4 +173,47 @@ async fn what_was_claimed_when_the_account_stops_is_given_back_unsent() {
     assert!(matches!(waiting.state, State::Queued { why: Why::Account, .. }), "{waiting:?}");
     assert_eq!(waiting.counters.submits, 0, "the intent is given back");
     assert_eq!(*provider.submits().borrow(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_that_nobody_waits_for_is_a_stop_and_another_call_waits_for_its_end() {
+    let store = memory();
+    let release = watch::Sender::new(false);
+    let provider = held(&release);
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    submit(&dl, jobs(4)).await;
+    soon(provider.submits().wait_for(|n| *n >= 2)).await.expect("counted");
+    let impatient = tokio::time::timeout(std::time::Duration::ZERO, dl.stop());
+    assert!(impatient.await.is_err(), "something is on the wire");
+    assert!(dl.submit(job("late")).await.is_err(), "it stops all the same");
+    let left_at = async || store.workers(9).await.expect("read")[0].left_at;
+    assert_eq!(left_at().await, None);
+    release.send_replace(true);
+    soon(dl.stop()).await.expect("it stops");
+    assert!(left_at().await.is_some(), "it was waited for to the end");
+    soon(dl.stop()).await.expect("once is enough");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_keeps_nothing_from_the_next_one() {
+    let faulty = Arc::new(Faulty::new(memory()));
+    let store: Arc<dyn Store> = Arc::clone(&faulty) as Arc<dyn Store>;
+    let never = || ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+    let first = engine(&store, account(Arc::new(never()))).await;
+    submit(&first, jobs(5)).await;
+    soon(async {
+        while store.totals().await.expect("counted").polling < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon(first.stop()).await.expect("it stops");
+    faulty.script(Call::TakeOver, [Some(Fault::DoubtWritten)]);
+    let start = || {
+        let builder = Deadletter::builder().store(Arc::clone(&store));
+        builder.account(account(Arc::new(never()))).start()
+    };
+    assert!(start().await.is_err(), "nobody knows what it has taken over");
+    let next = start().await.expect("the engine starts");
+    assert_eq!(next.status().polling, 5, "all of them are asked for at once");
 }
