@@ -130,6 +130,14 @@ pub(crate) fn clock(settings: &Settings) -> Arc<dyn Clock> {
     }
 }
 
+/// The file of the settings' store, whether it stands or not; none for one in memory.
+pub(crate) fn path(settings: &Settings) -> Result<Option<&Path>> {
+    if settings.store == "memory:" {
+        return Ok(None);
+    }
+    store::sqlite_path(&settings.store).map(Some).map_err(fault)
+}
+
 /// Refuses settings whose store no command could open, without looking at what stands there.
 pub(crate) fn check(settings: &Settings) -> Result<()> {
     store::check_url(&settings.store).map_err(fault)

@@ -47,6 +47,18 @@ fn without_a_key_it_says_how_to_set_one_and_asks_nobody() {
 }
 
 #[test]
+fn a_store_that_no_command_could_open_is_not_called_well() {
+    let scene = Scene::happy();
+    for url in ["postgres://host/tasks", "tasks", "sqlite:", "memory:x"] {
+        let ran = scene.run(&["doctor", "--offline", "--store", url]);
+        assert_eq!(ran.code, 2, "{url}: {}", ran.stdout);
+        let checks = lines(&ran);
+        assert!(failed(&ran, &checks, "store").contains("sqlite:tasks.db"), "{url}");
+        assert_eq!(of(&checks, "disk")["status"], "skipped", "{url}");
+    }
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_told_apart_from_a_key_that_it_refuses() {
     let scene = Scene::happy();
     let mut command = scene.command(&["doctor"]);

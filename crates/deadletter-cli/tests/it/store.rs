@@ -36,7 +36,7 @@ fn info_tells_what_the_file_is_and_holds() {
     assert_eq!((&info["schema"], &info["durability"]), (&info["schema_known"], &json!("D2")));
     assert_eq!((&info["tasks"]["accepted"], &info["tasks"]["dead"]), (&json!(3), &json!(3)));
     assert!(info["file_bytes"].as_u64().is_some_and(|n| n > 4_096));
-    assert_eq!(info["oldest_at"], json!(1_800_000_000_000_i64));
+    assert_eq!(info["oldest_at"], "2027-01-15T08:00:00.000Z");
     assert_eq!(info["workers"], json!([]));
 }
 
@@ -49,6 +49,9 @@ fn info_names_the_workers_that_are_alive_and_only_those() {
     drop(dead.expect("the binary starts"));
     let info = scene.run(&["store", "info"]);
     assert_eq!(lines(&info)[0]["workers"], json!([]), "a dead one was named");
+    let doctor = lines(&scene.run(&["doctor", "--offline"]));
+    let queue = doctor.iter().find(|check| check["check"] == "queue").expect("it is made");
+    assert!(queue["detail"].as_str().expect("text").starts_with("0 at work"), "{queue}");
     assert_eq!(scene.run(&["run", "tasks.csv", "--resume"]).code, 0);
     assert_eq!(scene.run(&["store", "check"]).code, 0);
 }
@@ -134,6 +137,11 @@ fn a_backup_beside_a_running_process_is_one_moment_of_it() {
     scene.rows("tasks.csv", GOOD, 60);
     let running = crate::bench::started(scene.command(&["run", "tasks.csv"]));
     scene.until(|stats| stats.paid >= 5);
+    let alive = &lines(&scene.run(&["store", "info"]))[0]["workers"];
+    assert_eq!(alive.as_array().map(Vec::len), Some(1), "{alive}");
+    for instant in ["started_at", "beat_at"] {
+        assert!(alive[0][instant].as_str().is_some_and(|at| at.ends_with('Z')), "{alive}");
+    }
     for n in 0..3 {
         let name = format!("copy-{n}.db");
         assert_eq!(scene.run(&["store", "backup", &name]).code, 0);

@@ -9,16 +9,7 @@ const LITTLE_BYTES: u64 = 512 << 20;
 /// Below this SQLite's log alone may not fit.
 const NOTHING_BYTES: u64 = 64 << 20;
 
-/// The file that a store's URL names; none where the store is no file.
-pub(super) fn path(url: &str) -> Option<&Path> {
-    match url.split_once(':') {
-        Some(("memory", _)) => None,
-        Some(("sqlite", path)) => Some(Path::new(path)),
-        _ => Some(Path::new(url)),
-    }
-}
-
-/// Looks at it without making anything that stays.
+/// Looks at the place of the store's file, if it is one, without making anything that stays.
 pub(super) fn look(path: Option<&Path>) -> Finding {
     let Some(path) = path else {
         return Finding::Doubtful(
@@ -100,12 +91,5 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(nearest_folder(&dir.path().join("a/b/c.db")), dir.path());
         assert_eq!(nearest_folder(Path::new("tasks.db")), Path::new("."));
-    }
-
-    #[test]
-    fn a_url_names_its_file() {
-        assert_eq!(path("sqlite:/a/b"), Some(Path::new("/a/b")));
-        assert_eq!(path("tasks.db"), Some(Path::new("tasks.db")));
-        assert_eq!(path("memory:"), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     exit::Exit,
     fault::{Fault, Result},
-    shelf::Shelf,
+    shelf::{self, Shelf},
 };
 use serde_json::json;
 
@@ -65,9 +65,13 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
     let key = settings.key().map(|_| format!("account {} has one", settings.account));
     let has_key = key.is_ok();
     report.add("key", key.into())?;
-    let path = disk::path(&settings.store);
-    report.add("disk", disk::look(path))?;
-    let store = store(&settings, path).await;
+    let path = shelf::path(&settings);
+    let disk = path.as_ref().map_or(Finding::Unknown("`store` names no store"), |p| disk::look(*p));
+    report.add("disk", disk)?;
+    let (path, store) = match path {
+        Ok(path) => (path, store(&settings, path).await),
+        Err(fault) => (None, Err(fault)),
+    };
     let shelf = match store {
         Ok(opened) => {
             let (shelf, finding) = opened;
@@ -80,7 +84,7 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
         }
     };
     let (queue, account) = match &shelf {
-        Some(shelf) => (queue::look(shelf).await, account::look(&settings).await),
+        Some(shelf) => (queue::look(shelf, path).await, account::look(&settings).await),
         None => {
             let none = || Finding::Unknown("there is no store to look into");
             (none(), none())

@@ -6,17 +6,14 @@ use crate::{
     render,
     shelf::{Shelf, fault},
 };
-use deadletter::core::UnixMs;
+use deadletter::store::sqlite::inspect::{Inspection, Tolerance};
 use serde_json::json;
+use std::path::Path;
 
 /// The document that a doctor writes, to see that the store takes writes: when it last looked.
 const DOCUMENT: &str = "doctor";
 /// Two doctors at once may each be ahead of the other so often.
 const TRIES: u32 = 8;
-/// Workers that are read: more do not share one file.
-const WORKERS: u32 = 1_000;
-/// A worker that has not been heard of for so long does not work: three missed beats.
-const SILENT_MS: i64 = 6_000;
 
 /// Makes one durable write.
 pub(super) async fn write(shelf: &Shelf) -> Result<()> {
@@ -31,9 +28,9 @@ pub(super) async fn write(shelf: &Shelf) -> Result<()> {
     Err(Fault::failed("the store takes no write").why("another program was ahead each time"))
 }
 
-/// Who works, and what waits for it.
-pub(super) async fn look(shelf: &Shelf) -> Finding {
-    match (workers(shelf).await, shelf.store.totals().await.map_err(fault)) {
+/// Who works on the store's file, if it is one, and what waits for it.
+pub(super) async fn look(shelf: &Shelf, path: Option<&Path>) -> Finding {
+    match (workers(shelf, path).await, shelf.store.totals().await.map_err(fault)) {
         (Ok(workers), Ok(totals)) => {
             let waiting = totals.queued + totals.submitting + totals.polling;
             let detail = format!(
@@ -50,10 +47,14 @@ pub(super) async fn look(shelf: &Shelf) -> Finding {
     }
 }
 
-async fn workers(shelf: &Shelf) -> Result<usize> {
-    let UnixMs(now) = shelf.now();
-    let known = shelf.store.workers(WORKERS).await.map_err(fault)?;
-    let is_heard = |beat_at: UnixMs| now.saturating_sub(beat_at.0) < SILENT_MS;
-    let alive = known.iter().filter(|w| w.dead_at.is_none() && w.left_at.is_none());
-    Ok(alive.filter(|w| is_heard(w.beat_at)).count())
+async fn workers(shelf: &Shelf, path: Option<&Path>) -> Result<usize> {
+    // Only this process works on a store in memory.
+    let Some(path) = path.map(Path::to_owned) else { return Ok(0) };
+    let clock = shelf.store.clock();
+    // Ends with its answer, which is waited for.
+    let counted = tokio::task::spawn_blocking(move || {
+        Inspection::open(&path, Tolerance::None)?.living(clock.as_ref())
+    });
+    let living = counted.await.map_err(|error| Fault::failed("the look broke off").because(error));
+    Ok(living?.map_err(fault)?.len())
 }

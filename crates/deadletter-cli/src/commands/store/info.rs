@@ -6,29 +6,49 @@ use crate::{
     exit::Exit,
     fault::Result,
     render::{self, ago, count, instant},
+    shelf,
 };
 use deadletter::{
     core::UnixMs,
     store::{
-        Clock, SystemClock, Worker,
+        Worker,
         sqlite::inspect::{Info, Tolerance},
     },
 };
+use serde_json::{Value, json};
 
 pub(super) async fn run(app: &App) -> Result<Exit> {
-    let info = look(app, Tolerance::None, |inspection, _| inspection.info()).await?;
+    let clock = shelf::clock(&app.settings()?);
+    let now = clock.now();
+    let info =
+        look(app, Tolerance::None, move |inspection, _| inspection.info(clock.as_ref())).await?;
     let Some(info) = info else { return Ok(Exit::Interrupted) };
     if !app.out.is_table() {
-        app.out.json(&info)?;
+        app.out.json(&document(&info))?;
         return Ok(Exit::Good);
     }
-    let now = SystemClock.now();
     let mut table = render::Table::new(&["what", "is"]);
     for (what, is) in rows(&info, now) {
         table.row([what, is]);
     }
     app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
     Ok(Exit::Good)
+}
+
+fn document(info: &Info) -> Value {
+    let worker = |worker: &Worker| {
+        json!({
+            "id": worker.id, "label": worker.label,
+            "started_at": instant(worker.started_at), "beat_at": instant(worker.beat_at),
+        })
+    };
+    json!({
+        "path": info.path, "file_bytes": info.file_bytes, "log_bytes": info.log_bytes,
+        "free_bytes": info.free_bytes, "schema": info.schema, "schema_known": info.schema_known,
+        "durability": info.durability, "sqlite": info.sqlite, "tasks": info.tasks,
+        "oldest_at": info.oldest_at.map(instant), "newest_at": info.newest_at.map(instant),
+        "workers": info.workers.iter().map(worker).collect::<Vec<_>>(),
+    })
 }
 
 fn rows(info: &Info, now: UnixMs) -> Vec<(String, String)> {

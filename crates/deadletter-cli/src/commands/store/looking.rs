@@ -10,13 +10,8 @@ use crate::{
 use deadletter::store::{
     Result as StoreResult,
     sqlite::inspect::{Inspection, Interrupter, Progress, Tolerance},
-    sqlite_path,
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
     time::Instant,
@@ -30,13 +25,13 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 /// The file of the settings' store, which must stand.
 pub(crate) fn file(app: &App) -> Result<PathBuf> {
     let settings = app.settings()?;
-    if settings.store == "memory:" {
+    let Some(path) = shelf::path(&settings)? else {
         return Err(Fault::usage("this command needs an SQLite store")
             .why("a store in memory is gone with its process")
             .fix("name one: --store sqlite:PATH"));
-    }
+    };
     shelf::refuse_missing(&settings)?;
-    sqlite_path(&settings.store).map(Path::to_owned).map_err(shelf::fault)
+    Ok(path.to_owned())
 }
 
 /// Runs `work` on the store's file; none where it was interrupted.

@@ -2,19 +2,20 @@
 
 use super::{Inspection, beside};
 use crate::{
-    Durability, Result, Totals, Worker,
+    Clock, Durability, Result, Totals, Worker,
     sqlite::{desk, failure::Outcome, locks::Locks, registry},
 };
 use deadletter_core::UnixMs;
 use rusqlite::{Connection, OptionalExtension};
-use serde::Serialize;
 use std::{fs, path::PathBuf};
 
 /// Workers that are named: more are counted by nobody.
 const WORKERS: u32 = 1_000;
+/// A worker that has not been heard of for so long does not work: three missed beats, in real time.
+const SILENT_MS: f64 = 6_000.0;
 
 /// What there is to know of a store's file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Info {
     /// Its full path.
     pub path: PathBuf,
@@ -38,21 +39,24 @@ pub struct Info {
     pub oldest_at: Option<UnixMs>,
     /// When the newest one was.
     pub newest_at: Option<UnixMs>,
-    /// Workers whose process is alive.
+    /// Workers that are alive, as [`Inspection::living`] says.
     pub workers: Vec<Worker>,
 }
 
 impl Inspection {
-    /// What the file is and holds.
-    pub fn info(&self) -> Result<Info> {
+    /// Who works on the store by its `clock`: workers that have been heard of lately, whose
+    /// process has not ended. One that ended has let its lock go; one that hangs, or that worked on
+    /// the store of which this is a copy, is silent.
+    pub fn living(&self, clock: &dyn Clock) -> Result<Vec<Worker>> {
+        self.in_snapshot("look for workers", |conn| living(conn, &Locks::beside(&self.path), clock))
+    }
+
+    /// What the file is and holds, by the store's `clock`.
+    pub fn info(&self, clock: &dyn Clock) -> Result<Info> {
         let length = |suffix| fs::metadata(beside(&self.path, suffix)).map_or(0, |data| data.len());
         let locks = Locks::beside(&self.path);
         self.in_snapshot("look at the store", |conn| {
             let page_bytes = pragma(conn, "page_size")?;
-            let workers = registry::workers(conn, WORKERS)?;
-            let is_alive = |worker: &Worker| {
-                worker.dead_at.is_none() && worker.left_at.is_none() && !locks.is_gone(&worker.id)
-            };
             Ok(Info {
                 path: self.path.clone(),
                 file_bytes: length(""),
@@ -65,10 +69,22 @@ impl Inspection {
                 tasks: desk::totals(conn)?,
                 oldest_at: accepted_at(conn, "ASC")?,
                 newest_at: accepted_at(conn, "DESC")?,
-                workers: workers.into_iter().filter(is_alive).collect(),
+                workers: living(conn, &locks, clock)?,
             })
         })
     }
+}
+
+fn living(conn: &Connection, locks: &Locks, clock: &dyn Clock) -> Outcome<Vec<Worker>> {
+    let heard_from = clock.now().plus(-((SILENT_MS * clock.speed()) as i64));
+    let mut workers = registry::workers(conn, WORKERS)?;
+    workers.retain(|worker| {
+        worker.dead_at.is_none()
+            && worker.left_at.is_none()
+            && worker.beat_at > heard_from
+            && !locks.is_gone(&worker.id)
+    });
+    Ok(workers)
 }
 
 fn pragma(conn: &Connection, name: &str) -> Outcome<i64> {
