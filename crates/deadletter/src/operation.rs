@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 const ACTIVE: &str = "operations/active";
 /// Redrives per second where the operator names no rate.
 const DEFAULT_RATE: f64 = 50.0;
+/// Slower, an operation would not end in anybody's time; faster, nobody would notice. A document
+/// cannot hold what is no number.
+const RATES: (f64, f64) = (0.001, 1_000_000.0);
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +78,8 @@ impl OperationState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedriveOptions {
-    /// Tasks per second at most; the operation ramps up to it.
+    /// Tasks per second at most; the operation ramps up to it. Held within 0.001 and 1,000,000, so
+    /// infinity means "as fast as the ramp allows".
     pub rate: f64,
     /// Tasks at most.
     pub limit: Option<u64>,
@@ -136,6 +140,14 @@ pub struct Operation {
     pub lease: Option<(WorkerId, UnixMs)>,
 }
 
+impl RedriveOptions {
+    /// The same with a rate that can be stored and kept.
+    fn bounded(self) -> Self {
+        let rate = if self.rate.is_nan() { DEFAULT_RATE } else { self.rate };
+        Self { rate: rate.clamp(RATES.0, RATES.1), ..self }
+    }
+}
+
 impl Operation {
     pub(crate) fn new(
         id: OperationId,
@@ -148,7 +160,7 @@ impl Operation {
             id,
             act,
             filter: filter.to_string(),
-            options,
+            options: options.bounded(),
             state: OperationState::Preparing,
             created_at: now,
             finished_at: None,
