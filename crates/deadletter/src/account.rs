@@ -34,11 +34,12 @@ const SUSPECT_BEATS: u32 = 15;
 
 /// An account as the caller describes it.
 pub struct AccountConfig {
-    /// Its name.
+    /// Its name, under which its tasks stand in the store: the same in every process that shares it.
     pub name: AccountName,
     /// The line to its upstream.
     pub provider: Arc<dyn Provider>,
-    /// Its threads; none to ask upstream.
+    /// Its threads: open attempts never exceed them, over all processes. None to ask upstream; until
+    /// it has answered, or where it does not tell, five.
     pub threads: Option<u32>,
     /// The rules' numbers.
     pub policy: Policy,
@@ -46,7 +47,7 @@ pub struct AccountConfig {
     pub breaker: BreakerRules,
     /// The retry budget's numbers.
     pub budget: BudgetRules,
-    /// Overrides of a method's terms.
+    /// Terms by method, instead of the provider's.
     pub terms: HashMap<String, Terms>,
 }
 

@@ -41,14 +41,16 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The store that keeps everything.
+    /// The store that keeps everything; without one nothing starts. It may be shared with other
+    /// engines and processes.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// One more account; the first one takes the jobs that name none.
+    /// One more account, of which there must be one; the first takes the jobs that name none. Tasks
+    /// of accounts that no engine is given wait, and are told of ([`crate::Notice::NotConfigured`]).
     #[must_use]
     pub fn account(mut self, account: AccountConfig) -> Self {
         self.accounts.push(account);
@@ -64,7 +66,8 @@ impl Builder {
         self
     }
 
-    /// Makes the engine's dice repeatable.
+    /// Makes the engine's dice (jitter, attempts' tokens, ids) repeatable: for tests alone, since two
+    /// engines with one seed choose alike. None, as usual: from the operating system.
     #[must_use]
     pub const fn seed(mut self, seed: Option<u64>) -> Self {
         self.seed = seed;
@@ -80,7 +83,10 @@ impl Builder {
     }
 
     /// An engine that works on nothing: for a look at the desk beside a running one. What its desk
-    /// begins is done by a process that works.
+    /// begins is done by a process that works, and so are jobs that are submitted to it.
+    ///
+    /// Errors: what is missing or double in the description, and the store's. It leaves nothing
+    /// behind, dropped or not.
     pub async fn desk_only(self) -> Result<Deadletter> {
         let (shared, _, committing) = self.assemble().await?;
         Ok(Deadletter::new(shared, Vec::new(), committing))
@@ -89,6 +95,9 @@ impl Builder {
     /// Registers a worker, takes over what dead ones left, and begins to work.
     ///
     /// Upstream ids that are taken over are asked before anything new is submitted.
+    ///
+    /// Errors: what is missing or double in the description, and the store's. What a start that
+    /// fails has taken over is free at once; one that is dropped seems dead after six seconds.
     pub async fn start(self) -> Result<Deadletter> {
         let (shared, seen, committing) = self.assemble().await?;
         shared.store.register(&shared.worker(), &label()).await?;

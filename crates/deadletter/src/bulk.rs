@@ -63,7 +63,7 @@ impl ActPlan {
 }
 
 impl Desk {
-    /// What `act` would do to the tasks that match now; nothing is changed.
+    /// What `act` would do to the tasks that match now, at most `limit` of them; nothing is changed.
     pub async fn plan_act(&self, act: Act, filter: &Filter, limit: Option<u64>) -> Result<ActPlan> {
         let filter = narrowed(act, filter)?;
         let limit = limit.unwrap_or(u64::MAX);
@@ -90,7 +90,7 @@ impl Desk {
 
     /// Freezes the tasks that match now, for an act that sends nothing. It does not begin before
     /// [`Desk::release`]; [`Desk::stop_operation`] drops it, and so does whoever works where it has
-    /// waited for a day.
+    /// waited for a day. Where this fails or is dropped, that is what becomes of it.
     pub async fn prepare(
         &self,
         act: Act,
@@ -110,7 +110,8 @@ impl Desk {
         Ok(id)
     }
 
-    /// What a prepared act would do to its frozen tasks.
+    /// What a prepared act would do to its frozen tasks: those that have changed since are not counted.
+    /// Errors: [`Error::NoSuchOperation`], and the store's.
     pub async fn plan_prepared(&self, id: &OperationId) -> Result<ActPlan> {
         let act = self.known(id).await?.act;
         let mut plan = ActPlan::default();
@@ -162,7 +163,7 @@ impl Desk {
     }
 
     /// Lets a prepared act begin: by [`Desk::advance`], or by any process that works. False where
-    /// it is not prepared.
+    /// it is not prepared. Where this fails or is dropped it waits on, and may be released again.
     pub async fn release(&self, id: &OperationId) -> Result<bool> {
         let known = self.known(id).await?;
         let (from, to) = (OperationState::Prepared, OperationState::Running);
@@ -171,7 +172,9 @@ impl Desk {
     }
 
     /// One bounded step of an act that sends nothing, done here; true while there is more to do.
-    /// Where another process has it in hand, this waits a moment instead.
+    /// Where another process has it in hand, this waits a moment instead. Where this fails or is
+    /// dropped, what was acted on is settled, and the next call goes on; of what it skipped or purged
+    /// just then the count may be missing.
     pub async fn advance(&self, id: &OperationId) -> Result<bool> {
         operator::advance(&self.shared, id).await
     }

@@ -23,7 +23,8 @@ pub(crate) const SCAN: u32 = 10_000;
 /// Tasks that a plan shows as examples.
 pub(crate) const SAMPLES: usize = 5;
 
-/// The desk of a running engine.
+/// The desk of an engine, whether it works or only looks ([`crate::Builder::desk_only`]): a handle,
+/// cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     pub(crate) shared: Arc<Shared>,
@@ -70,7 +71,8 @@ impl Desk {
         self.shared.store.as_ref()
     }
 
-    /// A page of tasks, newest first.
+    /// A page of at most `limit` tasks, newest first: those that match, behind `after`. At most
+    /// 10,000 rows are looked at, so a page may be short or empty and still name where to go on.
     pub async fn page(&self, filter: &Filter, after: Option<TaskId>, limit: u32) -> Result<Page> {
         let query = Query {
             filter: filter.clone(),
@@ -83,7 +85,8 @@ impl Desk {
         Ok(self.store().page(&query).await?)
     }
 
-    /// Everything that is kept of a task.
+    /// Everything that is kept of a task, payload and answer too: both are secret. Errors:
+    /// [`Error::NoSuchTask`], and the store's.
     pub async fn open(&self, id: TaskId) -> Result<TaskFile> {
         let store = self.store();
         let missing = || Error::NoSuchTask(id);
@@ -94,7 +97,8 @@ impl Desk {
         Ok(TaskFile { task, payload, attempts, answer })
     }
 
-    /// What a redrive of the dead letters that match would do; nothing is changed.
+    /// What a redrive of the dead letters that match would do; nothing is changed. It looks at each
+    /// of them and at its attempts, so it takes its time over many; [`RedriveOptions::limit`] bounds it.
     pub async fn plan_redrive(
         &self,
         filter: &Filter,
@@ -175,8 +179,11 @@ impl Desk {
         by_rate.max(by_threads) as i64
     }
 
-    /// Begins a redrive of the dead letters that match now. The engine runs it, and resumes it
-    /// after a restart.
+    /// Begins a redrive of the dead letters that match now, whatever states the filter names. An
+    /// engine that works runs it, and resumes it after a restart.
+    ///
+    /// Where this fails or is dropped, it may have begun, or it waits on the record and is stopped
+    /// there after a day: nothing runs that is not in the audit log.
     pub async fn redrive(&self, filter: &Filter, options: RedriveOptions) -> Result<OperationId> {
         let now = self.shared.now();
         let id = self.new_operation(Act::Redrive, now);
@@ -194,7 +201,7 @@ impl Desk {
         OperationId::new(format!("{}-{number}", act.label())).expect("digits and letters, short")
     }
 
-    /// An operation, with its items: pending, done, skipped.
+    /// An operation, with the numbers of its items: pending, done, skipped. None where there is none.
     pub async fn operation(&self, id: &OperationId) -> Result<Option<(Operation, [u64; 3])>> {
         match operation::read(self.store(), id).await? {
             None => Ok(None),
@@ -237,12 +244,14 @@ impl Desk {
         self.act(id, Act::Bury, &Happened::Buried).await
     }
 
-    /// Takes a buried task back, with room for `more_submits`.
+    /// Takes a buried task back among the dead letters, with room for `more_submits` beyond those that
+    /// are spent (0 leaves K as it is); false where it is not buried.
     pub async fn exhume(&self, id: TaskId, more_submits: u32) -> Result<bool> {
         self.act(id, Act::Exhume { more_submits }, &Happened::Exhumed { more_submits }).await
     }
 
-    /// Stops a task; a late answer is kept, unused.
+    /// Stops a task that is not solved, buried or cancelled (else false); a late answer is kept,
+    /// unused. What is on the wire is not called back, and holds its thread until its hold time ends.
     pub async fn cancel(&self, id: TaskId) -> Result<bool> {
         self.act(id, Act::Cancel, &Happened::Cancelled).await
     }

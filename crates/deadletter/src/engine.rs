@@ -80,15 +80,15 @@ pub struct Handle {
 pub struct AccountStatus {
     /// Its name.
     pub name: AccountName,
-    /// Threads of its plan.
+    /// Threads of its plan: configured, or as upstream told them last.
     pub threads: u32,
-    /// Threads that may be used now.
+    /// Threads that may be used now: fewer after upstream said that it is full.
     pub limit: u32,
     /// Its breaker's phase.
     pub phase: Phase,
     /// Until something may pass, in milliseconds; none where only a person can change it.
     pub retry_after_ms: Option<i64>,
-    /// Why it is stopped.
+    /// Why all its traffic is stopped, where it is: a wrong key, a ban, an empty plan.
     pub stopped: Option<Failure>,
 }
 
@@ -142,7 +142,12 @@ impl Deadletter {
         Self { shared, working, committing: Mutex::new(Some(committing)) }
     }
 
-    /// Stores one job; it is durable when this returns.
+    /// Stores one job; it is durable, as the store's [`durability`](Store::durability) says, when
+    /// this returns.
+    ///
+    /// Errors: [`Error::Stopping`], [`Error::NoSuchAccount`], [`Error::TooLarge`], and the store's.
+    /// Where it is dropped or the store is in doubt, the job may be stored and worked on: with an
+    /// idempotency key the same call may be made again, without one it would be paid for twice.
     pub async fn submit(&self, job: Job) -> Result<Handle> {
         let submitted = self.submit_all(vec![job]).await?;
         let Submitted { id, is_new } = *submitted.first().ok_or(Error::NoFreeId(0))?;
@@ -151,8 +156,9 @@ impl Deadletter {
 
     /// Stores jobs, in order, one answer each; all are durable when this returns.
     ///
-    /// Jobs are stored in batches of 500. Where this fails, the batches before the one that failed
-    /// are stored and worked on all the same; with idempotency keys the same call may be made again.
+    /// Jobs are stored in batches of 500. Where this fails or is dropped, the batches before that are
+    /// stored and worked on all the same; with idempotency keys the same call may be made again.
+    /// Errors as [`Deadletter::submit`] has them; a job that is refused stores nothing of its batch.
     pub async fn submit_all(&self, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
         if self.shared.is_stopping() {
             return Err(Error::Stopping);
@@ -174,12 +180,14 @@ impl Deadletter {
         Ok(submitted)
     }
 
-    /// Submits a job and waits for its end.
+    /// Submits a job and waits for its end, for as long as that takes: give the job a deadline, or
+    /// drop the future. A job that was stored is worked on and its answer kept all the same.
     pub async fn solve(&self, job: Job) -> Result<Outcome> {
         self.submit(job).await?.wait().await
     }
 
-    /// A handle on a task that was submitted before.
+    /// A handle on a task that was submitted before, by whichever process; whether there is such a
+    /// task shows when it is asked for.
     #[must_use]
     pub fn task(&self, id: TaskId) -> Handle {
         Handle { id, is_new: false, shared: Arc::clone(&self.shared) }
@@ -197,13 +205,14 @@ impl Deadletter {
         Desk::of_engine(&self.shared)
     }
 
-    /// What happens, as it happens; a listener that is too slow misses the oldest.
+    /// What happens from now on, as it happens; a listener that is 4,096 notices behind misses the
+    /// oldest, and is told how many. Beside a desk alone ([`Builder::desk_only`]) little is heard.
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.shared.notices.subscribe()
     }
 
-    /// How it does at this moment.
+    /// How it does at this moment: this process's view, without asking the store.
     #[must_use]
     pub fn status(&self) -> Status {
         let now = self.shared.now();
@@ -280,7 +289,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Handle {
-    /// Waits until the task is solved, dead, buried or cancelled, by whichever process.
+    /// Waits until the task is solved, dead, buried or cancelled, by whichever process. Cancel-safe.
+    ///
+    /// A dead letter may still be answered late or redriven: a later call tells what came of it. A
+    /// store that is away is waited for. Errors: [`Error::NoSuchTask`] also where it was purged
+    /// meanwhile, [`Error::Stopping`] where the engine stops before the task has ended.
     pub async fn wait(&self) -> Result<Outcome> {
         let mut patience = Patience::new();
         loop {
@@ -306,7 +319,7 @@ impl Handle {
         }
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has; asks the store once.
     pub async fn outcome(&self) -> Result<Option<Outcome>> {
         let store = self.shared.store.as_ref();
         let task = store.get(&[self.id]).await?.pop().flatten();

@@ -57,7 +57,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True where the same call may succeed later.
+    /// True where the same call may succeed later, and has written nothing. False for a store in
+    /// doubt ([`deadletter_store::Error::InDoubt`]): that may have been written.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -3,7 +3,8 @@
 use deadletter_core::{AccountName, Payload, UnixMs, task::NORMAL_PRIORITY};
 use serde_json::{Map, Value};
 
-/// A job to submit: the provider's parameters, and how to treat it.
+/// A job to submit: the provider's parameters, and how to treat it. Parts that are larger than what
+/// is stored (a payload of 16 MiB, a key, tags) are refused when it is submitted.
 ///
 /// ```
 /// let job = deadletter::Job::new("userrecaptcha")
@@ -51,7 +52,7 @@ impl Job {
         }
     }
 
-    /// The same job with one more parameter.
+    /// The same job with one more parameter, or with another value of one that it has.
     #[must_use]
     pub fn param(mut self, name: &str, value: impl Into<Value>) -> Self {
         let mut fields = self.payload.expose().clone();
@@ -80,15 +81,16 @@ impl Job {
         self
     }
 
-    /// How long the caller waits: after it nothing new is submitted.
+    /// How long the caller waits, in milliseconds from its submit: after it nothing new is submitted
+    /// and the task dies of its deadline; what is open then may still answer late. None by default.
     #[must_use]
     pub const fn deadline_ms(mut self, ms: i64) -> Self {
         self.deadline_ms = Some(ms);
         self
     }
 
-    /// Submitting the same key again, as the same owner, gives the same task, for `life_ms` or
-    /// for ever.
+    /// Submitting the same key again, as the same owner, gives the same task, for `life_ms`
+    /// milliseconds or as long as the task is kept.
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>, life_ms: Option<i64>) -> Self {
         self.idempotency = Some((key.into(), life_ms));

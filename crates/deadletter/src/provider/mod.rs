@@ -16,6 +16,11 @@ use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};
 use secrecy::SecretString;
 
 /// One account's line to its upstream.
+///
+/// Each call must end by itself: the engine sets no time-outs, so a call that hangs holds a thread
+/// of the account. A request's own 15 s are usual; a stopping engine waits 20 s for submits and 16 s
+/// for polls, and then drops the future: a submit that was dropped is in doubt. A panic is caught,
+/// and counts against the task.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
     /// The provider's name, for people and logs.
@@ -36,13 +41,18 @@ pub trait Provider: Send + Sync + 'static {
     /// Defaults of a method.
     fn terms(&self, method: &str) -> Terms;
 
-    /// Sends one submit, once.
+    /// Sends one submit, once: never a second request, whatever came of the first.
+    ///
+    /// The error decides whether the job may be paid for: [`JobFailed`] where upstream refused it in
+    /// readable words, [`Sent::No`] only where not a byte can have left, [`Sent::Maybe`] for the rest.
     async fn submit(&self, submission: Submission<'_>) -> Result<UpstreamId, SubmitError>;
 
-    /// Asks once for the result of `id`.
+    /// Asks once for the result of `id`. What cannot be read is [`CouldNotAsk`], never a failed job:
+    /// the id is paid for, and is asked again.
     async fn poll(&self, id: &UpstreamId) -> Result<Polled, PollError>;
 
-    /// Asks for the account's threads (and balance, where the upstream has one): never a submit.
+    /// Asks for the account's threads (and balance, where the upstream has one): never a submit. It
+    /// is asked at the start, every few minutes, and as the probe of an account that is stopped.
     async fn account(&self) -> Result<AccountState, PollError>;
 
     /// What is known of a code: for `explain` and the error pages.
