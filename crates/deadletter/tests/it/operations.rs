@@ -202,16 +202,6 @@ async fn a_limit_is_kept_and_the_rate_too() {
 }
 
 #[tokio::test]
-async fn a_rate_that_is_no_number_can_be_kept_all_the_same() {
-    let dl = engine(&memory(), account(Arc::default())).await;
-    for (rate, kept) in [(f64::INFINITY, 1e6), (f64::NAN, 50.0), (-1.0, 0.001)] {
-        let operation = redrive(&dl, RedriveOptions { rate, ..Default::default() }).await;
-        let (found, _) = settled(&dl, &operation).await;
-        assert_eq!((found.state, found.options.rate), (OperationState::Done, kept));
-    }
-}
-
-#[tokio::test]
 async fn what_has_changed_since_the_freeze_is_skipped() {
     let store = memory();
     let (provider, healed) = sick(Class::Unsolvable);

@@ -159,3 +159,15 @@ async fn whoever_stops_an_operation_is_on_the_record_and_not_who_asked_for_it() 
     let wanted = [["freezing", "ada", "-"], ["stopped", "bob", "the page is gone"]];
     assert_eq!(rig.told().await, wanted.map(|words| words.map(str::to_owned)));
 }
+
+#[tokio::test]
+async fn a_rate_that_is_no_number_is_kept_as_one() {
+    let rig = rig().await;
+    let desk = rig.desk.desk();
+    for (rate, kept) in [(f64::INFINITY, 1e6), (f64::NAN, 50.0), (-1.0, 0.001)] {
+        let options = RedriveOptions { rate, ..by_ada() };
+        let id = desk.redrive(&Filter::default(), options).await.expect("begun");
+        let (found, _) = desk.operation(&id).await.expect("it can be read").expect("there");
+        assert!((found.options.rate - kept).abs() < 1e-9, "{rate}: {}", found.options.rate);
+    }
+}
