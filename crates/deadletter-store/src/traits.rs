@@ -184,8 +184,9 @@ pub trait Registry: Send + Sync {
     /// holds is free for the others.
     async fn leave(&self, worker: &WorkerId) -> Result<()>;
 
-    /// Declares workers dead whose last beat is older than `silent_ms` by the store's clock, once
-    /// and for good; answers who was declared by this call.
+    /// Declares workers dead whose last beat is older than `silent_ms` by the store's clock, and
+    /// those whose processes the store can prove to be gone, once and for good; answers who was
+    /// declared by this call.
     async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>>;
 
     /// Workers, newest first, at most `limit`.

@@ -75,11 +75,16 @@ pub(super) fn leave(session: &Session<'_, '_>, worker: &WorkerId) -> Outcome<()>
     Ok(())
 }
 
-/// Declares workers dead that were silent for longer than `silent_ms`.
-pub(super) fn declare_dead(session: &Session<'_, '_>, silent_ms: i64) -> Outcome<Vec<WorkerId>> {
+/// Declares workers dead that are gone, or were silent for longer than `silent_ms`.
+pub(super) fn declare_dead(
+    session: &Session<'_, '_>,
+    silent_ms: i64,
+    gone: &[WorkerId],
+) -> Outcome<Vec<WorkerId>> {
+    let mut declared = declare(session, gone)?;
     let silent = alive_since(session.conn, session.now.plus(-silent_ms))?;
-    declare(session, &silent)?;
-    Ok(silent)
+    declared.extend(declare(session, &silent)?);
+    Ok(declared)
 }
 
 /// Workers that are alive and last beat before an instant.
@@ -92,14 +97,18 @@ fn alive_since(conn: &Connection, before: UnixMs) -> Outcome<Vec<WorkerId>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn declare(session: &Session<'_, '_>, workers: &[WorkerId]) -> Outcome<()> {
+/// Answers who was alive until now.
+fn declare(session: &Session<'_, '_>, workers: &[WorkerId]) -> Outcome<Vec<WorkerId>> {
+    let mut declared = Vec::new();
     let mut statement = session.conn.prepare_cached(
         "UPDATE workers SET dead_at = ? WHERE id = ? AND dead_at IS NULL AND left_at IS NULL",
     )?;
     for worker in workers {
-        statement.execute((session.now.0, worker.as_str()))?;
+        if statement.execute((session.now.0, worker.as_str()))? == 1 {
+            declared.push(worker.clone());
+        }
     }
-    Ok(())
+    Ok(declared)
 }
 
 /// Workers, newest first.

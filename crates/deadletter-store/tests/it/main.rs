@@ -11,6 +11,7 @@ mod check;
 mod cost;
 mod harness;
 mod sqlite_file;
+mod sqlite_workers;
 #[macro_use]
 mod suite;
 mod wrappers;

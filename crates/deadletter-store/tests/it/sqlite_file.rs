@@ -18,17 +18,17 @@ use std::{
 use tokio::task::JoinHandle;
 
 /// The file of a test's store.
-fn path_of(h: &Harness) -> PathBuf {
+pub(crate) fn path_of(h: &Harness) -> PathBuf {
     PathBuf::from(h.store.url().strip_prefix("sqlite:").unwrap())
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-async fn open_at(h: &Harness, path: &Path) -> deadletter_store::Result<SqliteStore> {
+pub(crate) async fn open_at(h: &Harness, path: &Path) -> deadletter_store::Result<SqliteStore> {
     SqliteStore::open(path, h.clock.clone()).await
 }
 
@@ -238,54 +238,6 @@ async fn a_log_that_a_long_look_lets_grow_is_cut_when_the_look_ends() {
     .await;
 }
 
-#[tokio::test]
-async fn a_worker_whose_process_is_gone_is_declared_dead_at_once() {
-    run(sqlite(), async |h: &mut Harness| {
-        let lives = h.worker("lives").await;
-        let (gone, odd) = (id("gone"), id("../odd/\u{fc}"));
-        let other = open_at(h, &path_of(h)).await.unwrap();
-        other.register(&gone, "killed").await.unwrap();
-        other.register(&odd, "killed too").await.unwrap();
-        drop(other);
-
-        h.worker("new").await;
-        let workers = h.store.workers(10).await.unwrap();
-        let dead: Vec<_> =
-            workers.iter().filter(|w| w.dead_at.is_some()).map(|w| w.id.clone()).collect();
-        assert_eq!(dead.len(), 2, "{workers:?}");
-        assert!(dead.contains(&gone) && dead.contains(&odd));
-        assert!(h.store.beat(&lives).await.is_ok());
-        assert!(matches!(h.store.beat(&gone).await, Err(Error::DeclaredDead(_))));
-
-        // Nobody asks about the dead again, nor about those who left.
-        h.store.leave(&lives).await.unwrap();
-        let files = fs::read_dir(beside(&path_of(h), ".workers")).unwrap();
-        let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(names, ["new.lock"]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_worker_of_a_living_process_is_not_declared_dead_by_another() {
-    run(sqlite(), async |h: &mut Harness| {
-        let worker = h.worker("lives").await;
-        let other = open_at(h, &path_of(h)).await.unwrap();
-        other.register(&id("new"), "").await.unwrap();
-        assert!(h.store.beat(&worker).await.is_ok());
-        assert!(matches!(other.register(&worker, "").await, Err(Error::DeclaredDead(_))));
-        assert!(h.store.beat(&worker).await.is_ok(), "the lock went with the refusal");
-        drop(other);
-        h.worker("third").await;
-        assert!(h.store.beat(&worker).await.is_ok());
-    })
-    .await;
-}
-
-fn id(text: &str) -> WorkerId {
-    WorkerId::new(text).unwrap()
-}
-
 #[cfg(unix)]
 #[tokio::test]
 async fn only_their_owner_may_read_the_files() {
@@ -294,7 +246,7 @@ async fn only_their_owner_may_read_the_files() {
         let path = path_of(h).with_file_name("new").join("deep").join("tasks.db");
         let store = open_at(h, &path).await.unwrap();
         store.insert(vec![h.new_task()]).await.unwrap();
-        store.register(&id("w"), "").await.unwrap();
+        store.register(&WorkerId::new("w").unwrap(), "").await.unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let workers = beside(&path, ".workers");
         for file in [&path, &beside(&path, "-wal"), &beside(&path, "-shm"), &workers.join("w.lock")]

@@ -7,11 +7,16 @@ use deadletter_core::{AccountName, UnixMs, WorkerId};
 use std::sync::Arc;
 
 impl SqliteStore {
+    /// Workers whose processes are proven to be gone. Locks are tried beside the writer: who is gone
+    /// stays gone, whatever is written meanwhile.
+    async fn gone(&self) -> Result<Vec<WorkerId>> {
+        let locks = Arc::clone(&self.locks);
+        self.read("look for the dead", move |conn| registry::gone(conn, &locks)).await
+    }
+
     /// Registers a worker whose lock is held.
     async fn register_locked(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
-        // Locks are tried beside the writer: who is gone stays gone, whatever is written meanwhile.
-        let locks = Arc::clone(&self.locks);
-        let gone = self.read("look for the dead", move |conn| registry::gone(conn, &locks)).await?;
+        let gone = self.gone().await?;
         let (id, label, theirs) = (worker.clone(), label.to_owned(), gone.clone());
         let beat = self
             .write("register a worker", move |session| {
@@ -48,9 +53,10 @@ impl Registry for SqliteStore {
     }
 
     async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
+        let gone = self.gone().await?;
         let declared = self
             .write("declare workers dead", move |session| {
-                registry::declare_dead(session, silent_ms)
+                registry::declare_dead(session, silent_ms, &gone)
             })
             .await?;
         declared.iter().for_each(|worker| self.locks.sweep(worker));
