@@ -8,7 +8,7 @@ use crate::{
     upstream,
 };
 use deadletter::{
-    AccountConfig, CrashPoint, Deadletter, Error,
+    AccountConfig, Builder, CrashPoint, Deadletter, Error,
     core::Terms,
     provider::{Provider, captchaai::CaptchaAi},
     store::Store,
@@ -17,9 +17,17 @@ use std::sync::Arc;
 
 /// Starts an engine on the store of the settings.
 pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter> {
+    let engine = idle(app, settings).await?;
+    begin(app, &engine).await?;
+    Ok(engine)
+}
+
+/// The same, which works on nothing until it is told to [`begin`].
+pub(crate) async fn idle(app: &App, settings: &Settings) -> Result<Deadletter> {
     let account = account(settings)?;
     let shelf = Shelf::open(settings).await?;
-    start(app, shelf.store, account, settings.keep_solved_ms).await
+    let builder = builder(app, shelf.store, account, settings.keep_solved_ms);
+    builder.desk_only().await.map_err(of_engine)
 }
 
 /// The desk of the settings' store, without an engine that works: needs no key, and a store that
@@ -39,10 +47,26 @@ pub(crate) async fn start(
     account: AccountConfig,
     keep_solved_ms: Option<i64>,
 ) -> Result<Deadletter> {
+    let builder = builder(app, store, account, keep_solved_ms);
+    let engine = builder.desk_only().await.map_err(of_engine)?;
+    begin(app, &engine).await?;
+    Ok(engine)
+}
+
+fn builder(
+    app: &App,
+    store: Arc<dyn Store>,
+    account: AccountConfig,
+    keep_solved_ms: Option<i64>,
+) -> Builder {
     let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
     let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
-    let builder = builder.keep_solved_for(keep_solved_ms);
-    let engine = builder.start().await.map_err(of_engine)?;
+    builder.keep_solved_for(keep_solved_ms)
+}
+
+/// Sets an engine to work, and says which account of it is stopped.
+pub(crate) async fn begin(app: &App, engine: &Deadletter) -> Result<()> {
+    engine.set_to_work().await.map_err(of_engine)?;
     for account in engine.status().accounts {
         if let Some(failure) = account.stopped {
             let (name, cause) = (account.name, failure.cause);
@@ -51,7 +75,7 @@ pub(crate) async fn start(
             ));
         }
     }
-    Ok(engine)
+    Ok(())
 }
 
 /// The account of the settings.

@@ -6,7 +6,6 @@ use crate::{
     committer::Committer,
     crash::CrashPoint,
     dispatcher,
-    engine::leave,
     health::Health,
     heartbeat, keeper, operator, poller, retention,
     shared::{Parts, Shared},
@@ -82,37 +81,13 @@ impl Builder {
         self
     }
 
-    /// An engine that works on nothing: for a look at the desk beside a running one. What its desk
-    /// begins is done by a process that works, and so are jobs that are submitted to it.
+    /// An engine that works on nothing: for a look at the desk beside a running one, or until
+    /// [`Deadletter::set_to_work`]. What its desk begins is done by a process that works, and so are
+    /// jobs that are submitted to it.
     ///
-    /// Errors: what is missing or double in the description, and the store's. It leaves nothing
-    /// behind, dropped or not.
+    /// Errors: what is missing or double in the description. It leaves nothing behind, dropped or
+    /// not, unless it takes a turn.
     pub async fn desk_only(self) -> Result<Deadletter> {
-        let (shared, _, committing) = self.assemble().await?;
-        Ok(Deadletter::new(shared, Vec::new(), committing))
-    }
-
-    /// Registers a worker, takes over what dead ones left, and begins to work.
-    ///
-    /// Upstream ids that are taken over are asked before anything new is submitted.
-    ///
-    /// Errors: what is missing or double in the description, and the store's. What a start that
-    /// fails has taken over is free at once; one that is dropped seems dead after six seconds.
-    pub async fn start(self) -> Result<Deadletter> {
-        let (shared, seen, committing) = self.assemble().await?;
-        shared.store.register(&shared.worker(), &label()).await?;
-        if let Err(error) = prepare(&shared).await {
-            // What it has taken over already is free again for the next try.
-            if let Err(error) = leave(&shared).await {
-                tracing::warn!(%error, "could not say good-bye; others find out by themselves");
-            }
-            return Err(error);
-        }
-        let loops = spawn(&shared, seen);
-        Ok(Deadletter::new(shared, loops, committing))
-    }
-
-    async fn assemble(self) -> Result<(Arc<Shared>, u64, JoinHandle<()>)> {
         let store = self.store.ok_or(Error::NoStore)?;
         let first_account = self.accounts.first().ok_or(Error::NoAccount)?.name.clone();
         let now = store.clock().now();
@@ -123,7 +98,6 @@ impl Builder {
                 return Err(Error::SameName(name));
             }
         }
-        let seen = store.last_event().await?;
         let health = Arc::new(Health::new());
         let (committer, committing) = Committer::start(Arc::clone(&store), Arc::clone(&health));
         let parts = Parts {
@@ -137,7 +111,38 @@ impl Builder {
             crash: self.crash,
             keep_solved_ms: self.keep_solved_ms,
         };
-        Ok((Arc::new(Shared::new(parts)), seen, committing))
+        Ok(Deadletter::new(Arc::new(Shared::new(parts)), committing))
+    }
+
+    /// Registers a worker, takes over what dead ones left, and begins to work.
+    ///
+    /// Upstream ids that are taken over are asked before anything new is submitted.
+    ///
+    /// Errors: what is missing or double in the description, and the store's. What a start that
+    /// fails has taken over is free at once; one that is dropped seems dead after six seconds.
+    pub async fn start(self) -> Result<Deadletter> {
+        let engine = self.desk_only().await?;
+        engine.set_to_work().await?;
+        Ok(engine)
+    }
+}
+
+impl Deadletter {
+    /// Begins to work, as [`Builder::start`] does and with its errors; to be called once, where
+    /// [`Builder::desk_only`] made it. Dropped, it is to be stopped.
+    pub async fn set_to_work(&self) -> Result<()> {
+        let shared = &self.shared;
+        let seen = shared.store.last_event().await?;
+        heartbeat::join(shared).await?;
+        if let Err(error) = prepare(shared).await {
+            // What it has taken over already is free again for the next try.
+            if let Err(error) = heartbeat::part(shared).await {
+                tracing::warn!(%error, "could not say good-bye; others find out by themselves");
+            }
+            return Err(error);
+        }
+        self.loops.lock().await.extend(spawn(shared, seen));
+        Ok(())
     }
 }
 
@@ -169,9 +174,4 @@ fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
         loops.push(tokio::spawn(keeper::run(Arc::clone(shared), Arc::clone(account))));
     }
     loops
-}
-
-/// This process, for people who list workers.
-pub(crate) fn label() -> String {
-    format!("process {}", std::process::id())
 }

@@ -9,9 +9,18 @@ pub struct CrashPoint {
     armed: Option<(String, std::sync::atomic::AtomicI64)>,
 }
 
-/// The points, in the order in which an attempt passes them.
-pub const CRASH_POINTS: &[&str] =
-    &["after_intent", "after_wire", "after_id", "after_answer", "in_redrive"];
+/// The points, in the order in which an attempt passes them; then those of a redrive, and of a turn
+/// that is taken and names a redrive which then begins.
+pub const CRASH_POINTS: &[&str] = &[
+    "after_intent",
+    "after_wire",
+    "after_id",
+    "after_answer",
+    "in_redrive",
+    "after_turn",
+    "after_naming",
+    "after_beginning",
+];
 
 impl CrashPoint {
     /// A point from `NAME:N`: die at the N-th passage of NAME.

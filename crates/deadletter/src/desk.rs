@@ -185,15 +185,24 @@ impl Desk {
     /// Where this fails or is dropped, it may have begun, or it waits on the record and is stopped
     /// there after a day: nothing runs that is not in the audit log.
     pub async fn redrive(&self, filter: &Filter, options: RedriveOptions) -> Result<OperationId> {
-        let now = self.shared.now();
-        let id = self.new_operation(Act::Redrive, now);
-        let filter = dead_only(filter)?;
+        let id = self.new_operation(Act::Redrive, self.shared.now());
+        self.begin_redrive(&id, filter, options).await?;
+        Ok(id)
+    }
+
+    pub(crate) async fn begin_redrive(
+        &self,
+        id: &OperationId,
+        filter: &Filter,
+        options: RedriveOptions,
+    ) -> Result<()> {
+        let (filter, now) = (dead_only(filter)?, self.shared.now());
         let operation = Operation::new(id.clone(), Act::Redrive, &filter, options, now);
         operation::put(self.store(), &operation).await?;
         let (from, to) = (OperationState::Preparing, OperationState::Freezing);
         let go = Move { from, to, by: By::asker(&operation.options) };
         operation::let_run(&self.shared, &operation, go).await?;
-        Ok(id)
+        Ok(())
     }
 
     pub(crate) fn new_operation(&self, act: Act, now: UnixMs) -> OperationId {

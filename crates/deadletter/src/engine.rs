@@ -1,12 +1,8 @@
 //! The engine as its user holds it: submit, wait, watch, stop.
 
 use crate::{
-    Builder, Desk, Error, Job, Notice, Result,
-    account::Account,
-    keeper,
-    patience::{Patience, may_pass},
-    provider::Explanation,
-    shared::Shared,
+    Builder, Desk, Error, Job, Notice, Result, account::Account, heartbeat, keeper,
+    patience::Patience, provider::Explanation, shared::Shared,
 };
 use deadletter_core::{
     AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
@@ -33,18 +29,11 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// A running engine. Dropping it stops it without waiting; [`Deadletter::stop`] waits.
 pub struct Deadletter {
-    shared: Arc<Shared>,
-    /// Guards what is left to be stopped; held for as long as somebody waits for its end.
-    working: tokio::sync::Mutex<Working>,
+    pub(crate) shared: Arc<Shared>,
+    /// Guards the loops that are to be stopped yet; held for as long as somebody waits for their end.
+    pub(crate) loops: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     /// Ends when the last sender, which `shared` holds, is gone.
     committing: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What of an engine is to be stopped yet.
-struct Working {
-    loops: Vec<JoinHandle<()>>,
-    /// True until the store has heard the good-bye of a worker that it knows.
-    is_registered: bool,
 }
 
 /// What became of one job of a submit.
@@ -103,9 +92,6 @@ pub struct Status {
     pub polling: usize,
 }
 
-/// A store that does not hear the good-bye finds out by itself that the worker is gone.
-const LEAVE_TRIES: u32 = 4;
-
 impl Deadletter {
     /// Begins to describe an engine.
     ///
@@ -131,15 +117,8 @@ impl Deadletter {
         Builder::default()
     }
 
-    /// Without loops it is a desk alone, of which the store knows no worker.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        loops: Vec<JoinHandle<()>>,
-        committing: JoinHandle<()>,
-    ) -> Self {
-        let working = Working { is_registered: !loops.is_empty(), loops };
-        let working = tokio::sync::Mutex::new(working);
-        Self { shared, working, committing: Mutex::new(Some(committing)) }
+    pub(crate) fn new(shared: Arc<Shared>, committing: JoinHandle<()>) -> Self {
+        Self { shared, loops: Default::default(), committing: Mutex::new(Some(committing)) }
     }
 
     /// Stores one job; it is durable, as the store's [`durability`](Store::durability) says, when
@@ -237,8 +216,8 @@ impl Deadletter {
     /// be told that this worker has left; it finds out by itself within seconds.
     pub async fn stop(&self) -> Result<()> {
         self.shared.stopping.send_replace(true);
-        let mut working = self.working.lock().await;
-        while let Some(running) = working.loops.last_mut() {
+        let mut loops = self.loops.lock().await;
+        while let Some(running) = loops.last_mut() {
             match tokio::time::timeout(STOP_MAX, &mut *running).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "a loop of the engine did not end well"),
@@ -247,9 +226,9 @@ impl Deadletter {
                     tracing::error!("a loop of the engine did not end in time; the store is away?");
                 }
             }
-            working.loops.pop();
+            loops.pop();
         }
-        if !working.is_registered {
+        if !self.shared.has_joined.load(Ordering::Relaxed) {
             return Ok(());
         }
         for account in self.shared.accounts.values() {
@@ -259,22 +238,8 @@ impl Deadletter {
                 tracing::warn!(account = %account.name, %error, "could not share what it learned");
             }
         }
-        leave(&self.shared).await?;
-        working.is_registered = false;
-        Ok(())
+        heartbeat::part(&self.shared).await
     }
-}
-
-/// Says good-bye; it may be said twice, and a store that fails now and then hears it in the end.
-pub(crate) async fn leave(shared: &Shared) -> Result<()> {
-    let mut patience = Patience::new();
-    for _ in 1..LEAVE_TRIES {
-        match shared.store.leave(&shared.worker()).await {
-            Err(error) if may_pass(&error) => patience.wait().await,
-            left => return Ok(left?),
-        }
-    }
-    Ok(shared.store.leave(&shared.worker()).await?)
 }
 
 impl Drop for Deadletter {

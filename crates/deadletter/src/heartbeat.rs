@@ -1,15 +1,60 @@
-//! Tells the store that this worker is alive, and begins anew where the store thinks it dead.
+//! Makes this worker known, tells the store that it is alive, begins anew where the store thinks it
+//! dead, and says good-bye.
 //!
 //! A loop of its own: whatever else takes long here (a flood of deadlines, a take-over of
 //! thousands), a worker that lives must not miss the beats after which others take its tasks.
 
-use crate::{Error, Result, shared::Shared};
+use crate::{
+    Error, Result,
+    patience::{Patience, may_pass},
+    shared::Shared,
+};
 use deadletter_core::WorkerId;
 use deadletter_store::Error as StoreError;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// A beat every two seconds of real time: three may be missed before a worker is declared dead.
 pub(crate) const BEAT: Duration = Duration::from_secs(2);
+
+/// A store that does not hear the good-bye finds out by itself that the worker is gone.
+const LEAVE_TRIES: u32 = 4;
+
+/// Makes this worker known, where it is not; true where this call did. From now on its silence
+/// tells that it died.
+pub(crate) async fn join(shared: &Shared) -> Result<bool> {
+    if shared.has_joined.swap(true, Ordering::Relaxed) {
+        return Ok(false);
+    }
+    let registered = shared.store.register(&shared.worker(), &label()).await;
+    shared.has_joined.store(registered.is_ok(), Ordering::Relaxed);
+    Ok(registered.map(|_| true)?)
+}
+
+/// Says good-bye, where it has joined; a store that fails now and then hears it in the end. Who
+/// joins again does so as another worker. Cancelled or failed, it may be said again.
+pub(crate) async fn part(shared: &Shared) -> Result<()> {
+    if !shared.has_joined.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    leave(shared).await?;
+    shared.set_worker(new_worker(rand::random()));
+    shared.has_joined.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+async fn leave(shared: &Shared) -> Result<()> {
+    let mut patience = Patience::new();
+    for _ in 1..LEAVE_TRIES {
+        match shared.store.leave(&shared.worker()).await {
+            Err(error) if may_pass(&error) => patience.wait().await,
+            left => return Ok(left?),
+        }
+    }
+    Ok(shared.store.leave(&shared.worker()).await?)
+}
 
 /// Runs until the engine stops, and beats on until nothing of it is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -42,9 +87,14 @@ async fn begin_anew(shared: &Shared, dead: &WorkerId) -> Result<()> {
     tracing::error!(worker = %dead, "declared dead by the store; beginning anew");
     shared.poller.clear();
     let worker = new_worker(shared.random_u64());
-    shared.store.register(&worker, &crate::builder::label()).await?;
+    shared.store.register(&worker, &label()).await?;
     shared.set_worker(worker);
     Ok(())
+}
+
+/// This process, for people who list workers.
+fn label() -> String {
+    format!("process {}", std::process::id())
 }
 
 /// An id that no worker has had.

@@ -71,4 +71,4 @@ pub use error::{Error, Result};
 pub use job::Job;
 pub use notice::Notice;
 pub use operation::{Operation, OperationState, RedriveOptions};
-pub use turn::{Holder, RENEW_EVERY, Turn, TurnTaken};
+pub use turn::{Holder, Turn, TurnTaken};

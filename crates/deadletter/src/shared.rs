@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) operations_written: Notify,
     /// True where the operator runs: the desk leaves its work to it.
     pub(crate) has_operator: AtomicBool,
+    /// True while the store knows the worker and has not heard its good-bye.
+    pub(crate) has_joined: AtomicBool,
     /// True from the moment that the engine stops.
     pub(crate) stopping: watch::Sender<bool>,
     /// Dispatchers that may still have a submit on the wire.
@@ -117,6 +119,7 @@ impl Shared {
             events_written: Notify::new(),
             operations_written: Notify::new(),
             has_operator: AtomicBool::new(false),
+            has_joined: AtomicBool::new(false),
             stopping: parts.health.stopping.clone(),
             health: parts.health,
             dispatching: watch::channel(0).0,

@@ -50,10 +50,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
-    let silent_ms = (SILENT_MS * shared.clock.speed()) as i64;
-    for worker in shared.store.declare_dead(silent_ms).await? {
-        tracing::warn!(%worker, "declared dead; its tasks are taken over");
-    }
+    declare_dead(shared).await?;
     take_over(shared).await?;
     settle_doubt(shared).await;
     for account in shared.accounts.values() {
@@ -64,6 +61,15 @@ async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
         account.wake.notify_one();
     }
     retention.sweep(shared).await
+}
+
+/// Declares those dead who are silent or gone.
+pub(crate) async fn declare_dead(shared: &Shared) -> Result<()> {
+    let silent_ms = (SILENT_MS * shared.clock.speed()) as i64;
+    for worker in shared.store.declare_dead(silent_ms).await? {
+        tracing::warn!(%worker, "declared dead; its tasks are taken over");
+    }
+    Ok(())
 }
 
 async fn settle_doubt(shared: &Arc<Shared>) {

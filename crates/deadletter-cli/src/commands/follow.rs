@@ -5,6 +5,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
+    signals::Signals,
     work,
 };
 use deadletter::{
@@ -14,6 +15,10 @@ use deadletter::{
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
+};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::MissedTickBehavior,
 };
 
 /// The operation is looked at, and the bar drawn, this often.
@@ -59,7 +64,32 @@ impl<'a> Follow<'a> {
         Self { app, engine, id, open, answers, progress, verdicts: BTreeMap::new() }
     }
 
-    pub(super) async fn hear(&mut self, notice: &Notice) -> Result<()> {
+    /// Follows it to its end; `Interrupted` where a signal comes first.
+    pub(super) async fn until_over(
+        &mut self,
+        notices: &mut Receiver<Notice>,
+        signals: &mut Signals,
+    ) -> Result<Exit> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Ok(notice) => self.hear(&notice).await?,
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Ok(Exit::Failed),
+                },
+                _ = ticks.tick() => {
+                    if let Some(exit) = self.look().await? {
+                        return Ok(exit);
+                    }
+                }
+                () = signals.next() => return Ok(Exit::Interrupted),
+            }
+        }
+    }
+
+    async fn hear(&mut self, notice: &Notice) -> Result<()> {
         match notice {
             Notice::Event(event) if self.open.contains_key(&event.task) => {
                 self.settle(&[event.task]).await?;
@@ -74,7 +104,7 @@ impl<'a> Follow<'a> {
     }
 
     /// The exit code, once everything is settled.
-    pub(super) async fn look(&mut self) -> Result<Option<Exit>> {
+    async fn look(&mut self) -> Result<Option<Exit>> {
         let found = self.engine.desk().operation(self.id).await.map_err(work::of_engine)?;
         let Some((operation, _)) = found else {
             return Err(Fault::failed(format!("operation {} is gone", self.id)));

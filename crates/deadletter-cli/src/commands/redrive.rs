@@ -3,7 +3,7 @@
 use super::{
     act::{self, chosen_ids, confirmed, refuse_unknown, who},
     answers::Answers,
-    follow::{self, Follow, TICK},
+    follow::{self, Follow},
 };
 use crate::{
     app::App,
@@ -20,7 +20,6 @@ use deadletter::{
 };
 use serde_json::json;
 use std::path::PathBuf;
-use tokio::sync::broadcast::error::RecvError;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -138,27 +137,13 @@ async fn redrive(
         return Ok(Exit::Good);
     }
     let mut follow = Follow::begin(app, engine, &id, before, answers.as_mut());
-    let end = loop {
-        tokio::select! {
-            notice = notices.recv() => match notice {
-                Ok(notice) => follow.hear(&notice).await?,
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => break Ok(Exit::Failed),
-            },
-            () = tokio::time::sleep(TICK) => {
-                if let Some(exit) = follow.look().await? {
-                    break Ok(exit);
-                }
-            }
-            () = signals.next() => {
-                app.out.say(&format!("interrupted; operation {id} goes on with the next process"));
-                break Ok(Exit::Interrupted);
-            }
-        }
-    };
+    let exit = follow.until_over(&mut notices, signals).await?;
+    if exit == Exit::Interrupted {
+        app.out.say(&format!("interrupted; operation {id} goes on with the next process"));
+    }
     follow.progress.end(app, engine);
     tell_skips(app, engine, &id).await?;
-    end
+    Ok(exit)
 }
 
 async fn tell_skips(app: &App, engine: &Deadletter, id: &OperationId) -> Result<()> {

@@ -39,3 +39,10 @@ impl Bar {
         self.0.finish_and_clear();
     }
 }
+
+impl Drop for Bar {
+    /// Whatever ended its work: what is said next does not stand behind half a bar.
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

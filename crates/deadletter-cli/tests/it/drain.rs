@@ -13,7 +13,7 @@ use std::{
 
 /// A scene with `n` dead letters that can be solved by now, and one that never can; each was
 /// submitted once.
-fn with_dead_letters(n: usize) -> Scene {
+pub(crate) fn with_dead_letters(n: usize) -> Scene {
     let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll);
     let code = "ERROR_GOOGLEKEY".to_owned();
     let wrong = Rule::new(Fault::Error { code }).on(Phase::Submit).sitekey("6Le-wrong");

@@ -21,4 +21,5 @@ mod simulate;
 mod stats;
 mod store;
 mod talk;
+mod turns;
 mod upstream;

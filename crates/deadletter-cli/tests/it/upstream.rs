@@ -55,6 +55,11 @@ impl Scene {
         self.runtime.block_on(self.simulator.until(is_reached));
     }
 
+    /// Runs what is async beside the simulator.
+    pub(crate) fn block_on<T>(&self, act: impl Future<Output = T>) -> T {
+        self.runtime.block_on(act)
+    }
+
     pub(crate) fn paid(&self) -> u64 {
         self.simulator.stats().paid
     }

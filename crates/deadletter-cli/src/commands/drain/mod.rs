@@ -19,11 +19,13 @@ use deadletter::{
     Deadletter, Holder, RedriveOptions, Turn, TurnTaken,
     core::{Filter, UnixMs, filter::Key},
 };
-use pass::Pass;
+use pass::{Pass, taken_over};
 use std::path::PathBuf;
 
 /// Dead letters that may succeed: neither the request nor a person's decision stands in the way.
 const MAY_SUCCEED: &str = "state:dead reason:attempts_exhausted,proxy,deadline,upstream_lost";
+/// What the audit log says of why a drain redrives.
+const WHY: &str = "drain";
 /// The turn that drains of one store take.
 const TURN: &str = "drain";
 
@@ -65,7 +67,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
         None => None,
     };
-    let engine = work::engine(app, &settings).await?;
+    let engine = work::idle(app, &settings).await?;
     let mut signals = Signals::listen()?;
     let end = drain(app, &engine, &args, filter, answers, &mut signals).await;
     let stopped = tokio::select! {
@@ -104,14 +106,27 @@ async fn drain(
         rate: args.rate,
         limit: args.max,
         by: who(app),
-        why: Some("drain".to_owned()),
+        why: Some(WHY.to_owned()),
         ..RedriveOptions::default()
     };
-    let mut pass = Pass { app, engine, turn: &turn, filter, options, answers };
-    let end = repeat(app, engine, &mut pass, args.every, signals).await;
-    let given = turn.give_back().await.map_err(work::of_engine);
+    let passes = async {
+        end_what_was_left(app, &turn).await?;
+        work::begin(app, engine).await?;
+        let mut pass = Pass { app, engine, turn: &turn, filter, options, answers };
+        repeat(app, engine, &mut pass, args.every, signals).await
+    };
+    let end = tokio::select! {
+        end = passes => end,
+        // In whatever the pass is just now: nothing goes on once the turn is another's.
+        kept = turn.keep() => Err(kept.map_or_else(work::of_engine, |()| taken_over())),
+    };
+    // A turn that names what is not ended is left as it is: whoever takes it over ends that.
+    let ended = match turn.end_redrive(&who(app), Some(WHY)).await {
+        Ok(()) => turn.give_back().await,
+        failed => failed,
+    };
     let exit = end?;
-    given.map(|()| exit)
+    ended.map_err(work::of_engine).map(|()| exit)
 }
 
 /// One pass, or one at each multiple of `every_ms` after the first.
@@ -161,10 +176,7 @@ async fn take_turn(
     let mut said = None;
     loop {
         let holder = match engine.desk().take_turn(TURN, &label).await.map_err(work::of_engine)? {
-            TurnTaken::Ours(turn) => {
-                end_what_was_left(app, engine, &turn).await?;
-                return Ok(Some(turn));
-            }
+            TurnTaken::Ours(turn) => return Ok(Some(turn)),
             TurnTaken::Theirs(holder) => holder,
         };
         let words = held(&holder, engine.store().clock().now());
@@ -190,17 +202,10 @@ fn held(holder: &Holder, now: UnixMs) -> String {
 }
 
 /// The pass of a drain that died is over: what it has not brought back is ours to bring back.
-async fn end_what_was_left(app: &App, engine: &Deadletter, turn: &Turn) -> Result<()> {
+async fn end_what_was_left(app: &App, turn: &Turn) -> Result<()> {
     let Some(holder) = &turn.left_by else { return Ok(()) };
     app.out.say(&format!("taken over from a drain that is gone: {}", holder.label));
-    if let Some(operation) = &holder.operation {
-        engine
-            .desk()
-            .stop_operation(operation, &who(app), Some("its drain is gone"))
-            .await
-            .map_err(work::of_engine)?;
-    }
-    Ok(())
+    turn.end_redrive(&who(app), Some("its drain is gone")).await.map_err(work::of_engine)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     commands::{
         answers::Answers,
-        follow::{self, Follow, TICK},
+        follow::{self, Follow},
         redrive::why_left,
         solve,
     },
@@ -15,12 +15,11 @@ use crate::{
     work,
 };
 use deadletter::{
-    Deadletter, Notice, RENEW_EVERY, RedriveOptions, Turn,
+    Deadletter, Notice, RedriveOptions, Turn,
     core::{Filter, OperationId, StateKind, UnixMs, decide::Eligibility},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
-use tokio::sync::broadcast::error::RecvError;
 
 /// What every pass works with.
 pub(super) struct Pass<'a> {
@@ -57,39 +56,20 @@ impl Pass<'_> {
             return Ok(Done { exit, matched, left, redriven: 0, operation, verdicts });
         }
         let before = follow::before(self.engine, &plan.eligible_ids).await?;
-        let begun = desk.redrive(&self.filter, self.options.clone()).await;
-        let id = begun.map_err(work::of_engine)?;
-        renew(self.turn, Some(&id)).await?;
+        let begun = self.turn.redrive(&self.filter, self.options.clone()).await;
+        let Some(id) = begun.map_err(work::of_engine)? else { return Err(taken_over()) };
         self.app.out.say(&format!("{} dead letters may succeed; redriving", plan.eligible));
         self.tell_of_breakers();
-        let (app, engine, turn) = (self.app, self.engine, self.turn);
+        let (app, engine) = (self.app, self.engine);
         let mut follow = Follow::begin(app, engine, &id, before, self.answers.as_mut());
-        let mut renewal = tokio::time::interval(RENEW_EVERY);
-        let end = loop {
-            let step = tokio::select! {
-                notice = notices.recv() => match notice {
-                    Ok(notice) => follow.hear(&notice).await.map(|()| None),
-                    Err(RecvError::Lagged(_)) => Ok(None),
-                    Err(RecvError::Closed) => Ok(Some(Exit::Failed)),
-                },
-                () = tokio::time::sleep(TICK) => follow.look().await,
-                _ = renewal.tick() => renew(turn, Some(&id)).await.map(|()| None),
-                () = signals.next() => Ok(Some(Exit::Interrupted)),
-            };
-            match step {
-                Ok(None) => {}
-                Ok(Some(exit)) => break Ok(exit),
-                Err(fault) => break Err(fault),
-            }
-        };
+        let end = follow.until_over(&mut notices, signals).await;
         follow.progress.clear();
         let verdicts = std::mem::take(&mut follow.verdicts);
         // Where it was interrupted or paused itself, the rest stays dead until the next pass.
-        desk.stop_operation(&id, &self.options.by, self.options.why.as_deref())
-            .await
-            .map_err(work::of_engine)?;
+        let (by, why) = (&self.options.by, self.options.why.as_deref());
+        let ended = self.turn.end_redrive(by, why).await.map_err(work::of_engine);
         let exit = end?;
-        renew(turn, None).await?;
+        ended?;
         let found = desk.operation(&id).await.map_err(work::of_engine)?;
         let redriven = found.map_or(0, |(_, [_, done, _])| done);
         Ok(Done { exit, matched: plan.count, left, redriven, operation: Some(id), verdicts })
@@ -111,7 +91,6 @@ impl Pass<'_> {
     pub(super) async fn wait_until(&self, at: UnixMs, signals: &mut Signals) -> Result<bool> {
         let clock = self.engine.store().clock();
         let mut notices = self.engine.notices();
-        let mut renewal = tokio::time::interval(RENEW_EVERY);
         loop {
             let left_ms = at.since(clock.now());
             if left_ms <= 0 {
@@ -120,7 +99,6 @@ impl Pass<'_> {
             tokio::select! {
                 () = signals.next() => return Ok(false),
                 () = tokio::time::sleep(clock.wait_for(left_ms)) => {}
-                _ = renewal.tick() => renew(self.turn, None).await?,
                 notice = notices.recv() => match notice {
                     Ok(Notice::AccountStopped { failure, .. })
                         if failure.retry_after_ms.is_none() => return Err(solve::stopped(&failure)),
@@ -132,13 +110,11 @@ impl Pass<'_> {
     }
 }
 
-async fn renew(turn: &Turn, operation: Option<&OperationId>) -> Result<()> {
-    if turn.renew(operation).await.map_err(work::of_engine)? {
-        return Ok(());
-    }
-    Err(Fault::failed("another drain has taken over")
+/// Two drains would redrive the same letters twice as fast as anybody asked for.
+pub(super) fn taken_over() -> Fault {
+    Fault::failed("another drain has taken over")
         .why("this one was silent for too long, as if it had died")
-        .fix("its tasks are kept; one drain is enough"))
+        .fix("its tasks are kept; one drain is enough")
 }
 
 impl Done {
