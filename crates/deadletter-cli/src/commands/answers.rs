@@ -1,5 +1,6 @@
 //! Where the verdicts of a run or a redrive go: JSON lines or CSV, one line each, written as they come.
 
+use super::written::{Written, whole_lines};
 use crate::{
     app::App,
     fault::{Fault, Result},
@@ -8,18 +9,15 @@ use crate::{
 use deadletter::core::{Answer, Task};
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
     fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
 /// Columns of the CSV form, and keys of the JSON form.
-const COLUMNS: [&str; 8] =
-    ["line", "task", "state", "answer", "cause", "solved_at", "expires_at", "row"];
+pub(super) const COLUMNS: [&str; 9] =
+    ["line", "task", "state", "answer", "cause", "solved_at", "expires_at", "row", "key"];
 
-/// Bytes of a file that are read back in search of the end of its last line.
-const TAIL: u64 = 64 << 10;
 /// Longest first line that is looked at: a record with nine images and their answer fits.
 const FIRST_LINE: u64 = 16 << 20;
 
@@ -37,8 +35,8 @@ pub(super) struct Answers {
     file: Option<(PathBuf, File)>,
     csv: bool,
     headed: bool,
-    /// The state of each task that the file tells of already.
-    written: HashMap<String, String>,
+    /// What the file tells already.
+    written: Written,
 }
 
 impl Answers {
@@ -46,7 +44,7 @@ impl Answers {
     /// earlier run is taken away where that run is `resumed`, since it is written again.
     pub(super) fn open(path: Option<PathBuf>, csv: bool, resumed: bool) -> Result<Self> {
         let Some(path) = path else {
-            return Ok(Self { file: None, csv, headed: false, written: HashMap::new() });
+            return Ok(Self { file: None, csv, headed: false, written: Written::default() });
         };
         check(&path, csv)?;
         let csv = is_sheet(&path, csv);
@@ -54,12 +52,8 @@ impl Answers {
         // A pipe or a device is written to: nothing in it can be read back or mended.
         if std::fs::metadata(&path).is_ok_and(|data| !data.is_file()) {
             let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-            return Ok(Self {
-                file: Some((path, file)),
-                csv,
-                headed: false,
-                written: HashMap::new(),
-            });
+            let written = Written::default();
+            return Ok(Self { file: Some((path, file)), csv, headed: false, written });
         }
         let mut options = OpenOptions::new();
         options.read(true).create(true).append(true);
@@ -69,7 +63,7 @@ impl Answers {
         let mut file = options.open(&path).map_err(failed)?;
         mend(&mut file, resumed).map_err(failed)?;
         let headed = file.metadata().map_err(failed)?.len() > 0;
-        let written = if resumed { states_in(&path, csv)? } else { HashMap::new() };
+        let written = if resumed { Written::read(&path, csv)? } else { Written::default() };
         Ok(Self { file: Some((path, file)), csv, headed, written })
     }
 
@@ -81,8 +75,7 @@ impl Answers {
         task: &Task,
         answer: Option<&Answer>,
     ) -> Result<()> {
-        let state = self.written.get(&task.id.to_string());
-        if state.is_some_and(|state| state == task.kind().label()) {
+        if self.written.has(&task.id.to_string(), task.kind().label()) {
             return Ok(());
         }
         let row = row(place, task, answer);
@@ -138,23 +131,17 @@ fn is_ours(first: &str, is_sheet: bool) -> bool {
         .is_ok_and(|row| row.get("task").is_some() && row.get("state").is_some())
 }
 
-fn is_sheet(path: &Path, csv: bool) -> bool {
+/// True where answers in this file are CSV.
+pub(super) fn is_sheet(path: &Path, csv: bool) -> bool {
     csv || path.extension().is_some_and(|extension| extension == "csv")
 }
 
 /// Makes the file end with a whole line.
 fn mend(file: &mut File, resumed: bool) -> io::Result<()> {
     let length = file.metadata()?.len();
-    let mut tail = Vec::new();
-    let from = length.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(from))?;
-    file.take(TAIL).read_to_end(&mut tail)?;
-    if tail.last().is_none_or(|byte| *byte == b'\n') {
-        return Ok(());
-    }
-    match tail.iter().rposition(|byte| *byte == b'\n') {
-        Some(at) if resumed => file.set_len(from + at as u64 + 1),
-        None if resumed && from == 0 => file.set_len(0),
+    match whole_lines(file)? {
+        Some(whole) if whole == length => Ok(()),
+        Some(whole) if resumed => file.set_len(whole),
         // Somebody else's line, or one that is longer than any of ours.
         _ => file.write_all(b"\n"),
     }
@@ -171,6 +158,7 @@ fn row(place: Option<Place>, task: &Task, answer: Option<&Answer>) -> Value {
         "solved_at": answer.map(|answer| render::instant(answer.solved_at)),
         "expires_at": answer.and_then(|answer| answer.expires_at).map(render::instant),
         "row": place.map(|place| place.row),
+        "key": task.idempotency_key,
     })
 }
 
@@ -190,25 +178,6 @@ fn csv_line(cells: impl Iterator<Item = String>) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
-/// The last state that an earlier run wrote for each task.
-fn states_in(path: &Path, csv: bool) -> Result<HashMap<String, String>> {
-    let file = File::open(path).map_err(|error| unwritable(path, error))?;
-    if csv {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let pairs = reader.records().flatten();
-        return Ok(pairs
-            .filter_map(|row| Some((row.get(1)?.to_owned(), row.get(2)?.to_owned())))
-            .collect());
-    }
-    let lines = BufReader::new(file).lines().map_while(io::Result::ok);
-    let rows = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    Ok(rows
-        .filter_map(|row| {
-            Some((row.get("task")?.to_string(), row.get("state")?.as_str()?.to_owned()))
-        })
-        .collect())
-}
-
 /// For answers that nobody reads any more.
 pub(super) fn reader_left() -> Fault {
     Fault::failed("the reader of the answers went away; everything is kept")
@@ -216,7 +185,7 @@ pub(super) fn reader_left() -> Fault {
         .fix("go on with: deadletter run ... --resume")
 }
 
-fn unwritable(path: &Path, error: io::Error) -> Fault {
+pub(super) fn unwritable(path: &Path, error: io::Error) -> Fault {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return reader_left();
     }

@@ -27,6 +27,7 @@ mod simulate;
 mod solve;
 mod stats;
 mod store;
+mod written;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;

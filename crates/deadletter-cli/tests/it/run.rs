@@ -133,6 +133,36 @@ fn a_batch_is_never_begun_twice_by_accident_and_a_resume_pays_nothing_twice() {
 }
 
 #[test]
+fn a_row_whose_answer_is_written_is_not_paid_for_again_when_its_task_is_deleted() {
+    for out in ["answers.jsonl", "answers.csv"] {
+        let scene = Scene::happy();
+        scene.rows("tasks.csv", GOOD, 5);
+        assert_eq!(scene.run(&["run", "tasks.csv", "--out", out]).code, 0);
+        assert_eq!(scene.run(&["purge", "--where", "state:solved", "--confirm", "5"]).code, 0);
+        // Twice the first row now: that is one more task.
+        let text = scene.bench.read("tasks.csv");
+        let row = text.lines().nth(1).expect("a row").to_owned();
+        scene.bench.write("tasks.csv", &format!("{text}{row}\n"));
+        let resume = ["run", "tasks.csv", "--resume", "--out", out];
+        let looked = scene.run(&[&resume[..], &["--dry-run"]].concat());
+        assert!(looked.stderr.contains("1 row is good; --out has the answers of 5 more"));
+        let resumed = scene.run(&resume);
+        assert_eq!((resumed.code, scene.paid()), (0, 6), "{}", resumed.stderr);
+        assert!(resumed.stderr.contains("1 of 1 solved, 0 dead; 5 rows were skipped"));
+        // A line that was torn is no answer.
+        let answers = scene.bench.read(out);
+        assert_eq!(answers.lines().count(), if out == "answers.csv" { 7 } else { 6 });
+        scene.bench.write(out, answers.trim_end());
+        assert_eq!(scene.run(&["purge", "--where", "state:solved", "--confirm", "1"]).code, 0);
+        let resumed = scene.run(&resume);
+        assert_eq!((resumed.code, scene.paid()), (0, 7), "{}", resumed.stderr);
+        let again = scene.run(&resume);
+        assert!(again.stderr.contains("0 of 0 solved, 0 dead; 6 rows"), "{}", again.stderr);
+        assert_eq!((again.code, scene.paid()), (0, 7), "{}", again.stderr);
+    }
+}
+
+#[test]
 fn a_torn_line_of_answers_does_not_spoil_the_next() {
     let scene = Scene::happy();
     scene.rows("tasks.csv", GOOD, 3);
@@ -346,7 +376,7 @@ fn answers_are_written_as_a_sheet_where_the_file_is_one() {
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     assert_eq!(rows.headers().expect("a header").get(3), Some("answer"));
     assert_eq!(
-        rows.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 8)).count(),
+        rows.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 9)).count(),
         2
     );
 }

@@ -36,6 +36,8 @@ type Jobs = Box<dyn Iterator<Item = Result<(Place, Job)>>>;
 pub(super) struct Batch {
     reading: Arc<Reading>,
     good: usize,
+    /// Rows that have their answer from an earlier run.
+    solved: usize,
     rejected: u64,
     /// The rows of standard input; a file is read a second time.
     kept: Vec<(Place, Job)>,
@@ -59,7 +61,7 @@ impl Batch {
         let mut rejects =
             Rejects::new(args.rejects.clone(), args.file.clone(), format, header).dry(args.dry_run);
         rejects.refuse_foreign()?;
-        let mut batch = Self { reading, good: 0, rejected: 0, kept: Vec::new() };
+        let mut batch = Self { reading, good: 0, solved: 0, rejected: 0, kept: Vec::new() };
         while let Some(row) = rows.next().transpose()? {
             for news in rows.columns.take_news() {
                 app.out.say(&format!("column {news}"));
@@ -71,6 +73,7 @@ impl Batch {
                         batch.keep(place, *job)?;
                     }
                 }
+                Row::Solved => batch.solved += 1,
                 Row::Bad(reject) => batch.reject(app, &mut rejects, &reject)?,
             }
         }
@@ -108,7 +111,7 @@ impl Batch {
         for column in columns.missing() {
             app.out.warn(&format!("--map names the column {column}, which no row has"));
         }
-        if self.good == 0 {
+        if self.good + self.solved == 0 {
             return Err(Fault::usage(format!("{} holds no row that can be submitted", args.file))
                 .fix("each row needs at least a site key and a page URL, or a method and its parameters"));
         }
@@ -118,6 +121,11 @@ impl Batch {
     /// Rows that can be submitted.
     pub(super) const fn len(&self) -> usize {
         self.good
+    }
+
+    /// Rows that are skipped, because --out has their answers.
+    pub(super) const fn solved(&self) -> usize {
+        self.solved
     }
 
     /// Rejected rows are a failure of a part, where nothing worse happened.
@@ -185,7 +193,7 @@ impl Batch {
         // Bad rows have been told and put aside by the check.
         Ok(Box::new(Rows::open(Arc::clone(&self.reading))?.filter_map(|row| match row {
             Ok(Row::Good(place, job)) => Some(Ok((place, *job))),
-            Ok(Row::Bad(_)) => None,
+            Ok(Row::Solved | Row::Bad(_)) => None,
             Err(fault) => Some(Err(fault)),
         })))
     }

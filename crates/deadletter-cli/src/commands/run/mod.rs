@@ -36,7 +36,7 @@ const LOOK: usize = 500;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume\n  deadletter run urls.txt --sitekey 6Le-wvkSAAAAAPBMRTvw",
-    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on."
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on.\nSolved tasks are deleted a day later (`retention.solved`): from then on only a file of answers,\nnamed by --out in both runs, keeps --resume from paying for them again."
 )]
 pub(crate) struct Args {
     /// CSV, JSON lines, a JSON list, or the URL of a page a line; - for standard input
@@ -57,7 +57,8 @@ pub(crate) struct Args {
     /// Name of the batch [default: the file's name]
     #[arg(long)]
     name: Option<String>,
-    /// Go on with a batch: rows that were accepted before are not submitted again
+    /// Go on with a batch: rows that were accepted before, or whose answers --out has, are not
+    /// submitted again
     #[arg(long)]
     resume: bool,
     /// Threads to use at most [default: the account's]
@@ -97,7 +98,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let mut batch = Batch::check(app, &args, settings.key.as_ref())?;
     let Some(account) = account else {
         let good = render::counted(batch.len(), "row is good", "rows are good");
-        app.out.say(&format!("{good}; nothing was submitted"));
+        let solved = match batch.solved() {
+            0 => String::new(),
+            n => format!("; --out has the answers of {n} more"),
+        };
+        app.out.say(&format!("{good}{solved}; nothing was submitted"));
         return Ok(batch.exit(Exit::Good));
     };
     let shelf = Shelf::open(&settings).await?;
@@ -113,7 +118,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         answers: &mut answers,
         on_dead,
         open: HashMap::new(),
-        progress: Progress::begin(app, batch.len()),
+        progress: Progress::begin(app, batch.len()).skipping(batch.solved()),
     };
     // Wherever a signal finds it: what was accepted is in the store, and a resume looks at it again.
     let end = tokio::select! {

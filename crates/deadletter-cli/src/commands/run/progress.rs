@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     total: usize,
     stored: usize,
     known: usize,
+    /// Rows that were solved before, and are no tasks of this run.
+    skipped: usize,
     /// Tasks solved.
     pub(crate) solved: usize,
     /// Tasks dead or buried.
@@ -45,6 +47,7 @@ impl Progress {
             total,
             stored: 0,
             known: 0,
+            skipped: 0,
             solved: 0,
             dead: 0,
             cancelled: 0,
@@ -52,6 +55,11 @@ impl Progress {
             retrying: HashSet::new(),
             causes: BTreeMap::new(),
         }
+    }
+
+    /// So many rows more are solved already.
+    pub(crate) fn skipping(self, skipped: usize) -> Self {
+        Self { skipped, ..self }
     }
 
     /// A row is a task now, or was one before.
@@ -68,7 +76,7 @@ impl Progress {
         let before =
             if known > 0 { format!("; {known} of them from before") } else { String::new() };
         let tasks = render::counted(stored, "task is stored", "tasks are stored");
-        app.out.say(&format!("{tasks}{before}"));
+        app.out.say(&format!("{tasks}{before}{}", self.skipped()));
     }
 
     /// A task waits for its next attempt.
@@ -102,6 +110,14 @@ impl Progress {
         } else {
             Exit::DeadTasks
         }
+    }
+
+    fn skipped(&self) -> String {
+        let rows = match self.skipped {
+            0 => return String::new(),
+            n => render::counted(n, "row was", "rows were"),
+        };
+        format!("; {rows} skipped, whose answers --out has already")
     }
 
     const fn done(&self) -> usize {
@@ -152,7 +168,7 @@ impl Progress {
         self.bar.clear();
         let status = engine.status();
         let (solved, dead, total) = (self.solved, self.dead, self.total);
-        app.out.say(&format!("{solved} of {total} solved, {dead} dead"));
+        app.out.say(&format!("{solved} of {total} solved, {dead} dead{}", self.skipped()));
         if dead > 0 {
             app.out.say("why they died: deadletter stats; again: deadletter redrive --where state:dead --dry-run");
         }

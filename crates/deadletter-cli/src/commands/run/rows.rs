@@ -2,6 +2,7 @@
 
 use super::{Args, Place};
 use crate::{
+    commands::{answers::is_sheet, written::Written},
     fault::{Fault, Result},
     input::{
         Columns, Format, KeyWatch, Occurrences, Overrides, Records, Reject, Source, Usual, row_of,
@@ -22,6 +23,8 @@ pub(super) struct Reading {
     usual: Usual,
     /// The key is no part of a task, whatever the column is called.
     key: KeyWatch,
+    /// What --out tells already, where a run is resumed.
+    written: Written,
 }
 
 /// A file being read.
@@ -37,6 +40,8 @@ pub(super) struct Rows {
 pub(super) enum Row {
     /// A job, and where it stands.
     Good(Place, Box<Job>),
+    /// One that has its answer in --out, whether its task still stands or not.
+    Solved,
     /// Nothing that can be submitted.
     Bad(Reject),
 }
@@ -44,6 +49,10 @@ pub(super) enum Row {
 impl Reading {
     /// As the arguments say; no row may hold `key`.
     pub(super) fn of(args: &Args, key: Option<&SecretString>) -> Result<Self> {
+        let written = match args.out.as_deref().filter(|_| args.resume) {
+            Some(out) => Written::read(out, is_sheet(out, args.csv))?,
+            None => Written::default(),
+        };
         Ok(Self {
             file: args.file.clone(),
             batch: args.name.clone().unwrap_or_else(|| args.file.stem()),
@@ -54,6 +63,7 @@ impl Reading {
                 params: values_of(&args.params)?,
             },
             key: KeyWatch::new(key),
+            written,
         })
     }
 
@@ -123,6 +133,9 @@ impl Rows {
         Ok(Some(match row {
             Ok(row) => {
                 let key = self.occurrences.key(&self.reading.batch, &row);
+                if self.reading.written.has_answer(&key) {
+                    return Ok(Some(Row::Solved));
+                }
                 let job = Job::from_payload(Payload::new(row.params))
                     .batch(self.reading.batch.clone())
                     .idempotency_key(key, None);
