@@ -156,8 +156,6 @@ pub struct Explanation {
     pub class: deadletter_core::Class,
     /// What happened.
     pub meaning: String,
-    /// What deadletter does.
-    pub done: String,
     /// What the reader can do.
     pub advice: String,
 }

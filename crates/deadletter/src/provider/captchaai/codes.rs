@@ -105,10 +105,6 @@ impl Codes {
         Some(Explanation {
             class,
             meaning: row.map_or("A code that your configuration names.", |row| row.meaning).into(),
-            done: match (extra, row) {
-                (None, Some(row)) => done(row),
-                _ => done_for(class).to_owned(),
-            },
             advice: row
                 .map_or("See your upstream's documentation of this code.", |row| row.advice)
                 .into(),
@@ -120,34 +116,6 @@ impl Codes {
 /// The spelling that codes are looked up by: `ERROR: 1001` is `ERROR:1001`.
 pub(super) fn normal(code: &str) -> String {
     code.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect()
-}
-
-fn done(row: &Code) -> String {
-    let submit = done_for(row.on_submit);
-    match row.on_poll {
-        OnPoll::NotReady => format!("While it is polled: asks again. On a submit: {submit}"),
-        OnPoll::Is(class) if class == row.on_submit => submit.to_owned(),
-        OnPoll::Is(class) => format!("On a submit: {submit} On a poll: {}", done_for(class)),
-    }
-}
-
-/// What `decide` does with a class, in words.
-const fn done_for(class: Class) -> &'static str {
-    match class {
-        Class::Capacity => "Waits and submits again; no attempt is spent, fewer tasks run at once.",
-        Class::Transient => {
-            "Submits again with growing waits, up to the task's submits; a live id is polled on."
-        }
-        Class::Unsolvable => "Submits again at once, at most twice more; then dead-lettered.",
-        Class::Permanent => "Dead-lettered at once: this task cannot work as it stands.",
-        Class::Proxy => "Goes on with the task's next proxy; without one, dead-lettered.",
-        Class::Account => {
-            "Stops the account, keeps its tasks, and asks for its state every 5 minutes."
-        }
-        Class::Lost => "Submits once more; when it is lost again, dead-lettered.",
-        Class::Stale => "Dead-lettered at once: the same request cannot work a second time.",
-        Class::Unknown => "Dead-lettered at once: an unknown code is never retried blindly.",
-    }
 }
 
 #[cfg(test)]
@@ -207,7 +175,7 @@ mod tests {
         for code in DESCRIBED {
             assert!(find(code).is_some(), "{code} has no row");
             let explained = Codes::default().explain(code).expect("a row explains itself");
-            for text in [&explained.meaning, &explained.done, &explained.advice] {
+            for text in [&explained.meaning, &explained.advice] {
                 assert!(text.ends_with('.'), "{code}: {text:?}");
             }
         }
