@@ -3,12 +3,18 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
 };
 use tempfile::TempDir;
 
 /// The simulator's key: what must never be seen in any output.
 pub(crate) const KEY: &str = "51300000000000000000000000000key";
+
+/// Whoever is waited for longer than this at a pipe does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory that is home, configuration and data of one test.
 #[derive(Debug)]
@@ -81,9 +87,41 @@ pub(crate) fn started(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
+/// What `act` finds at the other end of a pipe that `child` is to come to; ends the child where it
+/// does not come.
+pub(crate) fn at_pipe<T: Send + 'static>(
+    child: &Child,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (done, end) = channel();
+    // Ends with `act`, or with the tests where nobody ever comes.
+    thread::spawn(move || done.send(act()));
+    end.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        signal(child.id(), "-KILL");
+        panic!("nobody came to the pipe")
+    })
+}
+
+/// Waits for the end of a child that somebody else might keep from it.
+pub(crate) fn ended(child: Child) -> Output {
+    let id = child.id();
+    let (done, end) = channel();
+    // Ends with the child.
+    thread::spawn(move || done.send(child.wait_with_output()));
+    let output = end.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        signal(id, "-KILL");
+        panic!("it does not end")
+    });
+    output.expect("it ends")
+}
+
 /// Sends the signal of ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    signal(child.id(), "-INT");
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status();
     assert!(sent.expect("kill exists").success());
 }
 

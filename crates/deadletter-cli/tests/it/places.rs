@@ -1,10 +1,10 @@
 //! Where answers and rejected rows go: pipes, links, devices, and files that hold something else.
 
 use crate::{
-    bench::started,
+    bench::{at_pipe, ended, started},
     upstream::{GOOD, Scene, json_lines, lines},
 };
-use std::{fs::File, io::Read, process::Command};
+use std::{fs::File, process::Command};
 
 fn fifo(scene: &Scene, name: &str) -> std::path::PathBuf {
     let path = scene.bench.path(name);
@@ -23,9 +23,9 @@ fn answers_go_through_a_pipe_to_whoever_reads_it() {
     scene.rows("tasks.csv", GOOD, 3);
     let path = fifo(&scene, "answers");
     let child = started(scene.command(&["run", "tasks.csv", "--out", "answers", "--csv"]));
-    let mut text = String::new();
-    File::open(&path).expect("opened").read_to_string(&mut text).expect("read to its end");
-    let output = child.wait_with_output().expect("it ends");
+    let reader = path.clone();
+    let text = at_pipe(&child, || std::fs::read_to_string(reader).expect("read to its end"));
+    let output = ended(child);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.starts_with("line,task,") && text.lines().count() == 4, "{text}");
     assert!(is_fifo(&path));
@@ -38,8 +38,8 @@ fn a_pipe_whose_reader_leaves_is_no_success_and_loses_nothing() {
     let path = fifo(&scene, "answers");
     let child = started(scene.command(&["run", "tasks.csv", "--out", "answers"]));
     // Its end is closed before any answer comes.
-    drop(File::open(&path).expect("opened"));
-    let output = child.wait_with_output().expect("it ends");
+    at_pipe(&child, move || drop(File::open(&path).expect("opened")));
+    let output = ended(child);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("everything is kept") && told.contains("--resume"), "{told}");

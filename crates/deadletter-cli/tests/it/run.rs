@@ -1,7 +1,7 @@
 //! `run`: a file of tasks, from the first row to the last verdict.
 
 use crate::{
-    bench::{KEY, first_line, interrupt, started},
+    bench::{KEY, at_pipe, first_line, interrupt, started},
     upstream::{GOOD, Scene, json_lines, lines},
 };
 use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
@@ -232,7 +232,8 @@ fn a_second_ctrl_c_does_not_wait_for_the_users_program() {
     assert!(Command::new("mkfifo").args(&fifos).status().expect("mkfifo exists").success());
     let tell = "sh -c 'echo > begun; read x < never'";
     let mut child = started(scene.command(&["run", "tasks.csv", "--on-dead", tell]));
-    scene.bench.read("begun");
+    let begun = scene.bench.path("begun");
+    at_pipe(&child, || std::fs::read(begun).expect("it has begun"));
     interrupt(&child);
     let mut told = BufReader::new(child.stderr.take().expect("piped"));
     let mut text = String::new();

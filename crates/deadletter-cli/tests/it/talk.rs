@@ -1,7 +1,7 @@
 //! How the program talks: filters as people type them, counts that agree, advice in every fault.
 
 use crate::{
-    bench::started,
+    bench::{at_pipe, ended, started},
     upstream::{GOOD, Scene, lines},
 };
 use deadletter_sim::{Fault, Phase, Rule, Scenario};
@@ -76,9 +76,11 @@ fn an_export_whose_reader_leaves_claims_no_success() {
     scene.bench.write("more.csv", &format!("sitekey,url\n{rows}"));
     assert_eq!(scene.run(&["run", "more.csv"]).code, 3);
     let child = started(scene.command(&["export", "--out", "pipe"]));
-    let mut line = String::new();
-    BufReader::new(File::open(&path).expect("opened")).read_line(&mut line).expect("a line");
-    let output = child.wait_with_output().expect("it ends");
+    at_pipe(&child, move || {
+        let mut line = String::new();
+        BufReader::new(File::open(&path).expect("opened")).read_line(&mut line).expect("a line");
+    });
+    let output = ended(child);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("the reader of pipe went away before it had everything"), "{told}");
