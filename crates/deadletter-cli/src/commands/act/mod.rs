@@ -1,89 +1,23 @@
 //! What bury, exhume, cancel and purge have in common: choose, freeze, show, do, tell.
 
+mod choice;
 mod consent;
 mod plan;
 
+pub(super) use choice::{Choice, chosen_ids, nothing, refuse_unknown, who};
 pub(super) use consent::{asked, confirmed};
 
 use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    render,
-    shelf::filter_of,
     signals::Signals,
     work,
 };
 use deadletter::{
-    Act, ActOptions, ActPlan, Deadletter, Operation, OperationState,
-    core::{Filter, OperationId, TaskId},
+    Act, ActOptions, ActPlan, Deadletter, Operation, OperationState, core::OperationId,
 };
 use serde_json::json;
-
-/// Which tasks, and on whose word.
-#[derive(Debug, clap::Args)]
-pub(super) struct Choice {
-    /// Ids of tasks
-    #[arg(value_name = "ID", required_unless_present = "filter")]
-    ids: Vec<TaskId>,
-    /// Which tasks
-    #[arg(
-        long = "where",
-        value_name = "FILTER",
-        allow_hyphen_values = true,
-        conflicts_with = "ids"
-    )]
-    filter: Option<String>,
-    /// Show what it would do, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Tasks at most, oldest first
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// Why, for the audit log
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-}
-
-impl Choice {
-    fn filter(&self) -> Result<Filter> {
-        match &self.filter {
-            Some(text) => Ok(filter_of(std::slice::from_ref(text))?.unwrap_or_default()),
-            None => chosen_ids(&self.ids),
-        }
-    }
-}
-
-/// The tasks of these ids.
-pub(super) fn chosen_ids(ids: &[TaskId]) -> Result<Filter> {
-    Filter::ids(ids.iter().copied())
-        .map_err(|error| Fault::usage("too many ids").because(error).fix("use --where"))
-}
-
-/// Who is at the command line, for the audit log.
-pub(super) fn who(app: &App) -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| app.environment.variable(name));
-    user.map_or("command line".to_owned(), |user| format!("{user} at the command line"))
-}
-
-/// A mistyped id is no empty plan.
-pub(super) async fn refuse_unknown(engine: &Deadletter, ids: &[TaskId]) -> Result<()> {
-    let found = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
-    let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, task)| task.is_none()).collect();
-    let Some(((first, _), others)) = missing.split_first() else { return Ok(()) };
-    let more = if others.is_empty() {
-        String::new()
-    } else {
-        format!(", nor {}", render::counted(others.len(), "other", "others"))
-    };
-    Err(Fault::failed(format!("there is no task {first}{more}; nothing was changed"))
-        .fix("`deadletter list` shows the ids of the dead letters"))
-}
-
-/// How it ends where there is nothing to do: by name there should have been.
-pub(super) const fn nothing(choice: &Choice) -> Exit {
-    if choice.ids.is_empty() { Exit::Good } else { Exit::Failed }
-}
 
 /// How far it has come before anybody is asked.
 pub(super) enum Begun<'a> {
@@ -210,9 +144,12 @@ impl Prepared<'_> {
             line.push_str(&format!("; {left} stand as they stood"));
         }
         if gone > 0 {
-            line.push_str(&format!(
-                "; {gone} were gone: purged by others, or by a process that died"
-            ));
+            let by = match self.act {
+                // What it had deleted was not counted yet.
+                Act::Purge => "by others, or by a process that died at this purge",
+                _ => "by others, before or after their turn came",
+            };
+            line.push_str(&format!("; {gone} were purged {by}"));
         }
         self.app.out.say(&line);
         if is_stopped && operation.state == OperationState::Stopped {

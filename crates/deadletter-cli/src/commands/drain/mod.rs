@@ -1,7 +1,8 @@
 //! `deadletter drain`: passes of redriving what may succeed, one drain at a time.
 //!
 //! A pass is a redrive like any other: audited, behind the breaker, within each task's limit of
-//! submits. So a task that keeps failing is buried after a few passes, and no drain is endless.
+//! submits. So a task whose submits keep failing is buried after a few passes, and what a drain
+//! pays for has an end, though one that begins `--every` so often has none.
 
 mod pass;
 
