@@ -1,8 +1,13 @@
 //! The engine as its user holds it: submit, wait, watch, stop.
 
 use crate::{
-    Builder, Desk, Error, Job, Notice, Result, account::Account, heartbeat, keeper,
-    patience::Patience, provider::Explanation, shared::Shared,
+    Builder, Desk, Error, Job, Notice, Result,
+    account::Account,
+    heartbeat, keeper,
+    patience::Patience,
+    provider::{AccountState, Explanation, PollError},
+    shared::Shared,
+    stop,
 };
 use deadletter_core::{
     AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
@@ -199,6 +204,17 @@ impl Deadletter {
             accounts: self.shared.accounts.values().map(|a| account_status(a, now)).collect(),
             submitting: self.shared.submits_in_flight.load(Ordering::Relaxed),
             polling: self.shared.poller.len(),
+        }
+    }
+
+    /// Asks upstream how the first account stands: threads, and balance where it has one. One
+    /// question, with the provider's own time-out; nothing is submitted, and nothing is asked of an
+    /// account that is stopped.
+    pub async fn ask_account(&self) -> Result<AccountState, PollError> {
+        let name = &self.shared.first_account;
+        match self.shared.accounts.get(name) {
+            Some(account) if !account.is_stopped() => stop::ask(account).await,
+            _ => Ok(AccountState::default()),
         }
     }
 

@@ -22,6 +22,7 @@ mod query;
 mod redrive;
 mod run;
 mod salvage;
+mod serve;
 mod show;
 mod simulate;
 mod solve;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Solve(solve::Args),
     /// Bring dead letters back: plan, confirm, run
     Redrive(redrive::Args),
+    /// Serve in.php and res.php to scripts, which change their base URL and nothing else
+    Serve(serve::Args),
     /// Redrive what may succeed: once, or again and again; one drain at a time
     Drain(drain::Args),
     /// Give dead letters up for good; they are kept, and left alone
@@ -98,6 +101,7 @@ impl Command {
             Self::Run(args) => run::run(app, args).await,
             Self::Solve(args) => solve::run(app, args).await,
             Self::Redrive(args) => redrive::run(app, args).await,
+            Self::Serve(args) => serve::run(app, args).await,
             Self::Drain(args) => drain::run(app, args).await,
             Self::Bury(args) => bury::run(app, args).await,
             Self::Exhume(args) => exhume::run(app, args).await,

@@ -10,6 +10,7 @@ mod table;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{candidates, find};
+pub(crate) use key::masked;
 pub(crate) use layers::{Flags, load};
 pub(crate) use settings::{Settings, shown};
 pub(crate) use table::{CRASH_VARIABLE, TIME_SCALE_VARIABLE, nearest};

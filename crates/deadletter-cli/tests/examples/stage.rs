@@ -34,7 +34,7 @@ const NOT_RUN: &[(&str, &str)] = &[
 ];
 
 /// A command that goes on until it is stopped.
-const ENDLESS: &[&str] = &["simulate", "--every"];
+const ENDLESS: &[&str] = &["simulate", "serve", "--every"];
 
 /// A child that is stopped with its owner.
 struct Upstream(Child);

@@ -1,17 +1,24 @@
-//! One arrow: core <- store <- engine <- program or benchmarks; the simulator stands alone beside
+//! One arrow: core <- store <- engine <- gateway <- program or benchmarks; the simulator stands alone beside
 //! them.
 
 use crate::Breach;
 
 /// What each crate of ours may use of ours: in its code, and in its tests besides.
-const ARROW: [(&str, &[&str], &[&str]); 6] = [
+const ARROW: [(&str, &[&str], &[&str]); 7] = [
     ("deadletter-core", &[], &[]),
     ("deadletter-store", &["deadletter-core"], &[]),
     ("deadletter", &["deadletter-core", "deadletter-store"], &["deadletter-sim"]),
     ("deadletter-sim", &[], &[]),
+    ("deadletter-gateway", &["deadletter"], &["deadletter-sim"]),
     (
         "deadletter-cli",
-        &["deadletter", "deadletter-core", "deadletter-store", "deadletter-sim"],
+        &[
+            "deadletter",
+            "deadletter-core",
+            "deadletter-gateway",
+            "deadletter-store",
+            "deadletter-sim",
+        ],
         &[],
     ),
     ("deadletter-bench", &["deadletter", "deadletter-core", "deadletter-store"], &[]),
@@ -27,7 +34,7 @@ pub(crate) fn breaches(path: &str, manifest: &str) -> Vec<Breach> {
         file: path.to_owned(),
         line,
         what,
-        fix: "the arrow is core <- store <- deadletter <- cli, and sim alone",
+        fix: "the arrow is core <- store <- deadletter <- gateway <- cli, and sim alone",
     };
     let Some((_, code, tests)) = ARROW.iter().find(|(known, ..)| *known == name) else {
         return vec![breach(1, format!("{name} has no place in the arrow"))];

@@ -1,0 +1,126 @@
+//! `deadletter serve`: the gateway, to which scripts point their base URL.
+
+use crate::{
+    app::App,
+    config::{Settings, masked},
+    exit::Exit,
+    fault::{Fault, Result},
+    render,
+    signals::Signals,
+    work,
+};
+use deadletter_gateway::{Askers, Gateway, SUBMIT_WAIT_MAX, ServeError, serve};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m",
+    after_help = "Point a script at it by its base URL; its key is the account's own. Every job that it\n\
+                  accepts is on disk before it is answered. Stop it with ctrl-C: what is on the wire is\n\
+                  awaited, everything else waits for the next start."
+)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8402")]
+    listen: SocketAddr,
+    /// How long a client waits for its answer: after it nothing new is submitted for it
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = render::duration_ms)]
+    deadline: i64,
+    /// Wait so long for upstream's word on a submit, at most 4s, so that a job which can never work
+    /// is refused on in.php; 0 answers as soon as the job is stored
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = wait_ms)]
+    submit_wait: i64,
+    /// Jobs waiting and under way that are accepted; beyond them ERROR_NO_SLOT_AVAILABLE
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    capacity: u64,
+    /// One more name that clients may call this machine by
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// Let pages of any origin read answers that they ask for with header_acao=1
+    #[arg(long)]
+    header_acao: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let settings = app.settings()?;
+    let key = settings.key()?.clone();
+    let mut signals = Signals::listen()?;
+    let engine = Arc::new(work::engine(app, &settings).await?);
+    let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args));
+    let running = serve(Arc::new(gateway)).await.map_err(|error| refused(error, &args))?;
+    announce(app, &settings, &running.address().to_string())?;
+    signals.next().await;
+    app.out.say("stopping: nothing new is accepted; press ctrl-C again to leave at once");
+    let leave = async {
+        running.stop().await;
+        engine.stop().await
+    };
+    tokio::select! {
+        left = leave => left.map_err(work::of_engine)?,
+        () = signals.next() => app.out.warn("left at once; what was on the wire is looked at by the next start"),
+    }
+    Ok(Exit::Good)
+}
+
+fn how(args: &Args) -> deadletter_gateway::Settings {
+    deadletter_gateway::Settings {
+        allowed_hosts: args.allow_host.clone(),
+        deadline_ms: args.deadline,
+        submit_wait: Duration::from_millis(args.submit_wait.unsigned_abs()),
+        capacity: args.capacity,
+        header_acao: args.header_acao,
+        ..deadletter_gateway::Settings::new(args.listen)
+    }
+}
+
+/// Where to point a script, and what stands behind it.
+fn announce(app: &App, settings: &Settings, address: &str) -> Result<()> {
+    let url = format!("http://{address}");
+    if app.global.json {
+        return app.out.json(&json!({
+            "url": url,
+            "submit_endpoint": format!("{url}/in.php"),
+            "result_endpoint": format!("{url}/res.php"),
+            "store": settings.store,
+            "upstream": settings.submit_endpoint,
+        }));
+    }
+    let key = settings.key.as_ref().map(|key| masked(key.expose_secret())).unwrap_or_default();
+    app.out.say(&format!("upstream  {}, account {}", settings.submit_endpoint, settings.account));
+    app.out.say(&format!("store     {}", settings.store));
+    app.out.say(&format!("key       {key}: clients go on using the account's own"));
+    app.out.say("point scripts at this base URL (in.php and res.php are below it):");
+    app.out.data(&url)
+}
+
+fn refused(error: ServeError, args: &Args) -> Fault {
+    match error {
+        ServeError::Listen { address, source } => {
+            Fault::failed(format!("cannot listen on {address}"))
+                .because(source)
+                .fix("name another address with --listen, or stop the program that listens there")
+        }
+        ServeError::Open(_) => Fault::usage(format!(
+            "{} can be reached from other machines, and anybody there could spend your threads",
+            args.listen
+        ))
+        .fix("listen on 127.0.0.1"),
+        error @ ServeError::Keys(_) => {
+            Fault::failed("the issued keys are not known").because(error)
+        }
+    }
+}
+
+/// A short time, down to none.
+fn wait_ms(text: &str) -> Result<i64, String> {
+    let most = i64::try_from(SUBMIT_WAIT_MAX.as_millis()).unwrap_or(i64::MAX);
+    match text {
+        "0" | "0s" => Ok(0),
+        text => render::duration_ms(text).and_then(|ms| {
+            if ms <= most { Ok(ms) } else { Err("clients give up after 5s: at most 4s".to_owned()) }
+        }),
+    }
+}

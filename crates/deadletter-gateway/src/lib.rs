@@ -1,0 +1,27 @@
+//! The gateway: speaks in.php / res.php to its clients, and puts the engine between them and the
+//! upstream.
+//!
+//! ```text
+//! client ──▶ server ──▶ params ──▶ gateway: who asks? ──▶ submit   (in.php)  ──▶ engine.submit
+//!                                                    └──▶ question (res.php) ──▶ the store
+//!        ◀── reply ◀── wording: text or JSON, as the client asked ◀──┘
+//! ```
+//!
+//! A client changes its base URL and nothing else. What it sends is accepted durably before it is
+//! answered; what it asks is answered from the store, and never from upstream.
+
+mod askers;
+mod gateway;
+mod load;
+mod params;
+mod question;
+mod server;
+mod settings;
+mod submit;
+mod wording;
+mod words;
+
+pub use askers::{Askers, IssuedKey, KEYS_DOCUMENT, KeyBook, KeysError, new_key};
+pub use gateway::Gateway;
+pub use server::{Running, ServeError, serve};
+pub use settings::{Limits, SUBMIT_WAIT_MAX, Settings};

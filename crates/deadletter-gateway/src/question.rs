@@ -1,0 +1,97 @@
+//! res.php: everything is answered from the store, and nothing is asked of upstream for it.
+
+use crate::{
+    askers::Asker,
+    gateway::{Gateway, is_theirs},
+    params::Params,
+    wording::Word,
+    words,
+};
+use deadletter::core::{StateKind, Task, TaskId};
+
+/// Ids that one question may name.
+const IDS: usize = 100;
+
+pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) -> Word {
+    let action = params.text("action").unwrap_or_default();
+    match (action.trim(), params.text("ids")) {
+        ("get", Some(ids)) => many(gateway, asker, &ids).await,
+        ("get", None) => one(gateway, asker, params).await,
+        ("get2", _) => match one(gateway, asker, params).await {
+            Word::Answer(answer) => Word::Priced(answer),
+            other => other,
+        },
+        ("getbalance", _) => balance(gateway),
+        ("threadsinfo", _) => threads(gateway),
+        _ => Word::error(words::NO_SUCH_ACTION),
+    }
+}
+
+async fn one(gateway: &Gateway, asker: &Asker, params: &Params) -> Word {
+    get(gateway, asker, params.text("id").as_deref().unwrap_or_default()).await
+}
+
+/// Answers joined by bars, in their order, without `OK`.
+async fn many(gateway: &Gateway, asker: &Asker, ids: &str) -> Word {
+    let mut answers = Vec::new();
+    for id in ids.split(',') {
+        if answers.len() == IDS {
+            return Word::error(words::BAD_PARAMETERS);
+        }
+        answers.push(get(gateway, asker, id).await.in_list());
+    }
+    Word::Bare(answers.join("|"))
+}
+
+async fn get(gateway: &Gateway, asker: &Asker, id: &str) -> Word {
+    let id = id.trim();
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Word::error(words::WRONG_ID);
+    }
+    let Ok(id) = id.parse::<TaskId>() else { return Word::error(words::NO_SUCH_ID) };
+    let task = match gateway.store().get(&[id]).await {
+        Ok(mut tasks) => tasks.pop().flatten(),
+        Err(error) => return failed(&error),
+    };
+    match task {
+        Some(task) if is_theirs(task.owner.as_deref(), asker) => verdict(gateway, &task).await,
+        // Another key's id is told apart from an unknown one by nobody.
+        _ => Word::error(words::NO_SUCH_ID),
+    }
+}
+
+async fn verdict(gateway: &Gateway, task: &Task) -> Word {
+    match task.kind() {
+        StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
+        StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
+            Word::error(words::death(task))
+        }
+        StateKind::Solved => match gateway.store().answer(task.id).await {
+            Ok(Some(answer)) => Word::Answer(Box::new(answer)),
+            // Purged between two looks.
+            Ok(None) => Word::error(words::NO_SUCH_ID),
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn failed(error: &deadletter::store::Error) -> Word {
+    tracing::error!(%error, "a question could not be answered");
+    // "Not ready" is the one word that no client gives up on.
+    Word::Pending
+}
+
+/// The balance that upstream told last; means little where threads are paid for.
+fn balance(gateway: &Gateway) -> Word {
+    match gateway.balance() {
+        Some(balance) => Word::Bare(balance.to_string()),
+        None => Word::error(words::STORE_FAILED),
+    }
+}
+
+/// Threads of the gateway itself: what it accepts, and what is open.
+fn threads(gateway: &Gateway) -> Word {
+    let capacity = gateway.settings.capacity;
+    let working = gateway.load.open().min(capacity);
+    Word::Fields(vec![("threads", capacity), ("working_threads", working)])
+}

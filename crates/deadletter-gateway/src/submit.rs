@@ -1,0 +1,87 @@
+//! in.php: a job is stored, and its id is the answer.
+
+use crate::{askers::Asker, gateway::Gateway, params::Params, wording::Word, words};
+use deadletter::{Error, Handle, Job, Outcome, core::Payload};
+
+/// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
+const OURS: [&str; 7] =
+    ["key", "json", "header_acao", "pingback", "callback", "idempotency_key", "soft_id"];
+
+/// The parameter that names a job for clients that retry their submit.
+const IDEMPOTENCY: &str = "idempotency_key";
+/// A client that retries does so within minutes; its key is kept as long as its answer is.
+const IDEMPOTENCY_MS: i64 = 24 * 3_600_000;
+
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    asker: &Asker,
+    params: Params,
+    idempotency_key: Option<String>,
+) -> Word {
+    let named = params.text(IDEMPOTENCY).map(std::borrow::Cow::into_owned);
+    let mut job = match job(params) {
+        Ok(job) => job.deadline_ms(gateway.settings.deadline_ms),
+        Err(word) => return word,
+    };
+    if let Some(owner) = &asker.owner {
+        job = job.owner(&**owner);
+    }
+    if let Some(priority) = asker.priority {
+        job = job.priority(priority);
+    }
+    if let Some(key) = named.or(idempotency_key) {
+        job = job.idempotency_key(key, Some(IDEMPOTENCY_MS));
+    }
+    if !gateway.load.take_place(gateway.settings.capacity) {
+        return Word::error(words::FULL);
+    }
+    match gateway.engine.submit(job).await {
+        Ok(handle) => verdict(gateway, &handle).await,
+        Err(error) => {
+            gateway.load.give_back();
+            refusal(&error)
+        }
+    }
+}
+
+/// The job that the parameters describe.
+fn job(params: Params) -> Result<Job, Word> {
+    let mut fields = params.without(&OURS);
+    if !fields.contains_key("method") && fields.contains_key("file") {
+        // The oldest clients send a file and nothing else.
+        fields.insert("method".to_owned(), "post".into());
+    }
+    let is_named = fields.get("method").and_then(|method| method.as_str());
+    if is_named.is_none_or(|method| method.trim().is_empty()) {
+        return Err(Word::error(words::BAD_PARAMETERS));
+    }
+    Ok(Job::from_payload(Payload::new(fields)))
+}
+
+/// The id; or, where the gateway waits for it, the error that upstream answered to the submit.
+async fn verdict(gateway: &Gateway, handle: &Handle) -> Word {
+    let id = handle.id.get();
+    let wait = gateway.settings.submit_wait;
+    if wait.is_zero() || !handle.is_new {
+        return Word::Accepted(id);
+    }
+    match tokio::time::timeout(wait, handle.wait()).await {
+        Ok(Ok(Outcome::Unsolved(task))) => Word::error(words::death(&task)),
+        // Solved, still under way, or nobody knows: the id is good.
+        _ => Word::Accepted(id),
+    }
+}
+
+fn refusal(error: &Error) -> Word {
+    match error {
+        Error::Stopping => Word::error(words::FULL),
+        Error::TooLarge(why) => {
+            tracing::info!(%why, "a submit is too large");
+            Word::error(words::BAD_PARAMETERS)
+        }
+        error => {
+            tracing::error!(%error, "a submit could not be stored");
+            Word::error(words::STORE_FAILED)
+        }
+    }
+}
