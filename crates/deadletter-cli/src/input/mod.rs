@@ -6,8 +6,10 @@
 mod array;
 mod columns;
 mod csv;
+mod headless;
 mod key;
 mod lines;
+mod object;
 mod params;
 mod rejects;
 mod row;
@@ -23,6 +25,7 @@ pub(crate) use row::{Occurrences, Usual, one_sitekey, row_of, sendable};
 pub(crate) use source::{Format, Source};
 
 use crate::fault::{Fault, Result};
+use object::fields_of;
 use serde_json::Value;
 use std::io::BufRead;
 
@@ -79,6 +82,9 @@ impl Records {
                     return Err(Fault::usage(format!("{source} is empty"))
                         .why("the first line of a CSV file names its columns")
                         .fix("write the rows first, such as sitekey,url and a row below it"));
+                }
+                if let Some(header) = headless::of_header(&records.header) {
+                    return Err(headless::fault(source, &header));
                 }
                 (Some(records.header.clone()), Box::new(records))
             }
@@ -153,6 +159,11 @@ fn pages<R: BufRead + Send + 'static>(
         let text = line.text();
         let fields = if line.is_cut {
             Err(too_long())
+        } else if let Some(header) = headless::of_page(&text) {
+            Err(format!(
+                "a site key stands behind its page URL: if the file is CSV, its first line is to \
+                 be {header}"
+            ))
         } else {
             Ok(vec![("url".to_owned(), Value::from(text.trim()))])
         };
@@ -179,14 +190,4 @@ fn array_records<R: BufRead + Send + 'static>(
 
 fn too_long() -> String {
     format!("it is longer than {} MiB", RECORD_BYTES >> 20)
-}
-
-/// The fields of a JSON object.
-fn fields_of(text: &str) -> Result<Vec<(String, Value)>, String> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => Ok(fields.into_iter().collect()),
-        Ok(_) => Err("it is not an object".to_owned()),
-        // The error names a place within the text and never repeats a value.
-        Err(error) => Err(format!("it is not JSON: {error}")),
-    }
 }

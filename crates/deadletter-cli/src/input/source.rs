@@ -1,5 +1,6 @@
 //! Where rows come from, and how the file is written.
 
+use super::headless;
 use crate::{
     fault::{Fault, Result},
     render::cut,
@@ -99,6 +100,12 @@ impl Source {
         let prefix =
             prefix.strip_prefix(&[0xef, 0xbb, 0xbf]).map_or(prefix.clone(), <[u8]>::to_vec);
         let format = self.format(&prefix);
+        if format == Format::Pages
+            && let Some(header) =
+                telling(&prefix).and_then(|line| headless::of_page(&String::from_utf8_lossy(line)))
+        {
+            return Err(headless::fault(self, &header));
+        }
         Ok((format, Box::new(Cursor::new(prefix).chain(reader))))
     }
 
@@ -129,10 +136,8 @@ impl Source {
             Self::Stdin => None,
             Self::File(path) => path.extension().and_then(|extension| extension.to_str()),
         };
-        let mut lines = prefix.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        let first = lines.clone().find_map(<[u8]>::first);
-        let telling = lines.find(|line| !line.is_empty() && !line.starts_with(b"#"));
-        let is_page = telling.is_some_and(|line| {
+        let first = lines(prefix).find_map(<[u8]>::first);
+        let is_page = telling(prefix).is_some_and(|line| {
             let begin: Vec<u8> = line.iter().take(8).map(u8::to_ascii_lowercase).collect();
             begin.starts_with(b"http://") || begin == b"https://"
         });
@@ -146,6 +151,15 @@ impl Source {
             _ => Format::Csv { tabs: false },
         }
     }
+}
+
+fn lines(prefix: &[u8]) -> impl Iterator<Item = &[u8]> {
+    prefix.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)
+}
+
+/// The first line that is neither blank nor a remark.
+fn telling(prefix: &[u8]) -> Option<&[u8]> {
+    lines(prefix).find(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
 #[cfg(test)]

@@ -49,6 +49,32 @@ fn a_list_of_pages_needs_only_a_site_key() {
 }
 
 #[test]
+fn rows_without_a_header_are_not_taken_for_pages() {
+    let scene = Scene::happy();
+    let row = "https://a.example/login,6Le-wvkSAAAAAPBMRTvw";
+    let turned = "6Le-wvkSAAAAAPBMRTvw,https://a.example/login,x";
+    for (name, text, header) in [
+        ("urls.txt", row, "url,sitekey"),
+        ("urls.csv", row, "url,sitekey"),
+        ("turned.txt", turned, "sitekey,url,column3"),
+    ] {
+        scene.bench.write(name, &format!("{text}\n{text}\n"));
+        for more in [&[][..], &["--sitekey", GOOD]] {
+            let ran = scene.run(&[&["run", name], more].concat());
+            assert_eq!(ran.code, 2, "{name} {more:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("looks like CSV without a header"), "{}", ran.stderr);
+            let fix = format!("put this line before it: {header}\n");
+            assert!(ran.stderr.contains(&fix), "{}", ran.stderr);
+        }
+    }
+    // Behind a page alone it may be a slip: that row is put aside.
+    scene.bench.write("mixed.txt", &format!("https://a.example/1\n{row}\n"));
+    let ran = scene.run(&["run", "mixed.txt", "--sitekey", GOOD]);
+    assert_eq!((ran.code, scene.paid()), (1, 1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 2: a site key stands behind its page"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_list_of_pages_comes_through_a_pipe_too() {
     let scene = Scene::happy();
     let args = ["run", "-", "--method", "turnstile", "--sitekey", GOOD];

@@ -118,3 +118,27 @@ fn a_lone_task_has_one_site_key_and_no_key_of_ours() {
     let same = format!("googlekey={GOOD}");
     assert_eq!(scene.run(&[&base[..], &["--param", &same]].concat()).code, 0);
 }
+
+#[test]
+fn a_json_row_that_says_one_thing_twice_is_put_aside() {
+    let scene = Scene::happy();
+    let row = |url: &str, more: &str| format!(r#"{{"sitekey":"{GOOD}","url":"{url}"{more}}}"#);
+    let rows = [
+        row("https://a.example/1", ""),
+        row("https://a.example/2", r#","url":"https://a.example/3""#),
+        row("https://a.example/4", r#","note":1,"note":1"#),
+        row("https://a.example/5", &format!(r#","{KEY}":1,"{KEY}":1"#)),
+    ];
+    for (name, text) in
+        [("lines.jsonl", rows.join("\n")), ("list.json", format!("[{}]", rows.join(",\n")))]
+    {
+        scene.bench.write(name, &text);
+        let ran = scene.run(&["run", name]);
+        assert_eq!((ran.code, lines(&ran).len()), (1, 1), "{name}: {}", ran.stderr);
+        for told in ["\"url\"", "\"note\"", "\"***\""] {
+            let told = format!("it has two fields of the name {told}");
+            assert!(ran.stderr.contains(&told), "{told} is missing in {}", ran.stderr);
+        }
+        refuse_key_in(&scene, &[&format!("{name}.rejected.jsonl")]);
+    }
+}

@@ -15,6 +15,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Characters of a reason that are kept: it may name a field, and that name may be endless.
+const REASON_CHARS: usize = 500;
+
 /// How a file is read: twice, and both times alike.
 pub(super) struct Reading {
     pub(super) file: Source,
@@ -145,7 +148,8 @@ impl Rows {
             Err(reason) => Row::Bad(Reject {
                 line: place.line,
                 row: place.row,
-                reason,
+                // A field's name may hold the key, and is told where it stands twice.
+                reason: render::cut(&self.reading.key.mask(&reason), REASON_CHARS),
                 text: self.reading.key.mask(&record.text),
                 fields: record.fields.ok().map(|fields| self.reading.key.mask_fields(fields)),
             }),
