@@ -131,7 +131,7 @@ impl Skip {
             Self::Open => "with an attempt that may still be answered; try again in a few minutes",
             Self::NoAccount => "of an account that was not configured there",
             Self::Held => "held, since their secrets are masked",
-            Self::Spent => "without a submit left (exhume first)",
+            Self::Spent => "without a submit left (bury, then exhume --submits)",
             Self::Hopeless => "whose request fails again as it is (--force)",
         }
     }

@@ -36,7 +36,8 @@ pub(crate) struct Args {
 enum What {
     /// How each stands, why, and when something may pass again
     #[command(
-        before_help = "Examples:\n  deadletter breaker status\n  deadletter breaker status --account main --json"
+        before_help = "Examples:\n  deadletter breaker status\n  deadletter breaker status --account main --json",
+        after_help = "closed: everything passes. open: nothing is submitted, until its time is over or somebody resets\nit. half_open: one probe passes, and its answer closes it or opens it for longer. Outages are\ncounted among the outcomes of the last minute, and in a row; each change begins a generation."
     )]
     Status {
         /// Of this account only
@@ -55,7 +56,7 @@ enum What {
         #[arg(long = "for", value_name = "TIME", value_parser = render::duration_ms)]
         for_ms: Option<i64>,
     },
-    /// Close it: nothing is counted yet, and no order stands
+    /// Close it, whatever opened it: what was counted is forgotten, a hand on it ends
     #[command(
         before_help = "Examples:\n  deadletter breaker reset\n  deadletter breaker reset --account main --reason 'they are back'"
     )]
@@ -131,11 +132,11 @@ fn show(app: &App, breakers: &[BreakerStatus], now: UnixMs) -> Result<()> {
         "account",
         "breaker",
         "passes in",
-        "#generation",
+        "why",
         "#outages",
         "#outcomes",
         "#in a row",
-        "why",
+        "#generation",
     ];
     let mut table = render::Table::new(&columns);
     for breaker in breakers {
@@ -149,11 +150,11 @@ fn show(app: &App, breakers: &[BreakerStatus], now: UnixMs) -> Result<()> {
                 breaker.account.to_string(),
                 breaker.phase.label().to_owned(),
                 passes_in(breaker),
-                breaker.generation.to_string(),
+                why.map_or("-".to_owned(), |why| why + &since),
                 breaker.seen.outages.to_string(),
                 breaker.seen.outcomes.to_string(),
                 breaker.seen.run.to_string(),
-                why.map_or("-".to_owned(), |why| why + &since),
+                breaker.generation.to_string(),
             ]);
             continue;
         }
@@ -182,7 +183,7 @@ fn passes_in(breaker: &BreakerStatus) -> String {
         (Phase::Closed, _) => "now".to_owned(),
         (_, None) => "when reset".to_owned(),
         (Phase::HalfOpen, Some(0)) => "a probe may, now".to_owned(),
-        (_, Some(ms)) => format!("{} s", whole_seconds(ms)),
+        (_, Some(ms)) => render::duration(whole_seconds(ms) * 1_000),
     }
 }
 

@@ -8,7 +8,7 @@ use deadletter::{Act, core::StateKind};
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter cancel 116230479282176\n  deadletter cancel --where 'batch:nightly state:queued' --reason 'wrong file'",
-    after_help = "A cancelled task is never submitted again. What is submitted already stays paid for: a late\nanswer is kept, unused, and its thread is counted until its hold time ends. A filter chooses\nqueued, submitting and polling tasks, unless it names states. Exit code 1: some were skipped\n(they were claimed or ended in the meantime), and it says so."
+    after_help = "A cancelled task is never submitted again. What is submitted already stays paid for: a late\nanswer is kept, unused, and its thread stays taken for as long as upstream may work on it. A\nfilter chooses queued, submitting and polling tasks, unless it names states. Exit code 1: some\nwere skipped (they were claimed or ended in the meantime), and it says so."
 )]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -117,7 +117,8 @@ impl<'a> Follow<'a> {
         let untouched = self.settle(&open).await?;
         if operation.state == OperationState::Paused {
             let note = operation.note.unwrap_or_default();
-            self.app.out.warn(&format!("the operation paused itself: {note}"));
+            let left = "what it has not redriven stays dead; `deadletter stats` tells of what";
+            self.app.out.warn(&format!("the operation paused itself: {note}; {left}"));
             return Ok(Some(Exit::DeadTasks));
         }
         // The operation is over: what it skipped stands as it stood, or as somebody else left it.

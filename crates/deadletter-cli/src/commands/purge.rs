@@ -7,7 +7,7 @@ use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
-    work,
+    render, work,
 };
 use deadletter::Act;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter purge --where 'state:buried idle:>30d' --dry-run\n  deadletter purge --where 'state:buried idle:>30d' --export-first buried.jsonl --confirm 12",
-    after_help = "Deletes tasks that are solved, dead, buried or cancelled, with request, history and answer; only\ntheir number is kept. At a terminal the count is to be typed again; elsewhere --confirm N has to\nname it. What was counted is exactly what is deleted: a task that joins later is no part of it,\nand one that changes is skipped. --export-first writes a file that `import` reads, on the disk\nbefore the first task is deleted; where it cannot be written, nothing is."
+    after_help = "Deletes tasks that are solved, dead, buried or cancelled, with request, history and answer; only\ntheir number is kept. At a terminal the count is to be typed again; elsewhere --confirm N has to\nname it. What was counted is exactly what is deleted: a task that joins later is no part of it,\nand one that changes is skipped. --export-first writes a file that `import` reads, on the disk\nbefore the first task is deleted; where it cannot be written, nothing is. Exit code 1: some were\nskipped, because they changed or may still be answered, and it says why."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -60,9 +60,10 @@ async fn agreed(app: &App, prepared: &Prepared<'_>, args: &Args) -> Result<bool>
         Some(said) if said != n => return Err(miscounted(n, said)),
         Some(_) => {}
         None => {
-            let question = format!("this deletes {n} tasks for good; type {n} to go on:");
+            let tasks = counted_tasks(n);
+            let question = format!("this deletes {tasks} for good; type {n} to go on:");
             let Some(answer) = asked(app, &question)? else {
-                return Err(Fault::usage(format!("this would delete {n} tasks for good"))
+                return Err(Fault::usage(format!("this would delete {tasks} for good"))
                     .why("nobody can be asked here")
                     .fix(format!("repeat it with --confirm {n}")));
             };
@@ -76,12 +77,17 @@ async fn agreed(app: &App, prepared: &Prepared<'_>, args: &Args) -> Result<bool>
         desk.leave_out_open(&prepared.id).await.map_err(work::of_engine)?;
         let letters = keepsake::write(prepared, path, args.with_secrets).await?;
         let masked = if args.with_secrets { "" } else { "; secrets are masked" };
-        app.out.say(&format!("{letters} letters are in {}{masked}", path.display()));
+        let letters = render::counted(letters, "letter is", "letters are");
+        app.out.say(&format!("{letters} in {}{masked}", path.display()));
     }
     Ok(true)
 }
 
+fn counted_tasks(n: u64) -> String {
+    render::counted(n, "task", "tasks")
+}
+
 fn miscounted(n: u64, said: u64) -> Fault {
-    Fault::usage(format!("this would delete {n} tasks, and --confirm says {said}"))
+    Fault::usage(format!("this would delete {}, and --confirm says {said}", counted_tasks(n)))
         .fix(format!("look with --dry-run; if {n} is right: --confirm {n}"))
 }

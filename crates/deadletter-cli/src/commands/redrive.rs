@@ -21,11 +21,15 @@ use deadletter::{
 use serde_json::json;
 use std::path::PathBuf;
 
+/// Said where nobody gets the answers.
+pub(super) const ANSWERS_STAY: &str =
+    "answers stay in the store, and most live two minutes: --out writes them";
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes",
-    after_help = "A redrive asks first for what is paid for already; what it submits again counts: attempts\naccumulate, and a task is buried when its last submit has failed. It begins with a few tasks,\nspeeds up to --rate, waits while the breaker is open, and pauses when tasks die again."
+    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. Where nearly all die\nagain it pauses itself, and the rest stays dead. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
 )]
 pub(crate) struct Args {
     /// Ids of tasks
@@ -124,7 +128,7 @@ async fn redrive(
     let mut answers = match &args.out {
         Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
         None => {
-            app.out.say("answers stay in the store, and most live two minutes: --out writes them");
+            app.out.say(ANSWERS_STAY);
             None
         }
     };
@@ -215,7 +219,7 @@ pub(super) const fn why_left(verdict: Eligibility) -> Option<&'static str> {
     match verdict {
         Eligibility::Resume | Eligibility::Submit => None,
         Eligibility::Hopeless => Some("the same request fails again"),
-        Eligibility::Spent => Some("all submits are spent (exhume first)"),
+        Eligibility::Spent => Some("all submits are spent (bury, then exhume --submits)"),
         Eligibility::Held => Some("held, since their secrets are masked"),
         Eligibility::NoAccount => Some("their account is not configured here"),
         Eligibility::NotDead => Some("no dead letters any more"),

@@ -79,6 +79,9 @@ fn picture(app: &App, act: Act, filter: &Filter, plan: &ActPlan) -> Result<()> {
         table.row([state.label().to_owned(), n.to_string(), what]);
     }
     app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
+    if fit == 0 {
+        return Ok(());
+    }
     let mut causes: Vec<_> = plan
         .by_cause
         .iter()

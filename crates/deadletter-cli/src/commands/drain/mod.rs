@@ -6,7 +6,7 @@
 
 mod pass;
 
-use super::{act::who, answers::Answers};
+use super::{act::who, answers::Answers, redrive::ANSWERS_STAY};
 use crate::{
     app::App,
     exit::Exit,
@@ -34,13 +34,13 @@ const TURN: &str = "drain";
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter drain\n  deadletter drain --where host:shop.example.com --max 100 --out answers.jsonl\n  deadletter drain --every 15m --rate 5",
-    after_help = "Without a filter on reason or class, only dead letters that may succeed are taken: their submits or\ntheir proxies failed, their deadline passed, or upstream lost them. Each pass grants two more\nsubmits; the failure that makes seven buries. While the breaker is open nothing but probes is\nsent, and the pass waits. One drain works on a store at a time; another one says who does, and\nends (or waits, with --wait). Ctrl-C ends it: what was brought back is kept and goes on with the\nnext process, the rest stays dead."
+    after_help = "A pass is a redrive that nobody is asked about: it ends when each of its tasks has a verdict.\nWithout a filter on reason or class, only dead letters that may succeed are taken: their submits or\ntheir proxies failed, their deadline passed, or upstream lost them. Each pass grants two more\nsubmits; the failure that makes seven buries. While the breaker is open nothing but probes is\nsent, and the pass waits. One drain works on a store at a time; another one says who does, and\nends (or waits, with --wait). Ctrl-C ends it: what was brought back is kept and goes on with the\nnext process, the rest stays dead. Exit code 3: some died again; with --every, 0 at its end."
 )]
 pub(crate) struct Args {
     /// Which dead letters
     #[arg(long = "where", value_name = "FILTER", allow_hyphen_values = true)]
     filter: Option<String>,
-    /// Again and again: a pass begins at each multiple of this time after the first
+    /// Go on with a pass each so often; one that takes longer skips the times that it misses
     #[arg(long, value_name = "TIME", value_parser = render::duration_ms)]
     every: Option<i64>,
     /// Tasks of one pass at most
@@ -66,7 +66,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     refuse_missing(&settings)?;
     let answers = match &args.out {
         Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
-        None => None,
+        None => {
+            app.out.say(ANSWERS_STAY);
+            None
+        }
     };
     let engine = work::idle(app, &settings).await?;
     let mut signals = Signals::listen()?;
@@ -143,18 +146,22 @@ async fn repeat(
     for n in 1_u64.. {
         let began_at = clock.now();
         let done = pass.run(signals).await?;
-        let next_at = every_ms.map(|ms| next_after(first_at, ms, clock.now()));
-        done.tell(app, n, (began_at, clock.now()), next_at)?;
         let is_interrupted = done.exit == Exit::Interrupted;
+        let goes_on = every_ms.filter(|_| !is_interrupted);
+        let next_at = goes_on.map(|ms| next_after(first_at, ms, clock.now()));
+        done.tell(app, n, (began_at, clock.now()), next_at)?;
         if is_interrupted {
             app.out.say("interrupted: what was brought back goes on with the next process");
         }
-        let Some(next_at) = next_at else { return Ok(done.exit) };
-        if is_interrupted || !pass.wait_until(next_at, signals).await? {
-            // That is how it ends where it was told to go on and on.
+        if every_ms.is_none() {
+            return Ok(done.exit);
+        }
+        let Some(next_at) = next_at else { break };
+        if !pass.wait_until(next_at, signals).await? {
             break;
         }
     }
+    // A signal is how it ends where it was told to go on and on.
     app.out.say("the drain has ended");
     Ok(Exit::Good)
 }

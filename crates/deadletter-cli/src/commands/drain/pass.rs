@@ -58,7 +58,8 @@ impl Pass<'_> {
         let before = follow::before(self.engine, &plan.eligible_ids).await?;
         let begun = self.turn.redrive(&self.filter, self.options.clone()).await;
         let Some(id) = begun.map_err(work::of_engine)? else { return Err(taken_over()) };
-        self.app.out.say(&format!("{} dead letters may succeed; redriving", plan.eligible));
+        let letters = render::counted(plan.eligible, "dead letter", "dead letters");
+        self.app.out.say(&format!("{letters} may succeed; redriving"));
         self.tell_of_breakers();
         let (app, engine) = (self.app, self.engine);
         let mut follow = Follow::begin(app, engine, &id, before, self.answers.as_mut());
