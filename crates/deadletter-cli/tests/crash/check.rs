@@ -216,7 +216,9 @@ fn asked_before_resubmit(evidence: &Evidence) -> Vec<String> {
         if !later.clone().all(|later| was_known(&later)) {
             continue;
         }
-        let again = evidence.wire.submits_of(&task.page).find(|line| line.seq > birth.seq);
+        let late = may_arrive_late(evidence, task, attempt, birth);
+        let mut after = evidence.wire.submits_of(&task.page).filter(|line| line.seq > birth.seq);
+        let again = after.nth(late);
         let release = evidence
             .wire
             .polls_of(upstream_id)
@@ -228,6 +230,22 @@ fn asked_before_resubmit(evidence: &Evidence) -> Vec<String> {
         }
     }
     found
+}
+
+/// Submits of earlier attempts, in doubt since their process was killed, that upstream had not read
+/// yet when it took this one: what was on the wire is delivered after its sender's death.
+fn may_arrive_late(evidence: &Evidence, task: &Kept, attempt: &Try, birth: &Line) -> usize {
+    let in_doubt = task.attempts.iter().filter(|earlier| {
+        earlier.intent_at < attempt.intent_at
+            && earlier.upstream_id.is_none()
+            && earlier.verdict == Some(Verdict::InDoubt)
+    });
+    let is_known = |line: &&Line| {
+        task.attempts.iter().any(|it| it.upstream_id.is_some() && it.upstream_id == line.id)
+    };
+    let before = evidence.wire.submits_of(&task.page).filter(|line| line.seq < birth.seq);
+    let arrived = before.filter(|line| !is_known(line)).count();
+    in_doubt.count().saturating_sub(arrived)
 }
 
 /// A readable "not ready" past the attempt's time-out. A tenth of grace, for the age is measured

@@ -220,6 +220,25 @@ fn a_submit_over_a_stored_id_is_seen() {
 }
 
 #[test]
+fn a_dead_programs_submit_that_arrives_behind_the_next_ones_is_no_second_submit() {
+    let late = |evidence: &mut Evidence| {
+        relog(evidence, |lines| {
+            for line in lines.iter_mut().filter(|line| line.seq == 7 || line.seq == 8) {
+                line.seq = 15 - line.seq;
+            }
+            lines.sort_by_key(|line| line.seq);
+        });
+    };
+    assert_eq!(broken_by(late), BTreeSet::new());
+    let promise = "a stored upstream id is asked before anything is submitted again";
+    assert_breaks(promise, |evidence| {
+        late(evidence);
+        // Nothing that was sent before is missing: the one behind is a submit too many.
+        kept(evidence, 3).attempts[0].verdict = Some(Verdict::Refused);
+    });
+}
+
+#[test]
 fn an_id_that_nobody_asks_for_any_more_is_seen() {
     let promise = "a stored upstream id is followed to its end";
     assert_breaks(promise, |e| {
