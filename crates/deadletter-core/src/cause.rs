@@ -54,6 +54,8 @@ impl Cause {
     pub const WORKER_DIED: &'static str = "WORKER_DIED";
     /// The store has no row of the attempt that the task waited for.
     pub const ATTEMPT_MISSING: &'static str = "ATTEMPT_MISSING";
+    /// The store has lost what the task asks for.
+    pub const REQUEST_MISSING: &'static str = "REQUEST_MISSING";
     /// Upstream took the job under an id that another task's open attempt has.
     pub const ID_NOT_UNIQUE: &'static str = "ID_NOT_UNIQUE";
 

@@ -86,8 +86,8 @@ pub struct Claimed {
     pub task: Task,
     /// The attempt that the intent began.
     pub attempt: Attempt,
-    /// What to send.
-    pub payload: Payload,
+    /// What to send; none where the store has lost it: damage of one row, which hinders no other.
+    pub payload: Option<Payload>,
 }
 
 /// Tasks and attempts that nobody works on.

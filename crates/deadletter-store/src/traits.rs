@@ -41,7 +41,7 @@ pub trait Tasks: Send + Sync {
     /// a new attempt for each: `submitting`, lease, token, counters.
     ///
     /// First closes attempts of that account that lapsed at `now` (`Attempt::lapse`). Takes no more than keeps the
-    /// account's permits within `threads`. A task whose deadline has passed is not taken. Answers
+    /// account's permits within `threads`. A task whose request is lost is claimed without it. A task whose deadline has passed is not taken. Answers
     /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead, has left or never
     /// registered.
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;

@@ -248,9 +248,13 @@ async fn submit(
 ) -> Result<()> {
     let Claimed { task, attempt, payload } = claimed;
     shared.crash.pass("after_intent");
-    let happened = match reason_to_withhold(shared, account, pass) {
-        Some(why) => Happened::Withheld { why, due_at: shared.now() },
-        None => {
+    let happened = match (reason_to_withhold(shared, account, pass), payload) {
+        (_, None) => {
+            tracing::error!(task = %task.id, "the store has lost its request");
+            Happened::RequestMissing
+        }
+        (Some(why), _) => Happened::Withheld { why, due_at: shared.now() },
+        (None, Some(payload)) => {
             let proxies_failed = task.round.proxies_failed;
             let submission = Submission { payload: &payload, proxies_failed };
             match guarded(account.provider.submit(submission)).await {

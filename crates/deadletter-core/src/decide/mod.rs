@@ -52,6 +52,8 @@ pub enum Happened {
     WorkerDied,
     /// The store has no row of the attempt that the task waits for: damage of one row.
     AttemptMissing,
+    /// Claimed, and the store cannot tell what it asks for: damage of one row. Nothing was sent.
+    RequestMissing,
     /// The task's own step panicked.
     Panicked(String),
     /// The caller's patience ended.
@@ -155,6 +157,7 @@ pub fn decide(task: &Task, happened: &Happened, context: Context<'_>) -> Decisio
         Happened::Withheld { why, due_at } => rules.withheld(*why, *due_at),
         Happened::WorkerDied => rules.worker_died(),
         Happened::AttemptMissing => rules.attempt_missing(),
+        Happened::RequestMissing => rules.request_missing(),
         Happened::Answered(answer) => rules.answered(answer),
         Happened::NotReady { elapsed_ms } => rules.not_ready(*elapsed_ms),
         Happened::Failed(failure) => rules.poll_failed(failure),

@@ -151,6 +151,21 @@ impl Rules<'_> {
         self.end(facts, DeadReason::InDoubt, &failure, |_| ())
     }
 
+    /// Nothing can be sent for it any more, and it must keep no other one from being claimed.
+    pub(super) fn request_missing(&self) -> Decision {
+        if self.is_out_of_turn(StateKind::Submitting) {
+            return Decision::default();
+        }
+        let failure = Failure::new(Cause::REQUEST_MISSING, Class::Permanent)
+            .with_detail("the store cannot tell any more what this task asks for");
+        let facts = self.closed(Verdict::Withheld, &failure);
+        if self.is_current(StateKind::Submitting) {
+            self.end(facts, DeadReason::Permanent, &failure, give_back)
+        } else {
+            self.only(facts)
+        }
+    }
+
     pub(super) fn unsolvable(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
         let spent = |after: &mut Task| {
             fail(after);

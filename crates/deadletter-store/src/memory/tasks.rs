@@ -61,7 +61,7 @@ impl Contents {
         self.write(&row);
         self.rows.change(task.id, |stored| {
             stored.attempts.push(attempt.clone());
-            Claimed { task: row.after, attempt, payload: stored.payload.clone() }
+            Claimed { task: row.after, attempt, payload: Some(stored.payload.clone()) }
         })
     }
 

@@ -1,9 +1,9 @@
 //! Due tasks become leases, each with the intent of its next attempt.
 
 use super::{attempt_row, commit, failure::Outcome, insert, registry, task_row, writer::Session};
-use crate::{Claim, Error};
+use crate::Claim;
 use deadletter_core::{AccountName, Attempt, Lane, RowChange, Task, TaskId, UnixMs};
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use std::sync::LazyLock;
 
 /// Waiting tasks that one claim makes ready at most. After an outage, when more are due at once,
@@ -13,11 +13,11 @@ const PROMOTE_LIMIT: i64 = 1_000;
 /// Ready tasks of a lane among which the earliest due time is looked for.
 const LOOK_LIMIT: i64 = 64;
 
-/// A lease, with its payload as stored.
+/// A lease, with its payload as stored; none where it is not there, or is no text.
 pub(super) struct Leased {
     pub(super) task: Task,
     pub(super) attempt: Attempt,
-    pub(super) body: String,
+    pub(super) body: Option<String>,
 }
 
 pub(super) static READY: LazyLock<String> = LazyLock::new(|| {
@@ -64,10 +64,7 @@ pub(super) fn claim(session: &mut Session<'_, '_>, claim: &Claim) -> Outcome<Vec
         };
         if commit::write_row(session, &row)? {
             session.permits.begin(session.statements, &attempt)?;
-            let body = body(session, task.id)?.ok_or_else(|| Error::Damaged {
-                what: format!("task {} has no request", task.id),
-                source: None,
-            })?;
+            let body = body(session, task.id)?;
             leased.push(Leased { task: row.after, attempt, body });
         }
     }
@@ -77,7 +74,8 @@ pub(super) fn claim(session: &mut Session<'_, '_>, claim: &Claim) -> Outcome<Vec
 /// What a task asks for.
 fn body(session: &Session<'_, '_>, id: TaskId) -> Outcome<Option<String>> {
     let mut statement = session.statements.get(insert::BODY)?;
-    Ok(statement.query_row([id.as_i64()], |row| row.get(0)).optional()?)
+    let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(str::to_owned));
+    Ok(statement.query_row([id.as_i64()], text).optional()?.flatten())
 }
 
 /// Makes waiting tasks ready that are due.

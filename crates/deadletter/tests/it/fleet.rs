@@ -1,7 +1,9 @@
 //! Two engines on one SQLite file, each with a handle of its own, as two processes have.
 
-use crate::rig::{account, all_solved, clock, engine, jobs, soon, sound, submit};
+use crate::rig::{account, all_solved, clock, engine, job, jobs, soon, sound, submit, unsolved};
 use deadletter::{
+    Deadletter,
+    core::Cause,
     provider::scripted::{ScriptedProvider, answer, id},
     store::{Clock, SqliteStore, Store},
 };
@@ -100,4 +102,37 @@ async fn what_one_engine_leaves_the_other_takes_from_the_file() {
     soon(a.stop()).await.expect("it stops");
     all_solved(&b, &ids).await;
     assert_eq!(*line.submits().borrow(), 0, "they were paid for");
+}
+
+#[tokio::test]
+async fn a_task_whose_request_is_lost_dies_and_the_others_are_solved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tasks.db");
+    let clock = clock(100.0);
+    let store = open(&path, &clock).await;
+    let builder = Deadletter::builder().store(Arc::clone(&store)).account(account(Arc::default()));
+    let desk = builder.desk_only().await.expect("a desk");
+    let mut all = jobs(5);
+    all[0] = job("bad").param("note", "to be broken");
+    let ids = submit(&desk, all).await;
+    drop(desk);
+    store.close().await.expect("closed");
+    drop(store);
+    // One quote of its JSON, as a flipped bit would leave it.
+    let mut bytes = std::fs::read(&path).expect("read");
+    let quote =
+        bytes.windows(14).position(|part| part == b"\"to be broken\"").expect("it is there");
+    bytes[quote] = b'#';
+    std::fs::write(&path, bytes).expect("written");
+    let store = open(&path, &clock).await;
+    let line = Arc::new(ScriptedProvider::default());
+    let dl = engine(&store, account(Arc::clone(&line))).await;
+    all_solved(&dl, &ids[1..]).await;
+    let dead = unsolved(soon(dl.task(ids[0]).wait()).await.expect("the store works"));
+    assert_eq!(dead.cause, Some(Cause::new(Cause::REQUEST_MISSING)));
+    assert_eq!(
+        (*line.submits().borrow(), dead.counters.submits),
+        (4, 0),
+        "nothing was sent for it"
+    );
 }

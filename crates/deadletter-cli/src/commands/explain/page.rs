@@ -146,6 +146,9 @@ fn met(code: &str, rules: &Rules<'_>) -> Option<Vec<(&'static str, Met, Happened
             ("on a submit", Met::Submit, Happened::Panicked(String::new())),
             ("on a poll", Met::Poll, Happened::Panicked(String::new())),
         ],
+        Cause::REQUEST_MISSING => {
+            vec![("when it is claimed", Met::Submit, Happened::RequestMissing)]
+        }
         Cause::ATTEMPT_MISSING => {
             vec![("when it is noticed", Met::Submit, Happened::AttemptMissing)]
         }

@@ -293,6 +293,17 @@ fn a_task_whose_attempt_is_missing_is_a_dead_letter_whatever_the_policy() {
 }
 
 #[test]
+fn a_task_whose_request_is_missing_is_dead_and_has_spent_nothing() {
+    let mut bench = Bench::submitting();
+    bench.happens(&Happened::RequestMissing);
+    assert_eq!(bench.task.reason(), Some(DeadReason::Permanent));
+    assert_eq!((bench.task.counters.submits, bench.task.counters.failures), (0, 0));
+    assert_eq!(bench.attempts[0].verdict, Some(Verdict::Withheld));
+    let account = Bench::submitting().decide(&Happened::RequestMissing, None).account;
+    assert_eq!(account, AccountSignal::None, "upstream has said nothing");
+}
+
+#[test]
 fn a_report_about_another_attempt_leaves_the_task_alone() {
     let reports = [
         Happened::Refused(failure(Class::Permanent)),
@@ -302,6 +313,7 @@ fn a_report_about_another_attempt_leaves_the_task_alone() {
         Happened::Withheld { why: Why::Breaker, due_at: THEN },
         Happened::Panicked("boom".to_owned()),
         Happened::WorkerDied,
+        Happened::RequestMissing,
     ];
     for report in reports {
         let mut bench = Bench::submitting();
@@ -322,6 +334,7 @@ fn a_repeated_report_of_a_submit_is_no_news_to_a_polled_task() {
         Happened::InDoubt(failure(Class::Transient)),
         Happened::Withheld { why: Why::Breaker, due_at: THEN },
         Happened::WorkerDied,
+        Happened::RequestMissing,
     ];
     for report in reports {
         let bench = Bench::polling();

@@ -29,6 +29,7 @@ enum Kind {
     Failed(Class),
     WorkerDied,
     AttemptMissing,
+    RequestMissing,
     Panicked,
     Deadline,
     Redriven { resume: Option<usize>, keep_deadline: bool, force: bool },
@@ -52,6 +53,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         4 => class().prop_map(Kind::Failed),
         2 => Just(Kind::WorkerDied),
         1 => Just(Kind::AttemptMissing),
+        1 => Just(Kind::RequestMissing),
         1 => Just(Kind::Panicked),
         1 => Just(Kind::Deadline),
         5 => redriven.prop_map(|(resume, keep_deadline, force)| Kind::Redriven { resume, keep_deadline, force }),
@@ -165,6 +167,7 @@ impl Walk {
             Kind::Failed(class) => Happened::Failed(failure(*class)),
             Kind::WorkerDied => Happened::WorkerDied,
             Kind::AttemptMissing => Happened::AttemptMissing,
+            Kind::RequestMissing => Happened::RequestMissing,
             Kind::Panicked => Happened::Panicked("boom".to_owned()),
             Kind::Deadline => Happened::DeadlinePassed,
             Kind::Redriven { resume, keep_deadline, force } => Happened::Redriven {

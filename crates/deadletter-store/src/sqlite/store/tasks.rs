@@ -4,7 +4,9 @@ use super::SqliteStore;
 use crate::{
     Claim, Claimed, Committed, Error, Inserted, NewTasks, Result, TakeOver, Taken, Tasks,
     sqlite::{
-        adopt, attempt_row, claim, commit, desk,
+        adopt, attempt_row,
+        claim::{self, Leased},
+        commit, desk,
         insert::{self, Entry},
         page,
     },
@@ -40,13 +42,12 @@ impl Tasks for SqliteStore {
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
         let leased =
             self.write("claim tasks", move |session| claim::claim(session, &claim)).await?;
-        leased
-            .into_iter()
-            .map(|leased| {
-                let payload = payload_from(&leased.body, leased.task.id)?;
-                Ok(Claimed { task: leased.task, attempt: leased.attempt, payload })
-            })
-            .collect()
+        // The leases are written: one request that cannot be read must not hide the others.
+        let claimed = leased.into_iter().map(|Leased { task, attempt, body }| {
+            let payload = body.and_then(|body| payload_from(&body, task.id).ok());
+            Claimed { task, attempt, payload }
+        });
+        Ok(claimed.collect())
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {

@@ -21,7 +21,7 @@ pub(crate) async fn a_claim_writes_the_lease_and_the_intent(h: &mut Harness) {
     assert_eq!(h.store.history(task.id).await.unwrap(), std::slice::from_ref(&attempt));
     assert_eq!((attempt.token, attempt.n, attempt.intent_at), (token, 1, h.now()));
     assert_eq!((attempt.worker, attempt.permit), (Some(worker), true));
-    assert_eq!(Some(claimed.payload), h.store.payload(task.id).await.unwrap());
+    assert_eq!(claimed.payload, h.store.payload(task.id).await.unwrap());
 }
 
 pub(crate) async fn tasks_go_by_priority_then_turn_then_due_time_then_id(h: &mut Harness) {

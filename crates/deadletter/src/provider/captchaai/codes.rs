@@ -193,6 +193,7 @@ mod tests {
             Cause::PANIC,
             Cause::WORKER_DIED,
             Cause::ATTEMPT_MISSING,
+            Cause::REQUEST_MISSING,
             Cause::ID_NOT_UNIQUE,
         ] {
             assert!(find(code).is_some(), "{code} has no row");

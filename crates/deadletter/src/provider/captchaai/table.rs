@@ -199,6 +199,9 @@ table! {
     "WORKER_DIED" Transient Transient none:
         "The process ended while this task was being submitted; nobody knows whether it arrived.";
         "Nothing; if it repeats, look for what ends the process (memory, deployment).";
+    "REQUEST_MISSING" Permanent Permanent none:
+        "The store is damaged: it has lost what this task asked for.";
+        "Look at the store with `deadletter store check`, and submit the job anew from its source.";
     "ATTEMPT_MISSING" Unknown Unknown none:
         "The store is damaged: it has lost what stood of the attempt that this task waited for.";
         "Look at the store with `deadletter store check`, then redrive it; it may be paid for twice.";
