@@ -3,7 +3,7 @@
 use crate::Breach;
 
 /// Where paths of the project begin.
-const FOLDERS: [&str; 5] = ["crates/", "docs/", "scripts/", "examples/", ".ci/"];
+const FOLDERS: [&str; 6] = ["clients/", "crates/", "docs/", "scripts/", "examples/", ".ci/"];
 
 /// Paths of the project that stand in backticks or as targets of links, and do not exist.
 pub(crate) fn breaches(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Breach> {

@@ -1,0 +1,129 @@
+//! One client through all scenes that suit it: one process, with an upstream for each scene.
+
+use crate::{
+    client::{Client, Program},
+    install, native,
+    relay::Relay,
+    scene::{Ask, METHODS_EVERY_MS, PACE, SCENES, Scene},
+    tally::{Tally, Verdict},
+};
+use deadletter_sim::Simulator;
+use serde_json::{Value, json};
+use std::{path::Path, process::Stdio, time::Duration};
+use tokio::{io::AsyncWriteExt, process::Command};
+
+/// A driver that runs longer has lost its way; what is not told by then is lost.
+const LONGEST_RUN: Duration = Duration::from_secs(100);
+
+/// A scene that is set.
+struct Set {
+    scene: &'static Scene,
+    key: String,
+    simulator: Simulator,
+    relay: Option<Relay>,
+}
+
+/// Takes a client through the scenes that suit it, all at once.
+pub(crate) async fn all_scenes(client: &'static Client, installed: &Path) -> Vec<Tally> {
+    let mut sets = Vec::new();
+    for scene in SCENES.iter().filter(|scene| scene.suits(client)) {
+        let key = new_key();
+        let simulator = Simulator::start(scene.upstream(&key)).await.expect("a free port");
+        let relay = match client.wants_tls {
+            true => Some(Relay::to(simulator.port(), installed).await.expect("a free port")),
+            false => None,
+        };
+        sets.push(Set { scene, key, simulator, relay });
+    }
+    let asks: Vec<Value> = sets.iter().map(|set| set.ask(client)).collect();
+    let verdicts = match client.program {
+        Program::Native => native::run(&asks).await,
+        program => said(program, installed, &asks).await,
+    };
+    sets.iter().map(|set| set.tally(client, &verdicts)).collect()
+}
+
+/// A key of 32 characters that no other test has.
+fn new_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+impl Set {
+    /// The line that tells a driver what to do.
+    fn ask(&self, client: &Client) -> Value {
+        let relayed = self.relay.as_ref().map(Relay::base_url);
+        let (ask, method, count, every_ms) = match self.scene.ask {
+            Ask::EveryMethod => ("solve", "all", 1, METHODS_EVERY_MS),
+            Ask::Solves { count, every_ms } => ("solve", client.plain, count, every_ms),
+            Ask::Balance => ("balance", client.plain, 1, 0),
+            Ask::Reports => ("report", client.plain, 1, 0),
+        };
+        json!({
+            "run": self.scene.name,
+            "ask": ask,
+            "base_url": relayed.unwrap_or_else(|| self.simulator.base_url()),
+            "key": if self.scene.wrong_key { new_key() } else { self.key.clone() },
+            "method": method,
+            "count": count,
+            "every_ms": every_ms,
+        })
+    }
+
+    fn tally(&self, client: &Client, verdicts: &[Verdict]) -> Tally {
+        let own: Vec<&Verdict> = verdicts.iter().filter(|v| v.run == self.scene.name).collect();
+        let asked = match self.scene.ask {
+            Ask::EveryMethod => 1,
+            Ask::Solves { count, .. } => count as usize,
+            Ask::Balance => 1,
+            Ask::Reports => 2,
+        };
+        let paid = self.simulator.stats().paid;
+        Tally { client: client.name, scene: self.scene.name, paid, ..Tally::of(asked, &own) }
+    }
+}
+
+/// Runs a driver, and hears its verdicts.
+async fn said(program: Program, installed: &Path, asks: &[Value]) -> Vec<Verdict> {
+    let authority = installed.join("tls/ca.pem");
+    let mut child = command(program, installed)
+        .arg(PACE.to_string())
+        .env("REQUESTS_CA_BUNDLE", &authority)
+        .env("SSL_CERT_FILE", &authority)
+        .env("NODE_EXTRA_CA_CERTS", &authority)
+        .env("NODE_PATH", installed.join("node/node_modules"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the driver starts");
+    let lines: String = asks.iter().map(|ask| format!("{ask}\n")).collect();
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(lines.as_bytes()).await.expect("the driver reads");
+    drop(input);
+    let output = tokio::time::timeout(LONGEST_RUN, child.wait_with_output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{program:?} does not end")).expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program:?}: {complaint}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let verdict =
+        |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    text.lines().map(verdict).collect()
+}
+
+/// The program with nothing of this machine's environment but where programs are.
+fn command(program: Program, installed: &Path) -> Command {
+    let clients = install::root().join("clients");
+    let (interpreter, script) = match program {
+        Program::Python(name) => {
+            (installed.join("python/bin/python"), clients.join(format!("python/{name}.py")))
+        }
+        Program::Node(name) => ("node".into(), clients.join(format!("node/{name}.cjs"))),
+        Program::Native => unreachable!("it runs in this process"),
+    };
+    let mut command = Command::new(interpreter);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.arg(script).env_clear().env("PATH", path);
+    command
+}
