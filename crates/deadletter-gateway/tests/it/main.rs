@@ -1,0 +1,9 @@
+//! The gateway over real sockets, with the engine and a simulated upstream behind it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod answers;
+mod forms;
+mod rig;
+mod server;
+mod upstream;

@@ -1,0 +1,143 @@
+//! A gateway on port 0, its engine on the memory store, a simulated upstream; and a client that
+//! writes bytes.
+
+use deadletter::{
+    AccountConfig, Deadletter,
+    core::{AccountName, UnixMs},
+    provider::captchaai::{self, CaptchaAi},
+    store::{FastClock, MemoryStore, Store},
+};
+use deadletter_gateway::{Askers, Gateway, Running, Settings, serve};
+use deadletter_sim::{DEFAULT_KEY, Scenario, Simulator};
+use secrecy::SecretString;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Engine and upstream run this much faster than the wall.
+const SPEED: f64 = 200.0;
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The account's key, which clients on this machine use as their own.
+pub(crate) const KEY: &str = DEFAULT_KEY;
+/// What a plain solve asks for.
+pub(crate) const JOB: &str =
+    "method=userrecaptcha&googlekey=6Le-wvkSAAAA&pageurl=https://a.example/";
+
+/// A gateway with all that stands behind it.
+pub(crate) struct World {
+    pub(crate) sim: Simulator,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engine: Arc<Deadletter>,
+    pub(crate) gateway: Running,
+}
+
+/// A reply as it came.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(Scenario::named("happy").unwrap(), |_| ()).await
+    }
+
+    pub(crate) async fn with(scenario: Scenario, edit: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Arc::new(FastClock::new(UnixMs(1_790_000_000_000), SPEED));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
+        Self::on(store, scenario, edit).await
+    }
+
+    pub(crate) async fn on(
+        store: Arc<dyn Store>,
+        scenario: Scenario,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let sim = Simulator::start(scenario.speed(SPEED).seed(7)).await.expect("it starts");
+        let base = sim.base_url();
+        let key = SecretString::from(KEY);
+        let provider = CaptchaAi::new(captchaai::Settings {
+            submit_endpoint: format!("{base}/in.php"),
+            result_endpoint: format!("{base}/res.php"),
+            submit_timeout: Duration::from_secs(1),
+            poll_timeout: Duration::from_secs(1),
+            ..captchaai::Settings::new(key.clone())
+        });
+        let name = AccountName::new("main").unwrap();
+        let account = AccountConfig::new(name, Arc::new(provider.unwrap()));
+        let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
+        let engine = Arc::new(builder.start().await.expect("it starts"));
+        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        edit(&mut settings);
+        let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), settings);
+        let gateway = serve(Arc::new(gateway)).await.expect("it serves");
+        Self { sim, store, engine, gateway }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    /// What a GET of that path and query answers.
+    pub(crate) async fn get(&self, target: &str) -> Reply {
+        self.ask("GET", target, "", b"").await
+    }
+
+    /// What a POST of that body answers.
+    pub(crate) async fn post(&self, target: &str, content_type: &str, body: &[u8]) -> Reply {
+        self.ask("POST", target, content_type, body).await
+    }
+
+    pub(crate) async fn ask(&self, method: &str, target: &str, kind: &str, body: &[u8]) -> Reply {
+        let (address, n) = (self.address(), body.len());
+        let kind =
+            if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nhost: {address}\r\n{kind}content-length: {n}\r\nconnection: close\r\n\r\n"
+        );
+        self.raw(&[head.as_bytes(), body].concat()).await.expect("a reply")
+    }
+
+    /// What those bytes are answered; nothing where the connection is closed without a word.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Option<Reply> {
+        let talk = async {
+            let mut stream = TcpStream::connect(self.address()).await.expect("it listens");
+            // It may refuse before it has read everything.
+            stream.write_all(bytes).await.ok();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.ok();
+            answer
+        };
+        let answer = timeout(PATIENCE, talk).await.expect("it hangs");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+    }
+
+    /// Submits a plain job.
+    pub(crate) async fn submit(&self) -> String {
+        let reply = self.get(&format!("/in.php?key={KEY}&{JOB}")).await;
+        reply.body.strip_prefix("OK|").unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+    }
+
+    /// Asks until there is a verdict, as clients do.
+    pub(crate) async fn verdict(&self, id: &str, more: &str) -> Reply {
+        let asking = async {
+            loop {
+                let reply = self.get(&format!("/res.php?key={KEY}&action=get&id={id}{more}")).await;
+                if !reply.body.contains("CAPCHA_NOT_READY") {
+                    return reply;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("no verdict")
+    }
+}
