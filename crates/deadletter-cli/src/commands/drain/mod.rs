@@ -66,10 +66,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     refuse_missing(&settings)?;
     let answers = match &args.out {
         Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
-        None => {
-            app.out.say(ANSWERS_STAY);
-            None
-        }
+        None => None,
     };
     let engine = work::idle(app, &settings).await?;
     let mut signals = Signals::listen()?;
@@ -106,6 +103,9 @@ async fn drain(
     let Some(turn) = take_turn(app, engine, args.wait, signals).await? else {
         return Ok(Exit::Interrupted);
     };
+    if answers.is_none() {
+        app.out.say(ANSWERS_STAY);
+    }
     let options = RedriveOptions {
         rate: args.rate,
         limit: args.max,
