@@ -64,10 +64,19 @@ pub(crate) struct Whole {
     pub(crate) tear: Option<Tear>,
 }
 
+/// Where a letter stands, and its text.
+struct Place<'a> {
+    line: u64,
+    nth: u64,
+    text: &'a str,
+}
+
 /// Reads the letters of one file.
 pub(crate) struct Reader<'a> {
     /// The file's name.
     pub(crate) name: &'a str,
+    /// Why a letter is none that can be taken, if it is none.
+    pub(crate) refuse: &'a dyn Fn(&Incoming) -> Result<(), String>,
     /// Gets each letter.
     pub(crate) take: &'a mut dyn FnMut(Incoming) -> Result<()>,
     /// Gets what is none; a fault ends the reading.
@@ -99,7 +108,10 @@ impl Reader<'_> {
             nth += 1;
             match element.map_err(|error| self.unreadable(error))? {
                 Element::Whole { line, text } => match entry_of(&text) {
-                    Ok(entry) => self.entry(entry, &mut seen, &mut whole)?,
+                    Ok(entry) => {
+                        let place = Place { line, nth, text: &text };
+                        self.entry(entry, place, &mut seen, &mut whole)?;
+                    }
                     Err(why) => (self.spoiled)(Spoiled { line, nth, why, text })?,
                 },
                 Element::TooLong { line, text } => {
@@ -119,7 +131,8 @@ impl Reader<'_> {
                     let Torn { line, byte, what, text } = torn;
                     let left_bytes = if last.is_ok() { rest } else { text.len() as u64 + rest };
                     if let Ok(entry) = last {
-                        self.entry(entry, &mut seen, &mut whole)?;
+                        let place = Place { line, nth, text: &text };
+                        self.entry(entry, place, &mut seen, &mut whole)?;
                     }
                     whole.tear = Some(Tear { line, byte, what, left_bytes, text });
                 }
@@ -136,14 +149,23 @@ impl Reader<'_> {
     fn entry(
         &mut self,
         mut entry: Entry,
+        place: Place<'_>,
         seen: &mut HashMap<Mark, u32>,
         whole: &mut Whole,
     ) -> Result<()> {
         let nth = seen.entry(entry.mark()).or_default();
         *nth += 1;
         entry.nth = *nth;
+        self.hand_over(Incoming::Article(Box::new(entry)), place, whole)
+    }
+
+    fn hand_over(&mut self, incoming: Incoming, place: Place<'_>, whole: &mut Whole) -> Result<()> {
+        if let Err(why) = (self.refuse)(&incoming) {
+            let Place { line, nth, text } = place;
+            return (self.spoiled)(Spoiled { line, nth, why, text: text.to_owned() });
+        }
         whole.letters += 1;
-        (self.take)(Incoming::Article(Box::new(entry)))
+        (self.take)(incoming)
     }
 
     fn read_lines(&mut self, reader: impl BufRead) -> Result<Whole> {
@@ -181,8 +203,9 @@ impl Reader<'_> {
             nth += 1;
             match serde_path_to_error::deserialize::<_, Letter>(value) {
                 Ok(letter) => {
-                    (self.take)(Incoming::Ours(Box::new(letter)))?;
-                    whole.letters += 1;
+                    let text = line.text();
+                    let place = Place { line: line.number, nth, text: &text };
+                    self.hand_over(Incoming::Ours(Box::new(letter)), place, &mut whole)?;
                 }
                 Err(error) => self.put_aside(&line, nth, error.to_string())?,
             }
@@ -283,7 +306,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Whole> {
         let mut spoiled = |spoiled: Spoiled| Err(spoiled.fault("x"));
-        Reader { name: "x", take: &mut |_| Ok(()), spoiled: &mut spoiled }.read(text.as_bytes())
+        let (refuse, take) = (&|_: &Incoming| Ok(()), &mut |_| Ok(()));
+        Reader { name: "x", refuse, take, spoiled: &mut spoiled }.read(text.as_bytes())
     }
 
     /// The numbers of the entries among their equals.
@@ -296,9 +320,9 @@ mod tests {
             Ok(())
         };
         let mut spoiled = |_| Ok(());
-        let read =
-            Reader { name: "x", take: &mut take, spoiled: &mut spoiled }.read(text.as_bytes());
-        read.expect("read");
+        let refuse = &|_: &Incoming| Ok(());
+        let mut reader = Reader { name: "x", refuse, take: &mut take, spoiled: &mut spoiled };
+        reader.read(text.as_bytes()).expect("read");
         numbers
     }
 

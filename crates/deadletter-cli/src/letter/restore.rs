@@ -4,8 +4,8 @@ use super::{Incoming, article::Entry, ours::Letter};
 use deadletter::{
     core::{
         AccountName, Attempt, AttemptToken, Counters, Dimensions, Failure, NewTask, Payload,
-        Policy, Round, RowChange, State, StateKind, Step, Task, TaskId, UnixMs, Verdict, Why,
-        WorkerId, fingerprint::fingerprint,
+        Policy, Round, RowChange, State, StateKind, Step, Task, TaskId, TooLarge, UnixMs, Verdict,
+        Why, WorkerId, fingerprint::fingerprint,
     },
     provider::{Provider, clean::Cleaner},
 };
@@ -50,6 +50,14 @@ impl Restorer<'_> {
             Incoming::Ours(letter) => self.ours(*letter),
             Incoming::Article(entry) => Some(self.article(&entry, spare)),
         }
+    }
+
+    /// Why `incoming` cannot be a task of this store, if it cannot.
+    pub(crate) fn refuse(&self, incoming: &Incoming) -> Result<(), String> {
+        // Any id: nothing is inserted.
+        let restored = self.restore(incoming.clone(), TaskId::at(UnixMs(0), 0));
+        let new = restored.map(|restored| restored.to_insert()).transpose();
+        new.map(drop).map_err(|error| error.to_string())
     }
 
     fn ours(&self, letter: Letter) -> Option<Restored> {
@@ -141,7 +149,9 @@ impl Restored {
     }
 
     /// What is inserted: a queued task that nobody may claim.
-    pub(crate) fn to_insert(&self) -> NewTask {
+    ///
+    /// Errors: it is larger than any task may be.
+    pub(crate) fn to_insert(&self) -> Result<NewTask, TooLarge> {
         // As long as it is queued, there is a submit to wait for; its own numbers come with its rest.
         let allowance = self.rests.counters.submits.saturating_add(1);
         let task = Task {
@@ -153,7 +163,8 @@ impl Restored {
             hold: Some(HOLD.to_owned()),
             ..self.rests.clone()
         };
-        NewTask { task, payload: self.payload.clone(), attempts: self.attempts.clone() }
+        let new = NewTask::new(task, self.payload.clone())?;
+        Ok(NewTask { attempts: self.attempts.clone(), ..new })
     }
 
     /// The step from the inserted row to its rest; none where the row has moved on.
@@ -226,7 +237,7 @@ mod tests {
     fn the_step_to_rest_begins_at_a_row_that_nobody_may_claim() {
         let restored = restored(&json!({"sitekey": "6Le", "page_url": "https://a.example",
             "error": "x", "attempts": 1, "timestamp": 1_800_000_000}));
-        let inserted = restored.to_insert().task;
+        let inserted = restored.to_insert().expect("small").task;
         assert_eq!(inserted.hold.as_deref(), Some(HOLD));
         let row = restored.to_rest(&inserted).expect("the step exists");
         assert_eq!(row.after.kind(), StateKind::Dead);

@@ -275,6 +275,42 @@ fn what_is_no_letter_is_put_aside_when_asked_for() {
 }
 
 #[test]
+fn a_letter_larger_than_any_task_may_be_is_put_aside() {
+    let bench = filled();
+    assert_eq!(run(&bench, &["export", "--out", "dead.jsonl"]).code, 0);
+    let mut letters: Vec<Value> = bench.read("dead.jsonl").lines().map(json_of).collect();
+    letters[1]["task"]["owner"] = "x".repeat(257).into();
+    letters[3]["task"]["tags"] = vec!["x"; 65].into();
+    let text: String = letters.iter().map(|letter| format!("{letter}\n")).collect();
+    bench.write("large.jsonl", &text);
+    let elsewhere = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("DEADLETTER_STORE", "sqlite:other.db");
+        ran(command)
+    };
+    let refused = elsewhere(&["import", "large.jsonl"]);
+    assert!(refused.code == 1 && refused.stderr.contains("257 bytes"), "{}", refused.stderr);
+    let told = elsewhere(&["import", "large.jsonl", "--rejects", "bad.jsonl"]);
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    let told = &lines(&told)[0];
+    assert_eq!((&told["imported"], &told["rejected"]), (&2.into(), &2.into()), "{told}");
+    let aside: Vec<Value> = bench.read("bad.jsonl").lines().map(json_of).collect();
+    let why: Vec<_> = aside.iter().map(|row| row["rejected_reason"].clone()).collect();
+    assert_eq!(
+        why,
+        [
+            "the owner has 257 bytes; at most 256 are allowed",
+            "the task has 65 tags; at most 64 are allowed"
+        ]
+    );
+    assert_eq!(lines(&elsewhere(&["list", "*"])).len(), 2);
+}
+
+fn json_of(line: &str) -> Value {
+    serde_json::from_str(line).expect("JSON")
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let bench = filled();
     bench.write("more.json", &json!([entry("x", "e", 4, AT)]).to_string());

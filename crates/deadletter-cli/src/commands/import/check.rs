@@ -4,7 +4,7 @@ use super::{Args, twice::Twice};
 use crate::{
     fault::{Fault, Result},
     input::{Format, Reject, Rejects},
-    letter::{Incoming, Reader, Spoiled, Tear},
+    letter::{Incoming, Reader, Restorer, Spoiled, Tear},
 };
 use deadletter::{core::UnixMs, provider::clean::Cleaner};
 use serde_json::Value;
@@ -24,7 +24,12 @@ pub(super) struct Checked {
 }
 
 /// Reads the whole file, and puts aside what is no letter where somebody asked for that.
-pub(super) fn check(args: &Args, name: &str, twice: &Twice, cleaner: &Cleaner) -> Result<Checked> {
+pub(super) fn check(
+    args: &Args,
+    name: &str,
+    twice: &Twice,
+    restorer: &Restorer<'_>,
+) -> Result<Checked> {
     if let Some(rejects) = &args.rejects {
         refuse_same(rejects, &args.file.to_string())?;
     }
@@ -38,11 +43,13 @@ pub(super) fn check(args: &Args, name: &str, twice: &Twice, cleaner: &Cleaner) -
         }
         Ok(())
     };
+    let cleaner = restorer.cleaner;
+    let refuse = |incoming: &Incoming| restorer.refuse(incoming);
     let mut spoiled = |spoiled: Spoiled| match &mut rejects {
         Some(rejects) => rejects.put(&reject(spoiled, cleaner)),
         None => Err(spoiled.fault(name)),
     };
-    let mut reader = Reader { name, take: &mut take, spoiled: &mut spoiled };
+    let mut reader = Reader { name, refuse: &refuse, take: &mut take, spoiled: &mut spoiled };
     let whole = reader.read(twice.open(&args.file)?)?;
     if let (Some(rejects), Some(tear)) = (&mut rejects, &whole.tear) {
         let why = format!("the file is torn here: {}", tear.what);

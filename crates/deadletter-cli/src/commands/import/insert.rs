@@ -24,7 +24,9 @@ pub(super) async fn insert(
     let mut open = batch;
     let mut resting: Vec<(Restored, TaskId, bool)> = Vec::new();
     for _ in 0..ID_TRIES {
-        let tasks = open.iter().map(Restored::to_insert).collect();
+        let tasks: std::result::Result<_, _> = open.iter().map(Restored::to_insert).collect();
+        // The check has put aside what is larger.
+        let tasks = tasks.map_err(|error| Fault::failed("a letter is too large").because(error))?;
         let inserted = shelf.store.insert(tasks).await.map_err(fault)?;
         let mut taken = Vec::new();
         for (restored, outcome) in open.into_iter().zip(inserted) {

@@ -7,7 +7,6 @@ mod twice;
 
 use crate::{
     app::App,
-    config::Settings,
     exit::Exit,
     fault::{Fault, Result},
     input::Source,
@@ -60,7 +59,15 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
     let twice = Twice::of(&args.file)?;
     let name = args.file.to_string();
-    let checked = check(&args, &name, &twice, &upstream::cleaner(&settings))?;
+    let (provider, cleaner) =
+        (upstream::provider_or_nobody(&settings)?, upstream::cleaner(&settings));
+    let restorer = Restorer {
+        account: settings.account.clone(),
+        policy: &settings.policy,
+        provider: &provider,
+        cleaner: &cleaner,
+    };
+    let checked = check(&args, &name, &twice, &restorer)?;
     let Checked { letters, rejected, .. } = checked;
     if let Some(tear) = &checked.tear {
         app.out.warn(&format!(
@@ -88,7 +95,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     }
     let shelf = Shelf::open(&settings).await?;
     let known = Known::of(&shelf, &checked.died_at).await?;
-    let tally = import(&shelf, &settings, &name, &known, twice.open(&args.file)?).await?;
+    let tally = import(&shelf, &restorer, &name, &known, twice.open(&args.file)?).await?;
     report(app, tally, &checked)?;
     Ok(if is_partial || tally.not_at_rest > 0 { Exit::Failed } else { Exit::Good })
 }
@@ -126,19 +133,11 @@ fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
 
 async fn import(
     shelf: &Shelf,
-    settings: &Settings,
+    restorer: &Restorer<'_>,
     name: &str,
     known: &Known,
     reader: Box<dyn BufRead + Send>,
 ) -> Result<Tally> {
-    let provider = upstream::provider_or_nobody(settings)?;
-    let cleaner = upstream::cleaner(settings);
-    let restorer = Restorer {
-        account: settings.account.clone(),
-        policy: &settings.policy,
-        provider: &provider,
-        cleaner: &cleaner,
-    };
     let mut ids = Ids::from(shelf.now());
     let mut tally = Tally::default();
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
@@ -147,7 +146,8 @@ async fn import(
     let reading = tokio::task::spawn_blocking(move || read_batches(&name, reader, &sender));
     while let Some(batch) = batches.recv().await {
         let mut restored = Vec::with_capacity(batch.len());
-        for incoming in batch {
+        // What is too large was put aside by the check.
+        for incoming in batch.into_iter().filter(|letter| restorer.refuse(letter).is_ok()) {
             let Some(incoming) = known.news(incoming) else {
                 tally.duplicates += 1;
                 continue;
@@ -179,8 +179,9 @@ fn read_batches(
         }
         sender.blocking_send(std::mem::take(&mut batch)).map_err(gone)
     };
-    // What is no letter was put aside by the check.
+    // What is no letter, and what cannot be taken, was put aside by the check.
+    let refuse = |_: &Incoming| Ok(());
     let mut spoiled = |_| Ok(());
-    Reader { name, take: &mut take, spoiled: &mut spoiled }.read(reader)?;
+    Reader { name, refuse: &refuse, take: &mut take, spoiled: &mut spoiled }.read(reader)?;
     sender.blocking_send(batch).map_err(gone)
 }
