@@ -2,6 +2,7 @@
 
 use crate::{
     askers::{Asker, Askers, Stranger},
+    guesses::Guesses,
     load::Load,
     params::{Malformed, Params},
     question,
@@ -17,6 +18,7 @@ use hyper::{
     header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, HeaderValue},
 };
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,12 +36,15 @@ pub struct Gateway {
     pub(crate) askers: Askers,
     pub(crate) settings: Settings,
     pub(crate) load: Load,
+    guesses: Guesses,
     /// Guards the balance that upstream told last.
     balance: Mutex<Option<f64>>,
 }
 
 /// A request whose body has been read.
 pub(crate) struct Incoming {
+    /// Whose connection it is.
+    pub(crate) peer: IpAddr,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: Option<String>,
@@ -53,7 +58,14 @@ impl Gateway {
     /// A gateway to a running engine.
     #[must_use]
     pub fn new(engine: Arc<Deadletter>, askers: Askers, settings: Settings) -> Self {
-        Self { engine, askers, settings, load: Load::default(), balance: Mutex::default() }
+        Self {
+            engine,
+            askers,
+            settings,
+            load: Load::default(),
+            guesses: Guesses::default(),
+            balance: Mutex::default(),
+        }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -124,7 +136,7 @@ impl Gateway {
     }
 
     async fn protocol(&self, path: &str, incoming: Incoming) -> Response<Bytes> {
-        let Incoming { query, content_type, body, idempotency_key, .. } = incoming;
+        let Incoming { peer, query, content_type, body, idempotency_key, .. } = incoming;
         let params = match Params::read(query.as_deref(), content_type.as_deref(), body).await {
             Ok(params) => params,
             Err(Malformed(why)) => {
@@ -141,8 +153,13 @@ impl Gateway {
                 submit::answer(self, &asker, params, idempotency_key).await
             }
             Ok(asker) => question::answer(self, &asker, &params).await,
-            Err(Stranger::Malformed) => Word::error(words::WRONG_KEY),
-            Err(Stranger::Unknown) => Word::error(words::NO_SUCH_KEY),
+            Err(stranger) => {
+                tokio::time::sleep(self.guesses.wrong(peer)).await;
+                Word::error(match stranger {
+                    Stranger::Malformed => words::WRONG_KEY,
+                    Stranger::Unknown => words::NO_SUCH_KEY,
+                })
+            }
         };
         let mut reply = word.reply(is_json);
         if wants_cors {

@@ -12,12 +12,14 @@
 
 mod askers;
 mod gateway;
+mod guesses;
 mod load;
 mod params;
 mod question;
 mod server;
 mod settings;
 mod submit;
+mod wire;
 mod wording;
 mod words;
 

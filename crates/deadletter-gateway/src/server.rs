@@ -9,6 +9,7 @@ use crate::{
     askers::KeysError,
     gateway::{Gateway, Incoming},
     settings::Limits,
+    wire::Wire,
     wording::reply,
 };
 use bytes::{Bytes, BytesMut};
@@ -16,11 +17,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response, StatusCode,
     body::{Body, Incoming as RequestBody},
-    header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName},
+    header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use std::{
     convert::Infallible,
     io,
@@ -137,7 +138,9 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             () = &mut look_after => {}
             accepted = listener.accept(), if has_room => match accepted {
                 // Ends with its connection, or with the set.
-                Ok((stream, _)) => drop(connections.spawn(converse(Arc::clone(&shared), stream))),
+                Ok((stream, peer)) => {
+                    drop(connections.spawn(converse(Arc::clone(&shared), stream, peer.ip())));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -159,20 +162,20 @@ async fn told(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|is_stopping| *is_stopping).await);
 }
 
-async fn converse(shared: Arc<Shared>, stream: TcpStream) {
+async fn converse(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(treat(&shared, request).await.map(Full::new)) }
+        async move { Ok::<_, Infallible>(treat(&shared, peer, request).await.map(Full::new)) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.head)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Wire::new(stream, shared.limits.write), service);
     let mut connection = std::pin::pin!(connection);
     let mut stopping = shared.stopping.clone();
     let ended = tokio::select! {
@@ -187,7 +190,7 @@ async fn converse(shared: Arc<Shared>, stream: TcpStream) {
     }
 }
 
-async fn treat(shared: &Shared, request: Request<RequestBody>) -> Response<Bytes> {
+async fn treat(shared: &Shared, peer: IpAddr, request: Request<RequestBody>) -> Response<Bytes> {
     let (head, body) = request.into_parts();
     if !is_allowed(shared, &head.headers) {
         return reply(
@@ -198,8 +201,10 @@ async fn treat(shared: &Shared, request: Request<RequestBody>) -> Response<Bytes
     }
     let body = match timeout(shared.limits.body, read(shared, body)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(status)) => return reply(status, PLAIN, "the body was not taken\n"),
-        Err(_) => return reply(StatusCode::REQUEST_TIMEOUT, PLAIN, "the body took too long\n"),
+        Ok(Err(status)) => return last(reply(status, PLAIN, "the body was not taken\n")),
+        Err(_) => {
+            return last(reply(StatusCode::REQUEST_TIMEOUT, PLAIN, "the body took too long\n"));
+        }
     };
     let text = |name: &HeaderName| head.headers.get(name)?.to_str().ok().map(str::to_owned);
     let incoming = Incoming {
@@ -208,9 +213,16 @@ async fn treat(shared: &Shared, request: Request<RequestBody>) -> Response<Bytes
         content_type: text(&CONTENT_TYPE),
         idempotency_key: text(&IDEMPOTENCY_KEY).filter(|key| !key.is_empty()),
         method: head.method,
+        peer,
         body,
     };
     shared.gateway.answer(incoming).await
+}
+
+/// The last reply on its connection: what is left of the request is not read.
+fn last(mut reply: Response<Bytes>) -> Response<Bytes> {
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// True where the `Host` is ours: a page of a browser that was led here by a name of its own

@@ -112,3 +112,18 @@ async fn it_says_that_it_lives_and_that_its_store_answers() {
     world.store.close().await.unwrap();
     assert_eq!(world.get("/readyz").await.status, 503);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_take_its_replies_is_let_go() {
+    let world = World::with(Scenario::named("happy").unwrap(), |settings| {
+        settings.limits.write = Duration::from_millis(300);
+    })
+    .await;
+    let ids = vec!["1"; 100].join(",");
+    let request =
+        format!("GET /res.php?key={KEY}&action=get&ids={ids} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut stream = TcpStream::connect(world.address()).await.unwrap();
+    // Requests without end, whose replies nobody reads: the gateway stops taking them.
+    let flood = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    timeout(Duration::from_secs(20), flood).await.expect("it is borne for ever");
+}
