@@ -203,7 +203,7 @@ pub struct Forget {
     pub events_after: u64,
     /// Workers that died or left before this instant.
     pub workers_before: UnixMs,
-    /// At most this many rows of each kind are looked at.
+    /// At most this many events and workers are looked at, and tallies of each dimension.
     pub limit: u32,
 }
 

@@ -151,7 +151,8 @@ pub trait Desk: Send + Sync {
     /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
 
-    /// Deletes tallies, events and workers that are past their time, the oldest first.
+    /// Deletes tallies, events and workers that are past their time: of tallies and events the
+    /// oldest first, workers in no order.
     ///
     /// The newest event stays, whatever its age, and so do those of tasks that stand: numbers of the
     /// sequence are never given twice, and what is on record of a task is whole. The id of a worker

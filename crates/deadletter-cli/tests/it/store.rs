@@ -76,12 +76,19 @@ fn a_whole_store_is_called_whole_and_a_wrong_row_is_found_where_it_is() {
     let whole = run(&bench, &["store", "check"]);
     assert_eq!((whole.code, &lines(&whole)[0]["is_whole"]), (0, &json!(true)));
     let id = lines(&run(&bench, &["list"]))[0]["id"].clone();
+    // An operation with its items.
+    let bury = ["bury", "--where", "cause:ERROR_CAPTCHA_UNSOLVABLE", "--reason", "gone", "--yes"];
+    let buried = run(&bench, &bury);
+    assert_eq!(buried.code, 0, "{}", buried.stderr);
+    assert_eq!(run(&bench, &["store", "check"]).code, 0);
     for (sql, rule) in [
         (format!("DELETE FROM requests WHERE task = {id}"), "each task has its request"),
         (format!("UPDATE tasks SET submits = 9 WHERE id = {id}"), "submits stay within K"),
         (format!("DELETE FROM attempts WHERE task = {id}"), "attempts are numbered without gaps"),
         (format!("UPDATE tasks SET state = 'cancelled' WHERE id = {id}"), "counts"),
         ("UPDATE standing SET n = n + 1 WHERE place = 'accepted'".to_owned(), "conservation"),
+        ("UPDATE item_counts SET n = n + 1".to_owned(), "counts"),
+        ("DELETE FROM item_counts".to_owned(), "counts"),
         (format!("DELETE FROM tasks WHERE id = {id}"), "no request without its task"),
     ] {
         // The log is folded into the file where the last of its users has closed it well.

@@ -185,6 +185,9 @@ fn ours(conn: &Connection, checked: &mut Checked, progress: &Progress) -> Result
             checked.find("counts", at, format!("{stored} are counted, and {found} stand"));
         }
     }
+    for (at, counted, found) in checked.take("item_counts", items(conn))?.unwrap_or_default() {
+        checked.find("counts", at, format!("{counted} items are counted, and {found} stand"));
+    }
     for (rule, table, sql) in STRAYS {
         progress("rows without their task", 0, 0);
         let strays = strays(conn, sql);
@@ -195,7 +198,23 @@ fn ours(conn: &Connection, checked: &mut Checked, progress: &Progress) -> Result
     Ok(())
 }
 
-/// Rows whose task is gone, and what their sums should be.
+/// Where the counts of an operation's items differ from its items: what is counted, and how many
+/// there are.
+fn items(conn: &Connection) -> Outcome<Vec<(String, i64, i64)>> {
+    let mut statement = conn.prepare(
+        "SELECT operation, state, sum(counted), sum(found) FROM \
+           (SELECT operation, state, n AS counted, 0 AS found FROM item_counts UNION ALL \
+            SELECT operation, state, 0, count(*) FROM operation_items GROUP BY 1, 2) \
+         GROUP BY 1, 2 HAVING sum(counted) <> sum(found) LIMIT 100",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let (operation, state): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok((format!("operation {operation}, {state}"), row.get(2)?, row.get(3)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Rows whose task is gone.
 const STRAYS: [(&str, &str, &str); 5] = [
     (
         "no request without its task",
