@@ -261,6 +261,17 @@ impl Account {
         learned.slowed_until = learned.slowed_until.max(until);
     }
 
+    /// The clock was set back: what is waited for here comes so much earlier.
+    pub(crate) fn bring_forward(&self, ms: i64) {
+        let mut learned = self.learned();
+        learned.slowed_until = learned.slowed_until.plus(-ms);
+        learned.open_poll_at = learned.open_poll_at.plus(-ms);
+        learned.due.at = learned.due.at.plus(-ms);
+        learned.due.hints += 1;
+        drop(learned);
+        self.wake.notify_one();
+    }
+
     pub(crate) fn must_poll_slowly(&self, now: UnixMs) -> bool {
         now < self.learned().slowed_until
     }

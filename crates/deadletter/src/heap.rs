@@ -133,6 +133,16 @@ impl Poller {
         }
     }
 
+    /// Everything becomes due so much earlier.
+    pub(crate) fn bring_forward(&self, ms: i64) {
+        let mut heap = self.heap();
+        let Heap { due, entries, .. } = &mut *heap;
+        for (due_at, _) in entries.values_mut() {
+            *due_at = due_at.plus(-ms);
+        }
+        *due = entries.iter().map(|(token, (due_at, _))| Reverse((*due_at, *token))).collect();
+    }
+
     /// Forgets everything: this worker was declared dead, and another one has it all.
     pub(crate) fn clear(&self) {
         *self.heap() = Heap::default();
@@ -242,6 +252,22 @@ mod tests {
         let first = poller.pop_due(UnixMs(7)).expect("due");
         assert!(poller.looked_at(&account(), first.attempt.token));
         assert!(!poller.is_recovering() && poller.len() == 0);
+    }
+
+    #[test]
+    fn what_is_brought_forward_keeps_its_order() {
+        let poller = Poller::default();
+        poller.add(entry(1), UnixMs(7_000));
+        poller.add(entry(2), UnixMs(6_000));
+        // Replaced: its older place in the heap names nothing any more.
+        poller.add(entry(1), UnixMs(9_000));
+        poller.bring_forward(5_000);
+        assert_eq!(poller.next_due(), Some(UnixMs(1_000)));
+        let due = |now| poller.pop_due(UnixMs(now)).map(|entry| entry.attempt.token);
+        assert_eq!(due(3_999), Some(entry(2).attempt.token));
+        assert_eq!(due(3_999), None);
+        assert_eq!(due(4_000), Some(entry(1).attempt.token));
+        assert_eq!(due(90_000), None);
     }
 
     #[test]

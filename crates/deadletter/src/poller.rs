@@ -34,8 +34,17 @@ const GRACE: Duration = Duration::from_secs(16);
 /// Runs until the engine stops; then waits shortly for what is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut polls = JoinSet::new();
+    let mut last = shared.now();
     loop {
         let now = shared.now();
+        if now < last {
+            // The clock was set back: upstream would forget the ids before their time came again.
+            shared.poller.bring_forward(last.since(now));
+            for account in shared.accounts.values() {
+                account.bring_forward(last.since(now));
+            }
+        }
+        last = now;
         while polls.len() < POLLS
             && let Some(entry) = shared.poller.pop_due(now)
         {
@@ -192,12 +201,13 @@ fn due_after(shared: &Shared, account: &Account, entry: &Entry, happened: &Happe
         }
         _ if !entry.is_current() => now.plus(ABANDONED_GAP_MS),
         _ => {
-            let since = entry.awaited_since();
-            let elapsed_ms = now.since(since);
+            // Not below nothing: the clock may have been set back since then.
+            let elapsed_ms = now.since(entry.awaited_since()).max(0);
             let next_ms = account.next_poll_ms(&entry.task.dimensions.method, elapsed_ms);
             // Ask at the time-out too: only a "not ready" after it may abandon the id.
             let is_before = elapsed_ms < terms.timeout_ms && terms.timeout_ms < next_ms;
-            since.plus(if is_before { terms.timeout_ms } else { next_ms })
+            let due_ms = if is_before { terms.timeout_ms } else { next_ms };
+            now.plus(due_ms - elapsed_ms)
         }
     }
 }
@@ -231,14 +241,44 @@ mod tests {
             scripted::{ScriptedProvider, answer},
         },
     };
-    use deadletter_core::{AccountName, Class, Failure, Terms};
-    use deadletter_store::{Clock, FastClock, MemoryStore, SystemClock};
-    use std::sync::{Arc, Mutex};
+    use deadletter_core::{AccountName, Class, Failure, Terms, UnixMs};
+    use deadletter_store::{Clock, FastClock, ManualClock, MemoryStore, SystemClock};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
 
     /// Store time passes this much faster: 60 s are 120 ms.
     const SPEED: f64 = 500.0;
     /// What upstream asks to wait: 1.2 s of the test's time.
     const WAIT_MS: i64 = 600_000;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_keeps_no_id_from_being_asked() {
+        let clock = Arc::new(ManualClock::at(UnixMs(86_400_000)));
+        let never = ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) });
+        let provider = Arc::new(never);
+        let mut polls = provider.polls();
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), provider);
+        let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let builder = Deadletter::builder().store(store).account(account);
+        let engine = builder.start().await.unwrap();
+        engine.submit(Job::new("image")).await.unwrap();
+        let ticked = Arc::clone(&clock);
+        // The test's runtime ends it.
+        tokio::spawn(async move {
+            loop {
+                // tidy: allow sleep, because time is paused: it moves two clocks together.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                ticked.advance(500);
+            }
+        });
+        polls.wait_for(|n| *n >= 2).await.unwrap();
+        clock.advance(-3_600_000);
+        let four_more = polls.wait_for(|n| *n >= 6);
+        let asked = tokio::time::timeout(Duration::from_secs(300), four_more).await;
+        asked.expect("it is asked on, not in an hour").unwrap();
+    }
 
     #[tokio::test]
     async fn one_word_of_too_many_requests_slows_all_polls_of_the_account() {
