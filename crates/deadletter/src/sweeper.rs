@@ -1,8 +1,17 @@
 //! Keeps order: the dead workers' tasks, deadlines, retention, what this process lost track of.
 
 use crate::{
-    Result, account::Account, forget::Forgetting, gate::Pass, heap::Entry, heartbeat::BEAT,
-    orphans, patience::patiently, retention::Retention, shared::Shared, strangers,
+    Error, Result,
+    account::Account,
+    forget::Forgetting,
+    gate::Pass,
+    heap::Entry,
+    heartbeat::BEAT,
+    orphans,
+    patience::{Patience, may_pass, patiently},
+    retention::Retention,
+    shared::Shared,
+    strangers,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
 use deadletter_store::{Error as StoreError, TakeOver, Taken};
@@ -15,6 +24,8 @@ const SILENT_MS: f64 = 6_000.0;
 const BATCH: u32 = 500;
 /// Steps per sweep: a flood of deadlines must not keep dead workers' tasks waiting for long.
 const STEPS: u32 = 20;
+/// Looks at a doubt before the next beat: less than a second of waiting.
+const DOUBT_TRIES: u32 = 5;
 
 /// A sweep per beat until the engine stops; doubts are settled until nothing is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -72,10 +83,23 @@ pub(crate) async fn declare_dead(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
+/// Nothing is submitted while there is a doubt, so a store that is away for a moment is asked again.
 async fn settle_doubt(shared: &Arc<Shared>) {
-    if let Err(error) = orphans::settle(shared).await {
-        tracing::warn!(%error, "could not look for lost tasks; trying again at the next beat");
+    let mut patience = Patience::new();
+    for _ in 1..DOUBT_TRIES {
+        match orphans::settle(shared).await {
+            Err(Error::Store(error)) if may_pass(&error) => patience.wait().await,
+            Err(error) => return put_off(&error),
+            Ok(()) => return,
+        }
     }
+    if let Err(error) = orphans::settle(shared).await {
+        put_off(&error);
+    }
+}
+
+fn put_off(error: &Error) {
+    tracing::warn!(%error, "could not look for lost tasks; trying again at the next beat");
 }
 
 /// Takes over what nobody works on: ids are asked first, doubtful submits are decided.
@@ -160,4 +184,35 @@ async fn end_overdue(shared: &Arc<Shared>, account: &Arc<Account>) -> Result<()>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BEAT;
+    use crate::{AccountConfig, Deadletter, Job, provider::scripted::ScriptedProvider};
+    use deadletter_core::{AccountName, UnixMs};
+    use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, faulty::Fault};
+    use std::sync::Arc;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubt_is_looked_at_again_before_the_next_beat() {
+        let store = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(UnixMs(1)))));
+        let faulty = Arc::new(Faulty::new(store));
+        let provider = Arc::new(ScriptedProvider::default());
+        let account = AccountConfig::new(AccountName::new("main").unwrap(), provider.clone());
+        let store = Arc::clone(&faulty);
+        let engine = Deadletter::builder().store(store).account(account).start().await.unwrap();
+        // The first sweep has been made when one task is through.
+        engine.submit(Job::new("image")).await.unwrap();
+        provider.submits().wait_for(|n| *n == 1).await.unwrap();
+        let fates = [None, Some(Fault::DoubtWritten)];
+        faulty.script(Call::Claim, fates.into_iter().cycle().take(4));
+        faulty.script(Call::Page, [Some(Fault::Unavailable); 2]);
+        let met = faulty.met();
+        engine.submit(Job::new("image")).await.unwrap();
+        let mut submits = provider.submits();
+        let claimed = tokio::time::timeout(BEAT / 2, submits.wait_for(|n| *n == 2));
+        claimed.await.expect("before the next beat").unwrap();
+        assert!(faulty.met() >= met + 3, "there was a doubt, and the store was away");
+    }
 }
