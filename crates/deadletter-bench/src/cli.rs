@@ -1,6 +1,7 @@
 //! What a person may ask for.
 
 use crate::{
+    gateway,
     line::Report,
     output::{self, say},
     store,
@@ -32,6 +33,19 @@ enum Command {
         /// Only the parts whose name contains this word: inserts, life, standing, article
         #[arg(long, value_name = "WORD", default_value = "")]
         only: String,
+    },
+    /// The gateway: questions, jobs, latency and memory, against a plain HTTP server
+    Gateway {
+        #[command(flatten)]
+        args: Args,
+    },
+    /// Serves until its input ends, which `gateway` weighs
+    #[command(hide = true)]
+    Idle {
+        /// Tasks to take before
+        tasks: usize,
+        /// The store
+        path: PathBuf,
     },
     /// Lets tasks live until it is killed, which `store` does
     #[command(hide = true)]
@@ -88,13 +102,21 @@ pub(crate) fn runtime() -> Result<Runtime> {
 impl Cli {
     fn run(self) -> Result<()> {
         let runtime = runtime()?;
-        let (args, only) = match self.command {
-            Command::Store { args, only } => (args, only),
-            Command::Churn { path } => return runtime.block_on(store::churn(&path)),
-        };
-        let directory = args.directory()?;
-        let sizes = if args.quick { store::QUICK } else { store::FULL };
-        let lines = runtime.block_on(store::measure(&sizes, directory.path(), &only))?;
-        output::show(&Report::of(args.quick, lines), args.json)
+        match self.command {
+            Command::Store { args, only } => {
+                let sizes = if args.quick { store::QUICK } else { store::FULL };
+                let directory = args.directory()?;
+                let lines = runtime.block_on(store::measure(&sizes, directory.path(), &only))?;
+                output::show(&Report::of(args.quick, lines), args.json)
+            }
+            Command::Gateway { args } => {
+                let sizes = if args.quick { gateway::QUICK } else { gateway::FULL };
+                let directory = args.directory()?;
+                let lines = runtime.block_on(gateway::measure(&sizes, directory.path()))?;
+                output::show(&Report::of(args.quick, lines), args.json)
+            }
+            Command::Churn { path } => runtime.block_on(store::churn(&path)),
+            Command::Idle { tasks, path } => runtime.block_on(gateway::idle(&path, tasks)),
+        }
     }
 }

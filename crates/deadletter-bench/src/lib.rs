@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod engine;
+mod gateway;
 mod line;
 mod output;
 mod raw;

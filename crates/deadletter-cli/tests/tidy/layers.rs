@@ -21,7 +21,11 @@ const ARROW: [(&str, &[&str], &[&str]); 7] = [
         ],
         &[],
     ),
-    ("deadletter-bench", &["deadletter", "deadletter-core", "deadletter-store"], &[]),
+    (
+        "deadletter-bench",
+        &["deadletter", "deadletter-core", "deadletter-gateway", "deadletter-store"],
+        &[],
+    ),
 ];
 
 pub(crate) fn breaches(path: &str, manifest: &str) -> Vec<Breach> {
