@@ -1,6 +1,6 @@
 //! The clients, and what each is known to lose when nothing stands between it and a bad upstream.
 
-use crate::{install, tally::Loss};
+use crate::{door::Way, install, tally::Loss};
 
 /// How a client is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +61,8 @@ pub(crate) static CLIENTS: [Client; 9] = [
         ..client("2captcha-python, async", Program::Python("twocaptcha_async"), "recaptcha")
     },
     Client {
-        // Its ids must be strings, and upstream's ids of reCAPTCHAs are numbers. It asks so seldom
-        // that it may sleep through a restart.
-        unusual: &[("methods", Loss::Something), ("restart", Loss::Chance)],
+        // Its ids must be strings, and upstream's ids of reCAPTCHAs are numbers.
+        unusual: &[("methods", Loss::Something)],
         ..client("python-rucaptcha", Program::Python("rucaptcha"), "turnstile")
     },
     Client {
@@ -87,8 +86,7 @@ pub(crate) static CLIENTS: [Client; 9] = [
 ];
 
 /// A script that tries four times may come through, and pays for it.
-const RETRIES: &[(&str, Loss)] =
-    &[("flaky", Loss::Chance), ("full", Loss::Chance), ("restart", Loss::Chance)];
+const RETRIES: &[(&str, Loss)] = &[("flaky", Loss::Chance), ("full", Loss::Chance)];
 
 impl Client {
     /// Its name with the version that `clients/install` installs, where it is a package.
@@ -112,7 +110,19 @@ impl Client {
     }
 
     /// What it loses there.
-    pub(crate) fn loses(&self, scene: &str) -> Loss {
+    pub(crate) fn loses(&self, scene: &str, way: Way) -> Loss {
+        if way == Way::ThroughTheGateway {
+            return match scene {
+                // What cannot be solved, and who may not ask: no gateway changes that.
+                "unsolvable" | "wrong key" => Loss::All,
+                // Four submits that find the port closed are soon over, and the task is dead,
+                // before there were outages enough to open the breaker.
+                "outage" | "restart" => Loss::Little,
+                // Reports are not passed on yet.
+                "report" => Loss::Chance,
+                _ => Loss::Nothing,
+            };
+        }
         let unusual = self.unusual.iter().find(|(name, _)| *name == scene);
         unusual.map_or_else(|| usual(scene), |(_, loss)| *loss)
     }
@@ -122,7 +132,9 @@ impl Client {
 fn usual(scene: &str) -> Loss {
     match scene {
         "unsolvable" | "wrong key" => Loss::All,
-        "flaky" | "full" | "outage" | "restart" => Loss::Something,
+        // So short that whoever asks seldom, or late, may sleep through it.
+        "restart" => Loss::Chance,
+        "flaky" | "full" | "outage" => Loss::Something,
         _ => Loss::Nothing,
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     client::{Client, Program},
+    door::{Door, Way},
     install, native,
-    relay::Relay,
     scene::{Ask, METHODS_EVERY_MS, PACE, SCENES, Scene},
     tally::{Tally, Verdict},
 };
-use deadletter_sim::Simulator;
+use deadletter_sim::{Entry, Simulator};
 use serde_json::{Value, json};
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -18,29 +18,36 @@ const LONGEST_RUN: Duration = Duration::from_secs(100);
 /// A scene that is set.
 struct Set {
     scene: &'static Scene,
+    /// What the client has; upstream knows it but for a wrong key.
     key: String,
     simulator: Simulator,
-    relay: Option<Relay>,
+    door: Door,
 }
 
 /// Takes a client through the scenes that suit it, all at once.
-pub(crate) async fn all_scenes(client: &'static Client, installed: &Path) -> Vec<Tally> {
+pub(crate) async fn all_scenes(client: &'static Client, way: Way, installed: &Path) -> Vec<Tally> {
     let mut sets = Vec::new();
     for scene in SCENES.iter().filter(|scene| scene.suits(client)) {
         let key = new_key();
         let simulator = Simulator::start(scene.upstream(&key)).await.expect("a free port");
-        let relay = match client.wants_tls {
-            true => Some(Relay::to(simulator.port(), installed).await.expect("a free port")),
-            false => None,
-        };
-        sets.push(Set { scene, key, simulator, relay });
+        let door = Door::open(way, (client, installed), (&simulator, &key)).await;
+        let key = if scene.wrong_key { new_key() } else { key };
+        sets.push(Set { scene, key, simulator, door });
     }
     let asks: Vec<Value> = sets.iter().map(|set| set.ask(client)).collect();
     let verdicts = match client.program {
         Program::Native => native::run(&asks).await,
         program => said(program, installed, &asks).await,
     };
-    sets.iter().map(|set| set.tally(client, &verdicts)).collect()
+    let mut tallies = Vec::new();
+    for set in &sets {
+        let mut tally = set.tally((client, way), &verdicts);
+        if tally.lost() > 0 {
+            tally.dead = set.door.dead().await;
+        }
+        tallies.push(tally);
+    }
+    tallies
 }
 
 /// A key of 32 characters that no other test has.
@@ -51,7 +58,6 @@ fn new_key() -> String {
 impl Set {
     /// The line that tells a driver what to do.
     fn ask(&self, client: &Client) -> Value {
-        let relayed = self.relay.as_ref().map(Relay::base_url);
         let (ask, method, count, every_ms) = match self.scene.ask {
             Ask::EveryMethod => ("solve", "all", 1, METHODS_EVERY_MS),
             Ask::Solves { count, every_ms } => ("solve", client.plain, count, every_ms),
@@ -61,15 +67,15 @@ impl Set {
         json!({
             "run": self.scene.name,
             "ask": ask,
-            "base_url": relayed.unwrap_or_else(|| self.simulator.base_url()),
-            "key": if self.scene.wrong_key { new_key() } else { self.key.clone() },
+            "base_url": self.door.base_url(),
+            "key": self.key,
             "method": method,
             "count": count,
             "every_ms": every_ms,
         })
     }
 
-    fn tally(&self, client: &Client, verdicts: &[Verdict]) -> Tally {
+    fn tally(&self, (client, way): (&Client, Way), verdicts: &[Verdict]) -> Tally {
         let own: Vec<&Verdict> = verdicts.iter().filter(|v| v.run == self.scene.name).collect();
         let asked = match self.scene.ask {
             Ask::EveryMethod => 1,
@@ -77,8 +83,16 @@ impl Set {
             Ask::Balance => 1,
             Ask::Reports => 2,
         };
-        let paid = self.simulator.stats().paid;
-        Tally { client: client.name, scene: self.scene.name, paid, ..Tally::of(asked, &own) }
+        let asked_with = |entry: &Entry| entry.key_tail.as_deref() == self.key.get(28..);
+        let log = self.simulator.log();
+        Tally {
+            client: client.name,
+            scene: self.scene.name,
+            way,
+            paid: self.simulator.stats().paid,
+            upstream_saw: log.entries().filter(|entry| asked_with(entry)).count(),
+            ..Tally::of(asked, &own)
+        }
     }
 }
 

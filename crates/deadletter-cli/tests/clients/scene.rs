@@ -3,9 +3,9 @@
 use crate::client::Client;
 use deadletter_sim::{Fault, Outage, OutageMode, Phase, Rule, Scenario, WhenBusy};
 
-/// Clients and simulator run so many times faster than the wall's clock: a minute of outage is two
+/// Clients and simulator run so many times faster than the wall's clock: a minute of outage is three
 /// seconds, and what a busy machine takes for a request still counts little.
-pub(crate) const PACE: f64 = 30.0;
+pub(crate) const PACE: f64 = 20.0;
 
 /// What a client is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub(crate) struct Scene {
     /// What upstream is like.
     pub(crate) scenario: fn(Scenario) -> Scenario,
 }
+
+/// The scenes in which upstream is bad, and what stands in between makes the difference.
+pub(crate) const BAD: [&str; 4] = ["flaky", "full", "outage", "restart"];
 
 /// Solves of a scene in which upstream is bad.
 const SOME: u32 = 12;

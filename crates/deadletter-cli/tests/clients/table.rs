@@ -1,23 +1,50 @@
-//! The table of clients and scenes, as Markdown.
+//! What clients lose and what is paid for, as Markdown: directly → through the gateway.
 
-use crate::{client::CLIENTS, scene::SCENES, tally::Tally};
+use crate::{
+    client::{CLIENTS, Client},
+    scene::{BAD, SCENES},
+    tally::Tally,
+};
 
-/// A line per client, a column per scene: what it lost of what was asked for.
-pub(crate) fn draw(tallies: &[Tally]) -> String {
-    let names: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
-    let mut lines =
-        vec![format!("| client | {} |", names.join(" | ")), "|---".repeat(names.len() + 1) + "|"];
-    for client in &CLIENTS {
-        let cell = |name: &&str| {
-            let own = |tally: &&Tally| tally.client == client.name && tally.scene == *name;
-            tallies.iter().find(own).map_or_else(|| "-".to_owned(), text)
-        };
-        let cells: Vec<String> = names.iter().map(cell).collect();
-        lines.push(format!("| {} | {} |", client.title(), cells.join(" | ")));
-    }
-    lines.join("\n")
+/// Both halves of every run.
+pub(crate) struct Table<'a> {
+    pub(crate) directly: &'a [Tally],
+    pub(crate) through: &'a [Tally],
 }
 
-fn text(tally: &Tally) -> String {
-    format!("{} of {}, {} paid", tally.lost(), tally.asked, tally.paid)
+impl Table<'_> {
+    /// Lost, of how many that were asked for.
+    pub(crate) fn lost(&self) -> String {
+        let cell = |directly: &Tally, through: &Tally| {
+            format!("{} of {} → {}", directly.lost(), directly.asked, through.lost())
+        };
+        self.draw(&SCENES.map(|scene| scene.name), cell)
+    }
+
+    /// Submits that were paid for, per answer that the client got.
+    pub(crate) fn paid(&self) -> String {
+        let per_answer = |tally: &Tally| match tally.solved {
+            0 => format!("{} for nothing", tally.paid),
+            solved => format!("{:.2}", tally.paid as f64 / solved as f64),
+        };
+        let cell = |directly: &Tally, through: &Tally| {
+            format!("{} → {}", per_answer(directly), per_answer(through))
+        };
+        self.draw(&BAD, cell)
+    }
+
+    /// A line per client, a column per scene.
+    fn draw(&self, scenes: &[&str], cell: impl Fn(&Tally, &Tally) -> String) -> String {
+        let head = format!("| client | {} |", scenes.join(" | "));
+        let rule = "|---".repeat(scenes.len() + 1) + "|";
+        let line = |client: &Client| {
+            let cells = scenes.iter().map(|scene| {
+                let own = |tally: &&Tally| tally.client == client.name && tally.scene == *scene;
+                let both = self.directly.iter().find(own).zip(self.through.iter().find(own));
+                both.map_or_else(|| "-".to_owned(), |(one, other)| cell(one, other))
+            });
+            format!("| {} | {} |", client.title(), cells.collect::<Vec<_>>().join(" | "))
+        };
+        [head, rule].into_iter().chain(CLIENTS.iter().map(line)).collect::<Vec<_>>().join("\n")
+    }
 }

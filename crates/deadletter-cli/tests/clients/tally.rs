@@ -1,5 +1,6 @@
 //! What came of one client in one scene.
 
+use crate::door::Way;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt};
@@ -11,6 +12,8 @@ pub(crate) enum Loss {
     Nothing,
     /// At least one.
     Something,
+    /// A quarter at most.
+    Little,
     /// Nothing was solved.
     All,
     /// It depends on the moment.
@@ -48,13 +51,18 @@ pub(crate) struct Verdict {
 pub(crate) struct Tally {
     pub(crate) client: &'static str,
     pub(crate) scene: &'static str,
+    pub(crate) way: Way,
     /// Solves, reports or questions that were asked for.
     pub(crate) asked: usize,
     pub(crate) solved: usize,
     /// Submits that upstream was paid for.
     pub(crate) paid: u64,
+    /// Requests that reached upstream with the client's key.
+    pub(crate) upstream_saw: usize,
     /// One of each error, with how often it came.
     pub(crate) errors: Vec<(String, usize)>,
+    /// What the gateway tells of tasks that died.
+    pub(crate) dead: String,
 }
 
 impl Tally {
@@ -79,7 +87,17 @@ impl Tally {
         }
         let lost: usize = errors.iter().map(|(_, count)| count).sum();
         let solved = verdicts.len() - lost;
-        Self { client: "", scene: "", asked: asked.max(verdicts.len()), solved, paid: 0, errors }
+        Self {
+            client: "",
+            scene: "",
+            way: Way::Directly,
+            asked: asked.max(verdicts.len()),
+            solved,
+            paid: 0,
+            upstream_saw: 0,
+            errors,
+            dead: String::new(),
+        }
     }
 
     /// What was asked for and not had.
@@ -90,11 +108,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, scene, asked, paid, .. } = self;
-        write!(f, "{client}, {scene}: {} of {asked} lost, {paid} paid", self.lost())?;
+        let Self { client, scene, way, asked, paid, .. } = self;
+        write!(f, "{client}, {scene}, {way:?}: {} of {asked} lost, {paid} paid", self.lost())?;
         for (error, count) in &self.errors {
             write!(f, "\n    {count} x {error}")?;
         }
-        Ok(())
+        write!(f, "\n{}", self.dead)
     }
 }
