@@ -1,4 +1,5 @@
-//! Real clients, unmodified: what they lose at a bad upstream.
+//! Real clients, unmodified: what they lose at a bad upstream, and that it is solved through the
+//! gateway.
 //!
 //! Each client is a program of its own, or a small one around a package that `clients/install`
 //! takes from its registry. It gets its asks by standard input and tells its verdicts by standard
