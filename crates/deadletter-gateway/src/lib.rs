@@ -11,19 +11,25 @@
 //! answered; what it asks is answered from the store, and never from upstream.
 
 mod askers;
+mod authority;
+mod connection;
 mod gateway;
 mod guesses;
 mod load;
 mod params;
 mod question;
+mod request;
 mod server;
 mod settings;
 mod submit;
+mod tls;
 mod wire;
 mod wording;
 mod words;
 
 pub use askers::{Askers, IssuedKey, KEYS_DOCUMENT, KeyBook, KeysError, new_key};
+pub use authority::{Authority, AuthorityError};
 pub use gateway::Gateway;
 pub use server::{Running, ServeError, serve};
 pub use settings::{Limits, SUBMIT_WAIT_MAX, Settings};
+pub use tls::{Tls, TlsError};

@@ -1,5 +1,6 @@
 //! What a gateway is told: its address, its patience, its limits.
 
+use crate::tls::Tls;
 use std::{net::SocketAddr, time::Duration};
 
 /// How to serve.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub header_acao: bool,
     /// What one client may cost.
     pub limits: Limits,
+    /// Speak TLS on the port, and nothing else; none speaks plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// The longest that in.php may wait for upstream: clients give up after five seconds.
@@ -38,6 +41,7 @@ impl Settings {
             capacity: 10_000,
             header_acao: false,
             limits: Limits::default(),
+            tls: None,
         }
     }
 }
@@ -47,6 +51,8 @@ impl Settings {
 pub struct Limits {
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
+    /// For the handshake of TLS, from the first byte on.
+    pub handshake: Duration,
     /// For a whole request head, and for the next one on an open connection.
     pub head: Duration,
     /// For a whole body.
@@ -65,6 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             body: Duration::from_secs(30),
             // Nine images in base64 with room to spare.

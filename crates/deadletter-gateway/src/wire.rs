@@ -1,7 +1,6 @@
 //! A connection whose client must take what it is sent: a write that makes no progress for too long
 //! is an error, which ends the connection.
 
-use hyper_util::rt::TokioIo;
 use std::{
     future::Future,
     io,
@@ -24,8 +23,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> TokioIo<Self> {
-        TokioIo::new(Self { stream, patience, waiting: None })
+    pub(crate) const fn new(stream: TcpStream, patience: Duration) -> Self {
+        Self { stream, patience, waiting: None }
     }
 
     /// Watches the outcome of a write: what waits, waits no longer than allowed.

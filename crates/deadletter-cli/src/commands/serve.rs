@@ -1,5 +1,7 @@
 //! `deadletter serve`: the gateway, to which scripts point their base URL.
 
+mod tls;
+
 use crate::{
     app::App,
     config::{Settings, masked},
@@ -9,7 +11,7 @@ use crate::{
     signals::Signals,
     work,
 };
-use deadletter_gateway::{Askers, Gateway, SUBMIT_WAIT_MAX, ServeError, serve};
+use deadletter_gateway::{Askers, Gateway, SUBMIT_WAIT_MAX, ServeError, Tls, serve};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,7 +19,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m",
+    before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --tls local",
     after_help = "Point a script at it by its base URL; its key is the account's own. Every job that it\n\
                   accepts is on disk before it is answered. Stop it with ctrl-C: what is on the wire is\n\
                   awaited, everything else waits for the next start."
@@ -42,16 +44,19 @@ pub(crate) struct Args {
     /// Let pages of any origin read answers that they ask for with header_acao=1
     #[arg(long)]
     header_acao: bool,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
     let key = settings.key()?.clone();
+    let (tls, trust) = args.tls.read(app, &args.allow_host)?.unzip();
     let mut signals = Signals::listen()?;
     let engine = Arc::new(work::engine(app, &settings).await?);
-    let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args));
+    let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args, tls));
     let running = serve(Arc::new(gateway)).await.map_err(|error| refused(error, &args))?;
-    announce(app, &settings, &running.address().to_string())?;
+    announce(app, &settings, &base_url(&args, running.address()), trust.flatten().as_ref())?;
     signals.next().await;
     app.out.say("stopping: nothing new is accepted; press ctrl-C again to leave at once");
     let leave = async {
@@ -65,20 +70,29 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn how(args: &Args) -> deadletter_gateway::Settings {
+fn how(args: &Args, tls: Option<Tls>) -> deadletter_gateway::Settings {
     deadletter_gateway::Settings {
         allowed_hosts: args.allow_host.clone(),
         deadline_ms: args.deadline,
         submit_wait: Duration::from_millis(args.submit_wait.unsigned_abs()),
         capacity: args.capacity,
         header_acao: args.header_acao,
+        tls,
         ..deadletter_gateway::Settings::new(args.listen)
     }
 }
 
+/// What scripts call it by: a certificate that was given is good for names, not for addresses.
+fn base_url(args: &Args, address: SocketAddr) -> String {
+    match args.allow_host.first().filter(|_| args.tls.is_given()) {
+        Some(name) => format!("https://{name}:{}", address.port()),
+        None if args.tls.is_on() => format!("https://{address}"),
+        None => format!("http://{address}"),
+    }
+}
+
 /// Where to point a script, and what stands behind it.
-fn announce(app: &App, settings: &Settings, address: &str) -> Result<()> {
-    let url = format!("http://{address}");
+fn announce(app: &App, settings: &Settings, url: &str, trust: Option<&tls::Trust>) -> Result<()> {
     if app.global.json {
         return app.out.json(&json!({
             "url": url,
@@ -86,14 +100,22 @@ fn announce(app: &App, settings: &Settings, address: &str) -> Result<()> {
             "result_endpoint": format!("{url}/res.php"),
             "store": settings.store,
             "upstream": settings.submit_endpoint,
+            "authority": trust.map(|trust| &trust.certificate),
+            "authority_bundle": trust.map(|trust| &trust.bundle),
         }));
     }
     let key = settings.key.as_ref().map(|key| masked(key.expose_secret())).unwrap_or_default();
     app.out.say(&format!("upstream  {}, account {}", settings.submit_endpoint, settings.account));
     app.out.say(&format!("store     {}", settings.store));
     app.out.say(&format!("key       {key}: clients go on using the account's own"));
+    if let Some([python, node]) = trust.map(tls::Trust::lines) {
+        app.out
+            .say("clients must trust the local authority; in Python and in Node by these lines:");
+        app.out.say(&python);
+        app.out.say(&node);
+    }
     app.out.say("point scripts at this base URL (in.php and res.php are below it):");
-    app.out.data(&url)
+    app.out.data(url)
 }
 
 fn refused(error: ServeError, args: &Args) -> Fault {

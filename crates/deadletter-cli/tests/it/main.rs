@@ -17,6 +17,7 @@ mod places;
 mod redrive;
 mod rows;
 mod run;
+mod secure;
 mod simulate;
 mod stats;
 mod store;

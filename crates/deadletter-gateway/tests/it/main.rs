@@ -6,4 +6,5 @@ mod answers;
 mod forms;
 mod rig;
 mod server;
+mod tls;
 mod upstream;
