@@ -7,6 +7,7 @@
 
 pub mod captchaai;
 pub mod clean;
+pub mod createtask;
 #[doc(hidden)]
 pub mod scripted;
 mod transport;
