@@ -2,6 +2,7 @@
 
 use crate::{
     askers::{Asker, Askers, Stranger},
+    createtask,
     guesses::Guesses,
     load::Load,
     params::{Malformed, Params},
@@ -28,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A balance is a courtesy: it is asked for as seldom as threads are, and again where it was not told.
 const ASK_EVERY: Duration = Duration::from_secs(300);
 const ASK_AGAIN: Duration = Duration::from_secs(20);
+/// Methods of in.php and res.php.
+const FORMS: &str = "GET, POST, HEAD, OPTIONS";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What every request works with.
@@ -116,21 +119,22 @@ impl Gateway {
         // Clients with a base URL that ends in a slash ask for //in.php.
         let path = format!("/{}", incoming.path.trim_start_matches('/'));
         match (path.as_str(), &incoming.method) {
-            ("/in.php" | "/res.php", &Method::OPTIONS) => allowed(),
+            ("/in.php" | "/res.php", &Method::OPTIONS) => allowed(FORMS),
             ("/in.php" | "/res.php", &Method::GET | &Method::POST | &Method::HEAD) => {
                 self.protocol(&path, incoming).await
             }
-            ("/in.php" | "/res.php", _) => {
-                let mut refused = allowed();
-                *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-                refused
-            }
+            ("/in.php" | "/res.php", _) => refused(FORMS),
+            (path, method) if createtask::is_ours(path) => match *method {
+                Method::OPTIONS => allowed("POST, OPTIONS"),
+                Method::POST => createtask::answer(self, path, incoming).await,
+                _ => refused("POST, OPTIONS"),
+            },
             ("/healthz", _) => reply(StatusCode::OK, PLAIN, "ok\n"),
             ("/readyz", _) => self.ready().await,
             _ => reply(
                 StatusCode::NOT_FOUND,
                 PLAIN,
-                "deadletter speaks in.php and res.php here; point a client's base URL at this address\n",
+                "deadletter speaks in.php and res.php here, createTask and getTaskResult too; point a client's base URL at this address\n",
             ),
         }
     }
@@ -148,18 +152,12 @@ impl Gateway {
         };
         let is_json = params.is_on("json");
         let wants_cors = self.settings.header_acao && params.is_on("header_acao");
-        let word = match self.askers.who(params.text("key").as_deref()) {
+        let word = match self.who(params.text("key").as_deref(), peer).await {
             Ok(asker) if path == "/in.php" => {
                 submit::answer(self, &asker, params, idempotency_key).await
             }
             Ok(asker) => question::answer(self, &asker, &params).await,
-            Err(stranger) => {
-                tokio::time::sleep(self.guesses.wrong(peer)).await;
-                Word::error(match stranger {
-                    Stranger::Malformed => words::WRONG_KEY,
-                    Stranger::Unknown => words::NO_SUCH_KEY,
-                })
-            }
+            Err(word) => word,
         };
         let mut reply = word.reply(is_json);
         if wants_cors {
@@ -167,6 +165,20 @@ impl Gateway {
             reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);
         }
         reply
+    }
+
+    /// Who asks, by that key; a stranger is told so, and later the more keys it tries.
+    pub(crate) async fn who(&self, key: Option<&str>, peer: IpAddr) -> Result<Asker, Word> {
+        match self.askers.who(key) {
+            Ok(asker) => Ok(asker),
+            Err(stranger) => {
+                tokio::time::sleep(self.guesses.wrong(peer)).await;
+                Err(Word::error(match stranger {
+                    Stranger::Malformed => words::WRONG_KEY,
+                    Stranger::Unknown => words::NO_SUCH_KEY,
+                }))
+            }
+        }
     }
 
     /// Ready where the store takes what is written; upstream may be away.
@@ -186,8 +198,14 @@ pub(crate) fn is_theirs(owner: Option<&str>, asker: &Asker) -> bool {
     owner == asker.owner.as_deref()
 }
 
-fn allowed() -> Response<Bytes> {
+fn allowed(methods: &'static str) -> Response<Bytes> {
     let mut response = reply(StatusCode::OK, PLAIN, "");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, HEAD, OPTIONS"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
+}
+
+fn refused(methods: &'static str) -> Response<Bytes> {
+    let mut refused = allowed(methods);
+    *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    refused
 }

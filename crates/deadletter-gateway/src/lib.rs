@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! client ──▶ server ──▶ params ──▶ gateway: who asks? ──▶ submit   (in.php)  ──▶ engine.submit
-//!                                                    └──▶ question (res.php) ──▶ the store
+//!                                                    ├──▶ question (res.php) ──▶ the store
+//!                                                    └──▶ createtask: the same two in other words
 //!        ◀── reply ◀── wording: text or JSON, as the client asked ◀──┘
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod askers;
 mod authority;
 mod connection;
+mod createtask;
 mod gateway;
 mod guesses;
 mod load;

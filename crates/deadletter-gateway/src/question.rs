@@ -48,19 +48,27 @@ async fn get(gateway: &Gateway, asker: &Asker, id: &str) -> Word {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Word::error(words::WRONG_ID);
     }
-    let Ok(id) = id.parse::<TaskId>() else { return Word::error(words::NO_SUCH_ID) };
-    let task = match gateway.store().get(&[id]).await {
-        Ok(mut tasks) => tasks.pop().flatten(),
-        Err(error) => return failed(&error),
-    };
-    match task {
-        Some(task) if is_theirs(task.owner.as_deref(), asker) => verdict(gateway, &task).await,
-        // Another key's id is told apart from an unknown one by nobody.
-        _ => Word::error(words::NO_SUCH_ID),
+    match find(gateway, asker, id).await {
+        Ok(task) => verdict(gateway, &task).await,
+        Err(word) => word,
     }
 }
 
-async fn verdict(gateway: &Gateway, task: &Task) -> Word {
+/// The task of that id, where it is the asker's; else what it is told.
+pub(crate) async fn find(gateway: &Gateway, asker: &Asker, id: &str) -> Result<Task, Word> {
+    let id = id.parse::<TaskId>().map_err(|_| Word::error(words::NO_SUCH_ID))?;
+    let found = gateway.store().get(&[id]).await.map_err(|error| failed(&error))?;
+    found
+        .into_iter()
+        .flatten()
+        .next()
+        .filter(|task| is_theirs(task.owner.as_deref(), asker))
+        // Another key's id is told apart from an unknown one by nobody.
+        .ok_or_else(|| Word::error(words::NO_SUCH_ID))
+}
+
+/// What is told of a task, whatever front it is asked for at.
+pub(crate) async fn verdict(gateway: &Gateway, task: &Task) -> Word {
     match task.kind() {
         StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
         StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {

@@ -4,7 +4,7 @@ use crate::{askers::Asker, gateway::Gateway, params::Params, wording::Word, word
 use deadletter::{Error, Handle, Job, Outcome, core::Payload};
 
 /// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
-const OURS: [&str; 7] =
+pub(crate) const OURS: [&str; 7] =
     ["key", "json", "header_acao", "pingback", "callback", "idempotency_key", "soft_id"];
 
 /// The parameter that names a job for clients that retry their submit.
@@ -19,17 +19,27 @@ pub(crate) async fn answer(
     idempotency_key: Option<String>,
 ) -> Word {
     let named = params.text(IDEMPOTENCY).map(std::borrow::Cow::into_owned);
-    let mut job = match job(params) {
-        Ok(job) => job.deadline_ms(gateway.settings.deadline_ms),
-        Err(word) => return word,
-    };
+    match job(params) {
+        Ok(job) => take(gateway, asker, job, named.or(idempotency_key)).await,
+        Err(word) => word,
+    }
+}
+
+/// Stores a job of that asker's, whatever front it came by.
+pub(crate) async fn take(
+    gateway: &Gateway,
+    asker: &Asker,
+    job: Job,
+    idempotency_key: Option<String>,
+) -> Word {
+    let mut job = job.deadline_ms(gateway.settings.deadline_ms);
     if let Some(owner) = &asker.owner {
         job = job.owner(&**owner);
     }
     if let Some(priority) = asker.priority {
         job = job.priority(priority);
     }
-    if let Some(key) = named.or(idempotency_key) {
+    if let Some(key) = idempotency_key {
         job = job.idempotency_key(key, Some(IDEMPOTENCY_MS));
     }
     if !gateway.load.take_place(gateway.settings.capacity) {

@@ -99,7 +99,7 @@ impl Word {
 }
 
 /// Threads are paid for, single answers are not.
-const PRICE: &str = "0";
+pub(crate) const PRICE: &str = "0";
 
 fn said(status: u8, request: &str) -> String {
     json!({"status": status, "request": request}).to_string()

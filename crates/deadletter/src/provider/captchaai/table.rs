@@ -180,6 +180,65 @@ table! {
         "Upstream missed the action: a defect of deadletter, or a wrong result endpoint.";
         "Check the endpoints in the configuration; else please report it.";
 
+    // What only the createTask family says.
+    "ERROR_TASK_NOT_SUPPORTED" Permanent Permanent none:
+        "Upstream has no such type of task, or deadletter knows no type for this method.";
+        "Compare the method with what upstream offers.";
+    "ERROR_TASK_ABSENT" Permanent Permanent none:
+        "The request has no task, or a task without a type.";
+        "Give `task` as an object, with its `type`.";
+    "ERROR_NO_SUCH_METHOD" Unknown Unknown none:
+        "Upstream does not know what is asked of it: a wrong endpoint, or a defect of deadletter.";
+        "Check account.endpoint; else please report it.";
+    "ERROR_INVALID_TASK_DATA" Permanent Permanent none:
+        "A field that this type of task requires is missing or wrong.";
+        "Compare the task's parameters with upstream's documentation of its type.";
+    "ERROR_RECAPTCHA_INVALID_SITEKEY" Permanent Permanent none:
+        "The site key is not one that the captcha's maker knows.";
+        "Read the site key from the page again; it may have changed.";
+    "ERROR_RECAPTCHA_INVALID_DOMAIN" Permanent Permanent none:
+        "The site key does not belong to this page.";
+        "Check the pair: the page may show the captcha in a frame with another address.";
+    "ERROR_RECAPTCHA_TIMEOUT" Unsolvable Unsolvable none:
+        "Upstream's worker did not solve it in time.";
+        "If it is frequent, look at the proxy's speed.";
+    "ERROR_MAXIMUM_TIME_EXCEEDED" Unsolvable Unsolvable none:
+        "Upstream did not solve it in its own time.";
+        "If one site key always fails, its captcha may have changed; look at `stats`.";
+    "ERROR_KEY_DENIED_ACCESS" Account Account none:
+        "The account's key may not be used for this.";
+        "Look at the key's rights in upstream's dashboard.";
+    "ERROR_IP_BLOCKED" Account Account 300000:
+        "Upstream has blocked this address, usually for many wrong keys.";
+        "Look for a program with a wrong key behind the same address; accepted tasks stay valid.";
+    "ERROR_RATE_LIMIT" Capacity Capacity 5000:
+        "Too many requests in a short time.";
+        "Nothing; if it lasts, look for other programs that use the same key.";
+    "ERROR_SERVICE_UNAVALIABLE" Transient Transient 10000:
+        "Upstream has trouble of its own (it spells the word like that).";
+        "Nothing; if it lasts, look at upstream's status page.";
+    "ERROR_TASKID_INVALID" Permanent Lost none:
+        "Upstream does not know the task's id (any more).";
+        "Nothing; upstream forgets ids after a while, or after it has answered.";
+    "ERROR_TASK_TIMEOUT" Unsolvable Unsolvable none:
+        "Upstream did not solve it in its own time.";
+        "If one site key always fails, its captcha may have changed; look at `stats`.";
+    "ERROR_PROXY_CONNECT_REFUSED" Proxy Proxy none:
+        "The proxy refused upstream's connection.";
+        "Check that the proxy is up and open to upstream's addresses; or list several.";
+    "ERROR_PROXY_CONNECT_TIMEOUT" Proxy Proxy none:
+        "The proxy did not answer upstream in time.";
+        "Check that the proxy is up and open to upstream's addresses; or list several.";
+    "ERROR_PROXY_READ_TIMEOUT" Proxy Proxy none:
+        "The proxy did not deliver the page in time.";
+        "Give a faster proxy.";
+    "ERROR_PROXY_BANNED" Proxy Proxy none:
+        "The captcha's maker has banned the proxy's address.";
+        "Give another proxy.";
+    "ERROR_PROXY_NOT_AUTHORISED" Proxy Proxy none:
+        "The proxy did not accept its user name and password.";
+        "Check the proxy's credentials.";
+
     // Our own words.
     "NETWORK" Transient Transient none:
         "The line could not be opened, broke, or stayed silent.";

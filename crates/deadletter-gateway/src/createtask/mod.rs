@@ -1,0 +1,84 @@
+//! The createTask family: `createTask`, `getTaskResult` and their like, for clients of that kind.
+//!
+//! Only the words differ: jobs are stored by `submit`, and tasks are looked at by `question`, so a
+//! task that came by one front may be asked for at the other.
+
+mod request;
+mod wording;
+
+use crate::{
+    askers::Asker,
+    gateway::{Gateway, Incoming},
+    question, submit,
+    wording::Word,
+    words,
+};
+use bytes::Bytes;
+use deadletter::{
+    Job,
+    core::Payload,
+    provider::createtask::{NotATask, payload},
+};
+use hyper::Response;
+use request::Request;
+use std::net::IpAddr;
+use wording::Said;
+
+/// The paths of this front.
+const PATHS: [&str; 3] = ["/createTask", "/getTaskResult", "/getBalance"];
+
+pub(crate) fn is_ours(path: &str) -> bool {
+    PATHS.contains(&path)
+}
+
+/// The reply to a POST to one of [`PATHS`].
+pub(crate) async fn answer(gateway: &Gateway, path: &str, incoming: Incoming) -> Response<Bytes> {
+    let said = match Request::read(&incoming.body) {
+        Ok(request) => said(gateway, path, request, &incoming).await,
+        Err(why) => {
+            tracing::debug!(why, "a request cannot be read");
+            Said::Word(Word::error(words::BAD_PARAMETERS))
+        }
+    };
+    said.reply()
+}
+
+async fn said(gateway: &Gateway, path: &str, request: Request, incoming: &Incoming) -> Said {
+    let asker = match gateway.who(request.key(), incoming.peer).await {
+        Ok(asker) => asker,
+        Err(word) => return Said::Word(word),
+    };
+    match path {
+        "/createTask" => create(gateway, &asker, request, incoming).await,
+        "/getTaskResult" => result(gateway, &asker, &request, incoming.peer).await,
+        _ => gateway.balance().map_or(Said::Word(Word::error(words::STORE_FAILED)), Said::Balance),
+    }
+}
+
+async fn create(gateway: &Gateway, asker: &Asker, request: Request, incoming: &Incoming) -> Said {
+    let named = request.idempotency_key().or_else(|| incoming.idempotency_key.clone());
+    let described = request.task().ok_or(NotATask::Malformed).and_then(payload);
+    Said::Word(match described {
+        Ok(payload) => submit::take(gateway, asker, Job::from_payload(bare(&payload)), named).await,
+        Err(NotATask::NotSupported) => Word::error(wording::NOT_SUPPORTED),
+        Err(NotATask::Malformed) => Word::error(wording::ABSENT),
+    })
+}
+
+/// The payload without what is the gateway's, where a task has such a field.
+fn bare(payload: &Payload) -> Payload {
+    let mut fields = payload.expose().clone();
+    fields.retain(|name, _| !submit::OURS.contains(&name.as_str()));
+    Payload::new(fields)
+}
+
+async fn result(gateway: &Gateway, asker: &Asker, request: &Request, peer: IpAddr) -> Said {
+    let id = request.task_id().unwrap_or_default();
+    match question::find(gateway, asker, &id).await {
+        Ok(task) => match question::verdict(gateway, &task).await {
+            Word::Answer(answer) => Said::Ready { task: Box::new(task), answer, ip: peer },
+            word => Said::Word(word),
+        },
+        Err(word) => Said::Word(word),
+    }
+}

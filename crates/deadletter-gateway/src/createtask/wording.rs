@@ -1,0 +1,144 @@
+//! What is said to a client of the family: always JSON, always with `errorId`.
+//!
+//! ```text
+//! accepted   {"errorId":0,"taskId":42}
+//! not yet    {"errorId":0,"status":"processing"}
+//! answer     {"errorId":0,"status":"ready","solution":{..},"cost":"0","ip":..,"createTime":..,..}
+//! error      {"errorId":1,"errorCode":"ERROR_X","errorDescription":".."}
+//! ```
+//!
+//! Status 200, whatever is said; `errorId` and `taskId` are numbers, and a field that the family
+//! does not know is never there: each of these breaks some real client.
+
+use crate::{
+    wording::{PRICE, Word, reply},
+    words,
+};
+use bytes::Bytes;
+use deadletter::{
+    core::{Answer, Task},
+    provider::{captchaai::codes, createtask::solution},
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
+use std::net::IpAddr;
+
+/// A type of task that is not known.
+pub(super) const NOT_SUPPORTED: &str = "ERROR_TASK_NOT_SUPPORTED";
+/// A request without a task, or a task without a type.
+pub(super) const ABSENT: &str = "ERROR_TASK_ABSENT";
+
+/// What is said.
+pub(super) enum Said {
+    /// What the other front says as well.
+    Word(Word),
+    /// The answer of a task.
+    Ready { task: Box<Task>, answer: Box<Answer>, ip: IpAddr },
+    /// The balance that upstream told last.
+    Balance(f64),
+}
+
+/// An answer, with what the family tells beside it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready {
+    error_id: u8,
+    status: &'static str,
+    solution: Box<RawValue>,
+    /// Text, as the family has it.
+    cost: &'static str,
+    ip: IpAddr,
+    /// In seconds since 1970, as the next.
+    create_time: i64,
+    end_time: i64,
+    solve_count: u32,
+}
+
+impl Said {
+    pub(super) fn reply(&self) -> Response<Bytes> {
+        reply(StatusCode::OK, "application/json; charset=utf-8", self.json())
+    }
+
+    fn json(&self) -> String {
+        match self {
+            Self::Word(Word::Accepted(id)) => json!({"errorId": 0, "taskId": id}).to_string(),
+            Self::Word(Word::Pending) => json!({"errorId": 0, "status": "processing"}).to_string(),
+            Self::Word(Word::Error(code)) => error(code),
+            // The other words are answers to questions that this front does not ask.
+            Self::Word(_) => error(words::STORE_FAILED),
+            Self::Balance(balance) => json!({"errorId": 0, "balance": balance}).to_string(),
+            Self::Ready { task, answer, ip } => ready(task, answer, *ip),
+        }
+    }
+}
+
+fn ready(task: &Task, answer: &Answer, ip: IpAddr) -> String {
+    let seconds = |ms: i64| ms.div_euclid(1_000);
+    let ready = Ready {
+        error_id: 0,
+        status: "ready",
+        solution: solution(&task.dimensions.method, answer),
+        cost: PRICE,
+        ip,
+        create_time: seconds(task.created_at.0),
+        end_time: seconds(answer.solved_at.0.max(task.created_at.0)),
+        solve_count: task.counters.submits,
+    };
+    serde_json::to_string(&ready).expect("texts, numbers and what was JSON already")
+}
+
+fn error(code: &str) -> String {
+    let code = in_the_familys_words(code);
+    let meaning = codes::find(code).map_or("An error of the upstream service.", |row| row.meaning);
+    json!({"errorId": 1, "errorCode": code, "errorDescription": meaning}).to_string()
+}
+
+/// The family's code for one of in.php's.
+fn in_the_familys_words(code: &str) -> &str {
+    match code {
+        words::WRONG_KEY => words::NO_SUCH_KEY,
+        words::NO_SUCH_ID | words::WRONG_ID => "ERROR_NO_SUCH_CAPCHA_ID",
+        "ERROR_GOOGLEKEY" | "ERROR_WRONG_GOOGLEKEY" | "ERROR_SITEKEY" => {
+            "ERROR_RECAPTCHA_INVALID_SITEKEY"
+        }
+        // Of the words that every client knows, the one that says to try again.
+        words::STORE_FAILED => words::FULL,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn said(word: Word) -> Value {
+        serde_json::from_str(&Said::Word(word).json()).unwrap()
+    }
+
+    #[test]
+    fn every_word_is_said_as_the_family_says_it() {
+        assert_eq!(said(Word::Accepted(42)), json!({"errorId": 0, "taskId": 42}));
+        assert_eq!(said(Word::Pending), json!({"errorId": 0, "status": "processing"}));
+        for (code, told) in [
+            ("ERROR_WRONG_USER_KEY", "ERROR_KEY_DOES_NOT_EXIST"),
+            ("ERROR_WRONG_CAPTCHA_ID", "ERROR_NO_SUCH_CAPCHA_ID"),
+            ("ERROR_CAPTCHA_UNSOLVABLE", "ERROR_CAPTCHA_UNSOLVABLE"),
+            ("ERROR_NO_SLOT_AVAILABLE", "ERROR_NO_SLOT_AVAILABLE"),
+            ("ERROR_SERVER_ERROR", "ERROR_NO_SLOT_AVAILABLE"),
+            (NOT_SUPPORTED, NOT_SUPPORTED),
+            (ABSENT, ABSENT),
+        ] {
+            let said = said(Word::error(code));
+            assert_eq!(
+                (said["errorId"].as_u64(), said["errorCode"].as_str()),
+                (Some(1), Some(told))
+            );
+            let description = said["errorDescription"].as_str().unwrap();
+            assert!(codes::find(told).is_some_and(|row| row.meaning == description), "{code}");
+        }
+        let balance: Value = serde_json::from_str(&Said::Balance(12.345).json()).unwrap();
+        assert_eq!(balance, json!({"errorId": 0, "balance": 12.345}));
+    }
+}
