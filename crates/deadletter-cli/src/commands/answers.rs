@@ -18,8 +18,8 @@ use std::{
 pub(super) const COLUMNS: [&str; 9] =
     ["line", "task", "state", "answer", "cause", "solved_at", "expires_at", "row", "key"];
 
-/// Longest first line that is looked at: a record with nine images and their answer fits.
-const FIRST_LINE: u64 = 16 << 20;
+/// Longest line that is looked at: a record with nine images and their answer fits.
+pub(super) const FIRST_LINE: u64 = 16 << 20;
 
 /// Where a row stands in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,9 +140,8 @@ pub(super) fn is_sheet(path: &Path, csv: bool) -> bool {
 fn mend(file: &mut File, resumed: bool) -> io::Result<()> {
     let length = file.metadata()?.len();
     match whole_lines(file)? {
-        Some(whole) if whole == length => Ok(()),
-        Some(whole) if resumed => file.set_len(whole),
-        // Somebody else's line, or one that is longer than any of ours.
+        whole if whole == length => Ok(()),
+        whole if resumed => file.set_len(whole),
         _ => file.write_all(b"\n"),
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Stored {
 impl Batch {
     /// Reads the whole file before anything is submitted: a mistake in it costs nothing.
     pub(super) fn check(app: &App, args: &Args, key: Option<&SecretString>) -> Result<Self> {
-        let reading = Arc::new(Reading::of(args, key)?);
+        let reading = Arc::new(Reading::of(app, args, key)?);
         let mut rows = Rows::open(Arc::clone(&reading))?;
         let (format, header) = rows.shape();
         app.out.say(&format!("{} is read as {}", args.file, format.label()));

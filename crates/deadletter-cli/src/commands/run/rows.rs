@@ -2,6 +2,7 @@
 
 use super::{Args, Place};
 use crate::{
+    app::App,
     commands::{answers::is_sheet, written::Written},
     fault::{Fault, Result},
     input::{
@@ -51,11 +52,14 @@ pub(super) enum Row {
 
 impl Reading {
     /// As the arguments say; no row may hold `key`.
-    pub(super) fn of(args: &Args, key: Option<&SecretString>) -> Result<Self> {
+    pub(super) fn of(app: &App, args: &Args, key: Option<&SecretString>) -> Result<Self> {
         let written = match args.out.as_deref().filter(|_| args.resume) {
             Some(out) => Written::read(out, is_sheet(out, args.csv))?,
             None => Written::default(),
         };
+        if let Some(out) = &args.out {
+            written.tell_bad(app, out);
+        }
         Ok(Self {
             file: args.file.clone(),
             batch: args.name.clone().unwrap_or_else(|| args.file.stem()),
