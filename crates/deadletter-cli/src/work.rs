@@ -33,7 +33,11 @@ pub(crate) async fn idle(app: &App, settings: &Settings) -> Result<Deadletter> {
 /// The desk of the settings' store, without an engine that works: needs no key, and a store that
 /// stands.
 pub(crate) async fn desk(settings: &Settings) -> Result<Deadletter> {
-    let shelf = Shelf::open_existing(settings).await?;
+    desk_on(settings, Shelf::open_existing(settings).await?).await
+}
+
+/// The same on a store that is open, and may be new.
+pub(crate) async fn desk_on(settings: &Settings, shelf: Shelf) -> Result<Deadletter> {
     let provider = Arc::new(upstream::provider_or_nobody(settings)?);
     let account = account_at(settings, provider);
     let builder = Deadletter::builder().store(shelf.store).account(account);

@@ -4,6 +4,7 @@
 //! account's own key is accepted, so that a script on the same machine changes its base URL alone.
 //! A key that nobody has is answered here; it is never sent upstream.
 
+use crate::quota::Quota;
 use deadletter::store::{self, Store};
 use rand::{Rng, RngExt};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,14 +21,15 @@ pub const KEYS_DOCUMENT: &str = "gateway/keys";
 const KEY_LEN: usize = 32;
 
 /// Every key that was issued.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyBook {
-    /// In the order of their issue; revoked ones stay, so that a name is never given twice.
+    /// In the order of their issue. Of each name one key at most is valid; a revoked one stays until
+    /// its name is given again.
     pub keys: Vec<IssuedKey>,
 }
 
 /// A key that was issued, without the key itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IssuedKey {
     /// The owner of the tasks that come with it. A new key under the same name, after the old one
     /// was revoked, sees the same tasks.
@@ -44,12 +46,15 @@ pub struct IssuedKey {
     /// The priority of its tasks, 0 (first) to 3; none leaves the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// How much of the gateway it may use.
+    #[serde(flatten)]
+    pub quota: Quota,
 }
 
 impl IssuedKey {
     /// What is kept of `key`, issued to `name` now.
     #[must_use]
-    pub fn of(name: &str, key: &SecretString, now_ms: i64) -> Self {
+    pub(crate) fn of(name: &str, key: &SecretString, now_ms: i64) -> Self {
         let exposed = key.expose_secret();
         let tail = exposed.get(exposed.len().saturating_sub(4)..).unwrap_or_default();
         Self {
@@ -59,7 +64,14 @@ impl IssuedKey {
             created_at: now_ms,
             revoked_at: None,
             priority: None,
+            quota: Quota::default(),
         }
+    }
+
+    /// True until it is revoked.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.revoked_at.is_none()
     }
 }
 
@@ -75,12 +87,14 @@ fn hash(key: &str) -> String {
 }
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Asker {
     /// The owner of its tasks; none for the account's own key.
     pub(crate) owner: Option<Arc<str>>,
     /// The priority of its tasks.
     pub(crate) priority: Option<u8>,
+    /// How much it may use.
+    pub(crate) quota: Quota,
 }
 
 /// Why nobody is known by a key.
@@ -120,16 +134,22 @@ impl Askers {
         Self { upstream, issued: RwLock::default() }
     }
 
-    /// Reads the issued keys from the store. Where that fails, those that were read last stay.
-    pub async fn refresh(&self, store: &dyn Store) -> Result<(), KeysError> {
-        let Some(document) = store.document(KEYS_DOCUMENT).await? else { return Ok(()) };
+    /// Reads the issued keys from the store. Where that fails, those that were read last stay. True
+    /// where they are the first ones, so that the account's own key is not accepted any more.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<bool, KeysError> {
+        let Some(document) = store.document(KEYS_DOCUMENT).await? else { return Ok(false) };
         let book: KeyBook = serde_json::from_str(&document.body)?;
-        let valid = book.keys.into_iter().filter(|key| key.revoked_at.is_none());
+        let valid = book.keys.into_iter().filter(IssuedKey::is_valid);
         let issued = valid.map(|key| {
-            (key.sha256, Asker { owner: Some(key.name.into()), priority: key.priority })
+            let IssuedKey { priority, quota, .. } = key;
+            (key.sha256, Asker { owner: Some(key.name.into()), priority, quota })
         });
-        *self.issued.write().unwrap_or_else(PoisonError::into_inner) = Some(issued.collect());
-        Ok(())
+        let issued = Some(issued.collect());
+        let before = std::mem::replace(
+            &mut *self.issued.write().unwrap_or_else(PoisonError::into_inner),
+            issued,
+        );
+        Ok(before.is_none())
     }
 
     /// True where a key was ever issued, so that the account's own is not accepted.
@@ -147,7 +167,7 @@ impl Askers {
         match (&*issued, &self.upstream) {
             (Some(issued), _) if is_formed => issued.get(&hash(key)).cloned().ok_or(stranger),
             (None, Some(upstream)) if hash(key) == hash(upstream.expose_secret()) => {
-                Ok(Asker { owner: None, priority: None })
+                Ok(Asker { owner: None, priority: None, quota: Quota::default() })
             }
             _ => Err(stranger),
         }

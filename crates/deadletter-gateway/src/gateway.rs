@@ -7,6 +7,7 @@ use crate::{
     load::Load,
     params::{Malformed, Params},
     question,
+    quotas::Quotas,
     settings::Settings,
     submit,
     wording::{Word, reply},
@@ -39,6 +40,7 @@ pub struct Gateway {
     pub(crate) askers: Askers,
     pub(crate) settings: Settings,
     pub(crate) load: Load,
+    pub(crate) quotas: Quotas,
     guesses: Guesses,
     /// Guards the balance that upstream told last.
     balance: Mutex<Option<f64>>,
@@ -66,6 +68,7 @@ impl Gateway {
             askers,
             settings,
             load: Load::default(),
+            quotas: Quotas::default(),
             guesses: Guesses::default(),
             balance: Mutex::default(),
         }
@@ -108,8 +111,14 @@ impl Gateway {
             if let Err(error) = self.load.refresh(self.store()).await {
                 tracing::warn!(%error, "cannot count the open tasks");
             }
-            if let Err(error) = self.askers.refresh(self.store()).await {
-                tracing::warn!(%error, "cannot read the issued keys; the last ones stay");
+            match self.askers.refresh(self.store()).await {
+                Ok(true) => tracing::warn!(
+                    "a key was issued: from now on the account's own key is not accepted here"
+                ),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the issued keys; the last ones stay");
+                }
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

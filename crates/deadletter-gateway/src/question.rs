@@ -22,7 +22,7 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
             other => other,
         },
         ("getbalance", _) => balance(gateway),
-        ("threadsinfo", _) => threads(gateway),
+        ("threadsinfo", _) => threads(gateway, asker).await,
         _ => Word::error(words::NO_SUCH_ACTION),
     }
 }
@@ -69,6 +69,11 @@ pub(crate) async fn find(gateway: &Gateway, asker: &Asker, id: &str) -> Result<T
 
 /// What is told of a task, whatever front it is asked for at.
 pub(crate) async fn verdict(gateway: &Gateway, task: &Task) -> Word {
+    let is_open =
+        matches!(task.kind(), StateKind::Queued | StateKind::Submitting | StateKind::Polling);
+    if !is_open {
+        gateway.quotas.ended(task.owner.as_deref(), task.id);
+    }
     match task.kind() {
         StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
         StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
@@ -97,9 +102,17 @@ fn balance(gateway: &Gateway) -> Word {
     }
 }
 
-/// Threads of the gateway itself: what it accepts, and what is open.
-fn threads(gateway: &Gateway) -> Word {
-    let capacity = gateway.settings.capacity;
-    let working = gateway.load.open().min(capacity);
-    Word::Fields(vec![("threads", capacity), ("working_threads", working)])
+/// Threads of the gateway itself: what it accepts, and what is open; of a key with a quota of its
+/// own, that quota and its own tasks.
+async fn threads(gateway: &Gateway, asker: &Asker) -> Word {
+    let (capacity, open) =
+        match (asker.quota.in_flight, gateway.quotas.open(asker, gateway.store()).await) {
+            (Some(most), Ok(open)) => (u64::from(most), open.map_or(0, u64::from)),
+            (None, Ok(_)) => (gateway.settings.capacity, gateway.load.open()),
+            (_, Err(error)) => {
+                tracing::error!(%error, "a key's open tasks could not be counted");
+                return Word::error(words::STORE_FAILED);
+            }
+        };
+    Word::Fields(vec![("threads", capacity), ("working_threads", open.min(capacity))])
 }

@@ -1,6 +1,8 @@
 //! in.php: a job is stored, and its id is the answer.
 
-use crate::{askers::Asker, gateway::Gateway, params::Params, wording::Word, words};
+use crate::{
+    askers::Asker, gateway::Gateway, params::Params, quotas::Beyond, wording::Word, words,
+};
 use deadletter::{Error, Handle, Job, Outcome, core::Payload};
 
 /// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
@@ -42,15 +44,37 @@ pub(crate) async fn take(
     if let Some(key) = idempotency_key {
         job = job.idempotency_key(key, Some(IDEMPOTENCY_MS));
     }
+    let room = match gateway.quotas.room(asker, gateway.store()).await {
+        Ok(room) => room,
+        Err(beyond) => return over(&beyond),
+    };
     if !gateway.load.take_place(gateway.settings.capacity) {
+        room.give_back();
         return Word::error(words::FULL);
     }
     match gateway.engine.submit(job).await {
-        Ok(handle) => verdict(gateway, &handle).await,
+        Ok(handle) => {
+            if handle.is_new {
+                room.taken_by(handle.id);
+            } else {
+                room.give_back();
+            }
+            verdict(gateway, &handle).await
+        }
         Err(error) => {
+            room.give_back();
             gateway.load.give_back();
             refusal(&error)
         }
+    }
+}
+
+/// What a key is told that is at its quota.
+fn over(beyond: &Beyond) -> Word {
+    match beyond {
+        Beyond::Rate => Word::error(words::TOO_FAST),
+        Beyond::Count => Word::error(words::FULL),
+        Beyond::Unknown(error) => refusal(error),
     }
 }
 

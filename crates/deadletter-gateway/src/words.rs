@@ -16,6 +16,8 @@ pub(crate) const BAD_PARAMETERS: &str = "ERROR_BAD_PARAMETERS";
 pub(crate) const NO_SUCH_ACTION: &str = "ERROR_EMPTY_ACTION";
 /// More is waiting than the gateway takes, or it is stopping: try again.
 pub(crate) const FULL: &str = "ERROR_NO_SLOT_AVAILABLE";
+/// The key submits faster than it may.
+pub(crate) const TOO_FAST: &str = "ERROR_TOO_MUCH_REQUESTS";
 /// The store failed; what was asked may be asked again.
 pub(crate) const STORE_FAILED: &str = "ERROR_SERVER_ERROR";
 /// What a task died of where upstream has no word for it: patience, silence, the line.

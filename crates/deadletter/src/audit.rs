@@ -2,7 +2,7 @@
 //! before.
 
 use crate::{
-    Error, Result,
+    Desk, Error, Result,
     act::Act,
     operation::{self, Operation, RedriveOptions},
     shared::Shared,
@@ -58,6 +58,15 @@ pub(crate) async fn write_one(shared: &Shared, act: Act, task: TaskId) -> Result
         "count": 1,
     });
     append(shared.store.as_ref(), shared.worker().as_str(), shared.now(), body.to_string()).await
+}
+
+impl Desk {
+    /// Writes an act down that is no operation, for those who keep documents of their own in the
+    /// store: `said` tells its `kind`, `by` whom it is, and `why`; nothing in it may be secret.
+    pub async fn write_down(&self, said: &serde_json::Value) -> Result<()> {
+        let (shared, body) = (&self.shared, said.to_string());
+        append(shared.store.as_ref(), shared.worker().as_str(), shared.now(), body).await
+    }
 }
 
 /// Appends an entry behind the writer's last one.

@@ -1,4 +1,6 @@
 //! Documents of the store, read and changed as values.
+//!
+//! For whoever keeps a document of its own beside the engine's.
 
 use crate::{Error, Result};
 use deadletter_store::Store;
@@ -8,17 +10,19 @@ use serde::{Serialize, de::DeserializeOwned};
 const TRIES: u32 = 32;
 
 /// A document after a change.
-pub(crate) struct Updated<D, T> {
+#[derive(Debug)]
+pub struct Updated<D, T> {
     /// Its version: what carries a lower one is older.
-    pub(crate) version: u64,
+    pub version: u64,
     /// What it says.
-    pub(crate) value: D,
+    pub value: D,
     /// What the change answered.
-    pub(crate) answer: T,
+    pub answer: T,
 }
 
-/// The document as a value, with its version; none where there is no such document.
-pub(crate) async fn read<D>(store: &dyn Store, key: &str) -> Result<Option<(u64, D)>>
+/// The document as a value, with its version; none where there is no such document. Errors:
+/// [`Error::BadDocument`], and the store's.
+pub async fn read<D>(store: &dyn Store, key: &str) -> Result<Option<(u64, D)>>
 where
     D: DeserializeOwned,
 {
@@ -30,8 +34,9 @@ where
 
 /// Changes a document by `act`, again on the newest version where somebody was faster.
 ///
-/// Nothing is written where `act` changes nothing.
-pub(crate) async fn update<D, T>(
+/// Nothing is written where `act` changes nothing. `fresh` stands where there is no document yet.
+/// Errors: as [`read`], and [`Error::Contended`] where others were always faster.
+pub async fn update<D, T>(
     store: &dyn Store,
     key: &str,
     fresh: &D,

@@ -27,7 +27,7 @@ mod committer;
 mod crash;
 mod desk;
 mod dispatcher;
-mod document;
+pub mod document;
 mod engine;
 mod error;
 mod forget;

@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod follow;
 mod import;
+mod key;
 mod list;
 mod man;
 mod purge;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Redrive(redrive::Args),
     /// Serve in.php and res.php to scripts, which change their base URL and nothing else
     Serve(serve::Args),
+    /// Issue, list and revoke the keys of those who use the gateway
+    Key(key::Args),
     /// Redrive what may succeed: once, or again and again; one drain at a time
     Drain(drain::Args),
     /// Give dead letters up for good; they are kept, and left alone
@@ -102,6 +105,7 @@ impl Command {
             Self::Solve(args) => solve::run(app, args).await,
             Self::Redrive(args) => redrive::run(app, args).await,
             Self::Serve(args) => serve::run(app, args).await,
+            Self::Key(args) => key::run(app, args).await,
             Self::Drain(args) => drain::run(app, args).await,
             Self::Bury(args) => bury::run(app, args).await,
             Self::Exhume(args) => exhume::run(app, args).await,

@@ -11,18 +11,24 @@ use crate::{
     signals::Signals,
     work,
 };
-use deadletter_gateway::{Askers, Gateway, SUBMIT_WAIT_MAX, ServeError, Tls, serve};
+use deadletter_gateway::{
+    Askers, Gateway, IssuedKey, SUBMIT_WAIT_MAX, ServeError, Tls, issued, serve,
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// Issued keys that are named at the start.
+const SHOWN_KEYS: usize = 5;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --tls local",
-    after_help = "Point a script at it by its base URL; its key is the account's own. Every job that it\n\
-                  accepts is on disk before it is answered. Stop it with ctrl-C: what is on the wire is\n\
-                  awaited, everything else waits for the next start."
+    after_help = "Point a script at it by its base URL; its key is the account's own, until the first\n\
+                  `deadletter key add NAME`: then each client has a key of its own, and its own tasks.\n\
+                  Every job that it accepts is on disk before it is answered. Stop it with ctrl-C: what\n\
+                  is on the wire is awaited, everything else waits for the next start."
 )]
 pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one
@@ -56,7 +62,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let engine = Arc::new(work::engine(app, &settings).await?);
     let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args, tls));
     let running = serve(Arc::new(gateway)).await.map_err(|error| refused(error, &args))?;
-    announce(app, &settings, &base_url(&args, running.address()), trust.flatten().as_ref())?;
+    let url = base_url(&args, running.address());
+    let keys = issued(&engine).await.map_err(super::key::of_key)?;
+    announce(app, &settings, &keys, &url, trust.flatten().as_ref())?;
     signals.next().await;
     app.out.say("stopping: nothing new is accepted; press ctrl-C again to leave at once");
     let leave = async {
@@ -92,7 +100,13 @@ fn base_url(args: &Args, address: SocketAddr) -> String {
 }
 
 /// Where to point a script, and what stands behind it.
-fn announce(app: &App, settings: &Settings, url: &str, trust: Option<&tls::Trust>) -> Result<()> {
+fn announce(
+    app: &App,
+    settings: &Settings,
+    keys: &[IssuedKey],
+    url: &str,
+    trust: Option<&tls::Trust>,
+) -> Result<()> {
     if app.global.json {
         return app.out.json(&json!({
             "url": url,
@@ -102,12 +116,12 @@ fn announce(app: &App, settings: &Settings, url: &str, trust: Option<&tls::Trust
             "upstream": settings.submit_endpoint,
             "authority": trust.map(|trust| &trust.certificate),
             "authority_bundle": trust.map(|trust| &trust.bundle),
+            "accepts": if keys.is_empty() { "account_key" } else { "issued_keys" },
         }));
     }
-    let key = settings.key.as_ref().map(|key| masked(key.expose_secret())).unwrap_or_default();
     app.out.say(&format!("upstream  {}, account {}", settings.submit_endpoint, settings.account));
     app.out.say(&format!("store     {}", settings.store));
-    app.out.say(&format!("key       {key}: clients go on using the account's own"));
+    app.out.say(&format!("key       {}", accepted(settings, keys)));
     if let Some([python, node]) = trust.map(tls::Trust::lines) {
         app.out
             .say("clients must trust the local authority; in Python and in Node by these lines:");
@@ -116,6 +130,26 @@ fn announce(app: &App, settings: &Settings, url: &str, trust: Option<&tls::Trust
     }
     app.out.say("point scripts at this base URL (in.php and res.php are below it):");
     app.out.data(url)
+}
+
+/// Which keys are let in, by their last characters.
+fn accepted(settings: &Settings, keys: &[IssuedKey]) -> String {
+    if keys.is_empty() {
+        let key = settings.key.as_ref().map(|key| masked(key.expose_secret())).unwrap_or_default();
+        return format!("{key}: clients go on using the account's own");
+    }
+    let valid = || keys.iter().filter(|key| key.is_valid());
+    let named = |key: &IssuedKey| format!("{} of {}", super::key::shown(key), key.name);
+    let mut shown: Vec<_> = valid().take(SHOWN_KEYS).map(named).collect();
+    match valid().count().saturating_sub(SHOWN_KEYS) {
+        0 if shown.is_empty() => {
+            return "none is valid, so nobody is let in: `deadletter key add NAME` issues one"
+                .to_owned();
+        }
+        0 => {}
+        more => shown.push(format!("{more} more")),
+    }
+    format!("{}; the account's own is not accepted", shown.join(", "))
 }
 
 fn refused(error: ServeError, args: &Args) -> Fault {
@@ -129,7 +163,7 @@ fn refused(error: ServeError, args: &Args) -> Fault {
             "{} can be reached from other machines, and anybody there could spend your threads",
             args.listen
         ))
-        .fix("listen on 127.0.0.1"),
+        .fix("issue a key with `deadletter key add NAME`, or listen on 127.0.0.1"),
         error @ ServeError::Keys(_) => {
             Fault::failed("the issued keys are not known").because(error)
         }

@@ -94,6 +94,7 @@ impl Stage {
             "deadletter export --out dead.jsonl",
             "deadletter run tasks.jsonl --out answers.csv --name nightly",
             "deadletter store backup other.db",
+            "deadletter key add crawler",
         ] {
             stage.run(command).expect("the stage is furnished");
         }

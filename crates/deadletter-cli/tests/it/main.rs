@@ -10,6 +10,7 @@ mod dotenv;
 mod drain;
 mod explain;
 mod history;
+mod keys;
 mod letters;
 mod missing;
 mod pages;

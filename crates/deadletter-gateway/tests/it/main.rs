@@ -5,6 +5,7 @@
 mod answers;
 mod createtask;
 mod forms;
+mod keys;
 mod rig;
 mod server;
 mod tls;

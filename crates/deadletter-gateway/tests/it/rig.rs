@@ -9,7 +9,7 @@ use deadletter::{
 };
 use deadletter_gateway::{Askers, Gateway, Running, Settings, serve};
 use deadletter_sim::{DEFAULT_KEY, Scenario, Simulator};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,6 +52,14 @@ impl World {
         let clock = Arc::new(FastClock::new(UnixMs(1_790_000_000_000), SPEED));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
         Self::on(store, scenario, edit).await
+    }
+
+    /// Another gateway on the same store, with an upstream of its own that is away.
+    pub(crate) async fn beside(world: &Self) -> Self {
+        let scenario = Scenario::named("happy").unwrap();
+        let beside = Self::on(Arc::clone(&world.store), scenario, |_| ()).await;
+        beside.sim.outage(deadletter_sim::OutageMode::Html502);
+        beside
     }
 
     pub(crate) async fn on(
@@ -123,21 +131,44 @@ impl World {
 
     /// Submits a plain job.
     pub(crate) async fn submit(&self) -> String {
-        let reply = self.get(&format!("/in.php?key={KEY}&{JOB}")).await;
+        self.submit_as(&KEY.into()).await
+    }
+
+    /// Submits a plain job with that key.
+    pub(crate) async fn submit_as(&self, key: &SecretString) -> String {
+        let reply = self.get(&format!("/in.php?key={}&{JOB}", key.expose_secret())).await;
         reply.body.strip_prefix("OK|").unwrap_or_else(|| panic!("{reply:?}")).to_owned()
     }
 
     /// Asks until there is a verdict, as clients do.
     pub(crate) async fn verdict(&self, id: &str, more: &str) -> Reply {
+        let question = format!("/res.php?key={KEY}&action=get&id={id}{more}");
+        self.ask_until(&question, |body| !body.contains("CAPCHA_NOT_READY")).await
+    }
+
+    /// The verdict on a task of that key.
+    pub(crate) async fn verdict_as(&self, key: &SecretString, id: &str) -> String {
+        let question = format!("/res.php?key={}&action=get&id={id}", key.expose_secret());
+        self.ask_until(&question, |body| body != "CAPCHA_NOT_READY").await.body
+    }
+
+    /// Waits until the gateway knows a key, or does not.
+    pub(crate) async fn until_known(&self, key: &SecretString, is_known: bool) {
+        let question = format!("/res.php?key={}&action=threadsinfo", key.expose_secret());
+        self.ask_until(&question, |body| body.starts_with("ERROR_") != is_known).await;
+    }
+
+    /// Asks until the answer is what is waited for.
+    pub(crate) async fn ask_until(&self, question: &str, is_it: impl Fn(&str) -> bool) -> Reply {
         let asking = async {
             loop {
-                let reply = self.get(&format!("/res.php?key={KEY}&action=get&id={id}{more}")).await;
-                if !reply.body.contains("CAPCHA_NOT_READY") {
+                let reply = self.get(question).await;
+                if is_it(&reply.body) {
                     return reply;
                 }
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, asking).await.expect("no verdict")
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("in vain: {question}"))
     }
 }
