@@ -1,6 +1,7 @@
 //! An account at work: its provider, its limits, and what the engine has learned of it.
 
 use crate::{
+    fair::Turns,
     gate::Gate,
     provider::{AccountState, Provider},
     stop::Stop,
@@ -80,6 +81,7 @@ pub(crate) struct Account {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) policy: Policy,
     pub(crate) gate: Gate,
+    pub(crate) turns: Turns,
     pub(crate) configured_threads: Option<u32>,
     budget_rules: BudgetRules,
     terms: HashMap<String, Terms>,
@@ -129,6 +131,7 @@ impl Account {
         let threads = config.threads.unwrap_or(DEFAULT_THREADS);
         Self {
             gate: Gate::new(&config.name, config.breaker, now),
+            turns: Turns::default(),
             name: config.name,
             provider: config.provider,
             policy: config.policy,

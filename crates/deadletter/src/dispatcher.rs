@@ -201,6 +201,9 @@ async fn claim(shared: &Shared, account: &Account, lane: Lane, n: u32) -> Result
         Ok(claimed) => {
             let is_claimed = |token| claimed.iter().any(|c| c.attempt.token == token);
             shared.in_hand.end(tokens.into_iter().filter(|token| !is_claimed(*token)));
+            if lane == Lane::First {
+                account.turns.claimed(&claimed);
+            }
             Ok(claimed)
         }
         Err(error) => {

@@ -333,7 +333,9 @@ fn account_status(account: &Arc<Account>, now: UnixMs) -> AccountStatus {
 async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
     let mut tasks = Vec::with_capacity(jobs.len());
     for job in jobs {
-        tasks.push(new_task(shared, job)?);
+        let account = shared.account(job.account.as_ref().unwrap_or(&shared.first_account))?;
+        account.turns.read(shared, &account.name).await?;
+        tasks.push(new_task(shared, account, job)?);
     }
     let mut outcomes: Vec<Option<Submitted>> = vec![None; tasks.len()];
     let mut open: Vec<(usize, NewTask)> = tasks.into_iter().enumerate().collect();
@@ -363,9 +365,7 @@ async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
     Err(Error::NoFreeId(ID_TRIES))
 }
 
-fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
-    let name = job.account.as_ref().unwrap_or(&shared.first_account);
-    let account = shared.account(name)?;
+fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
     let now = shared.now();
     let deadline_at = job.deadline_at(now);
     let mut dimensions = account.provider.dimensions(&job.payload);
@@ -374,6 +374,7 @@ fn new_task(shared: &Shared, job: Job) -> Result<NewTask> {
     let (idempotency_key, life_ms) = job.idempotency.unzip();
     let task = Task {
         priority: job.priority,
+        turn: account.turns.next(job.owner.as_deref(), job.priority),
         deadline_at,
         proxies: account.provider.proxies(&job.payload),
         owner: job.owner,

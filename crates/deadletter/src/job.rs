@@ -26,7 +26,7 @@ pub struct Job {
 }
 
 /// The lowest priority: best effort.
-const LOWEST: u8 = 3;
+pub(crate) const LOWEST: u8 = 3;
 
 impl Job {
     /// A job of that method, without parameters yet.

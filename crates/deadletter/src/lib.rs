@@ -30,6 +30,7 @@ mod dispatcher;
 pub mod document;
 mod engine;
 mod error;
+mod fair;
 mod forget;
 mod gate;
 mod guarded;

@@ -1,8 +1,9 @@
 //! Issued keys: who is let in, and what one sees of another's.
 
-use crate::rig::{JOB, KEY, World};
+use crate::rig::{JOB, KEY, World, memory};
+use deadletter::Job;
 use deadletter_gateway::{By, KeyTerms, Quota, issue, new_key, revoke};
-use deadletter_sim::OutageMode;
+use deadletter_sim::{OutageMode, Scenario};
 use secrecy::{ExposeSecret, SecretString};
 
 const BY: By<'_> = By { who: "ada", why: Some("a test") };
@@ -124,4 +125,23 @@ async fn quotas_in_flight_and_per_day_hold_for_a_gateway_that_starts_anew() {
         let reply = again.get(&format!("/in.php?key={}&{JOB}", key.expose_secret())).await;
         assert_eq!(reply.body, "ERROR_NO_SLOT_AVAILABLE");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_thousands_of_tasks_does_not_keep_anothers_one_task_waiting() {
+    let scenario = Scenario::named("happy").unwrap();
+    let world = World::with_threads(memory(), scenario, Some(2), |settings| {
+        settings.capacity = 20_000;
+    })
+    .await;
+    let one = issue_to(&world, "one", KeyTerms::default()).await;
+    let job = || Job::new("userrecaptcha").param("googlekey", "6Le-many").owner("many");
+    let jobs = (0..10_000).map(|n| job().param("pageurl", format!("https://a.example/{n}")));
+    world.engine.submit_all(jobs.collect()).await.unwrap();
+    world.sim.until(|stats| stats.paid >= 4).await;
+    let before = world.sim.stats().paid;
+    let id = world.submit_as(&one).await;
+    assert!(world.verdict_as(&one, &id).await.starts_with("OK|"));
+    let others = world.sim.stats().paid - before;
+    assert!(others < 50, "{others} of 10,000 went before it");
 }

@@ -27,6 +27,12 @@ pub(crate) const KEY: &str = DEFAULT_KEY;
 pub(crate) const JOB: &str =
     "method=userrecaptcha&googlekey=6Le-wvkSAAAA&pageurl=https://a.example/";
 
+/// A new store in memory, on a fast clock.
+pub(crate) fn memory() -> Arc<dyn Store> {
+    let clock = Arc::new(FastClock::new(UnixMs(1_790_000_000_000), SPEED));
+    Arc::new(MemoryStore::new(clock))
+}
+
 /// A gateway with all that stands behind it.
 pub(crate) struct World {
     pub(crate) sim: Simulator,
@@ -49,9 +55,7 @@ impl World {
     }
 
     pub(crate) async fn with(scenario: Scenario, edit: impl FnOnce(&mut Settings)) -> Self {
-        let clock = Arc::new(FastClock::new(UnixMs(1_790_000_000_000), SPEED));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
-        Self::on(store, scenario, edit).await
+        Self::on(memory(), scenario, edit).await
     }
 
     /// Another gateway on the same store, with an upstream of its own that is away.
@@ -67,6 +71,15 @@ impl World {
         scenario: Scenario,
         edit: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::with_threads(store, scenario, None, edit).await
+    }
+
+    pub(crate) async fn with_threads(
+        store: Arc<dyn Store>,
+        scenario: Scenario,
+        threads: Option<u32>,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
         let sim = Simulator::start(scenario.speed(SPEED).seed(7)).await.expect("it starts");
         let base = sim.base_url();
         let key = SecretString::from(KEY);
@@ -78,7 +91,7 @@ impl World {
             ..captchaai::Settings::new(key.clone())
         });
         let name = AccountName::new("main").unwrap();
-        let account = AccountConfig::new(name, Arc::new(provider.unwrap()));
+        let account = AccountConfig::new(name, Arc::new(provider.unwrap())).threads(threads);
         let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
         let engine = Arc::new(builder.start().await.expect("it starts"));
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
