@@ -20,6 +20,7 @@ mod guesses;
 mod issue;
 mod load;
 mod params;
+mod places;
 mod question;
 mod quota;
 mod quotas;

@@ -15,6 +15,10 @@ const COUNT: usize = 200;
 /// Bytes of a name; the longest known have 20.
 const NAME: usize = 100;
 
+/// Levels of a value in JSON; upstream's own have two. What nests deeper than its readers bear would
+/// be stored and never read again.
+const DEPTH: usize = 16;
+
 /// Named parameters, in the order in which they came.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Params(Map<String, Value>);
@@ -95,6 +99,9 @@ impl Params {
         let fields: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| Malformed("the body is no JSON object"))?;
         for (name, value) in fields {
+            if is_deeper(&value, DEPTH) {
+                return Err(Malformed("a value is nested too deeply"));
+            }
             if !value.is_null() {
                 self.take(name, value)?;
             }
@@ -124,6 +131,16 @@ impl Params {
             self.take(name, Value::String(text))?;
         }
         Ok(())
+    }
+}
+
+/// True where a value has more than `levels` of arrays and objects.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let below = |value: &Value| levels == 0 || is_deeper(value, levels - 1);
+    match value {
+        Value::Array(values) => values.iter().any(below) || levels == 0,
+        Value::Object(fields) => fields.values().any(below) || levels == 0,
+        _ => false,
     }
 }
 
@@ -192,6 +209,14 @@ mod tests {
         assert_eq!(refused("", many.as_bytes()).await, "too many parameters");
         assert_eq!(refused("", "a=1&".repeat(COUNT + 1).as_bytes()).await, "too many parameters");
         assert!(refused("", "x".repeat(NAME + 1).as_bytes()).await.contains("name"));
+    }
+
+    #[tokio::test]
+    async fn what_is_nested_deeper_than_its_readers_bear_is_refused() {
+        let nested = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        let (bears, bears_not) = (nested(DEPTH), nested(DEPTH + 1));
+        assert!(read("", Some("application/json"), bears.as_bytes()).await.0.contains_key("a"));
+        assert!(refused("application/json", bears_not.as_bytes()).await.contains("nested"));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use hyper::{
     header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue},
 };
 use std::{net::IpAddr, sync::Arc};
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 /// The header by which clients name a submit that they may repeat.
@@ -26,15 +26,16 @@ pub(crate) async fn treat(
     request: Request<RequestBody>,
 ) -> Response<Bytes> {
     let (head, body) = request.into_parts();
-    if !is_allowed(shared, &head.headers) {
+    if !is_allowed(shared, head.uri.host(), &head.headers) {
         return reply(
             StatusCode::MISDIRECTED_REQUEST,
             PLAIN,
             "this host name is not served here; `serve --allow-host NAME` allows one\n",
         );
     }
-    let body = match timeout(shared.limits.body, read(shared, body)).await {
-        Ok(Ok(body)) => body,
+    // What the body holds is held until its reply stands.
+    let (body, held) = match timeout(shared.limits.body, read(shared, body)).await {
+        Ok(Ok(read)) => read,
         Ok(Err(status)) => return last(reply(status, PLAIN, "the body was not taken\n")),
         Err(_) => {
             return last(reply(StatusCode::REQUEST_TIMEOUT, PLAIN, "the body took too long\n"));
@@ -50,7 +51,9 @@ pub(crate) async fn treat(
         peer,
         body,
     };
-    shared.gateway.answer(incoming).await
+    let reply = shared.gateway.answer(incoming).await;
+    drop(held);
+    reply
 }
 
 /// The last reply on its connection: what is left of the request is not read.
@@ -60,10 +63,18 @@ pub(crate) fn last(mut reply: Response<Bytes>) -> Response<Bytes> {
 }
 
 /// True where the `Host` is ours: a page of a browser that was led here by a name of its own
-/// (DNS rebinding) has another. Clients that send none are no browsers.
-fn is_allowed(shared: &Shared, headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
+/// (DNS rebinding) has another. Clients that send none are no browsers. What stands in the target
+/// must be ours as well, and two `Host`s are read one way here and another way elsewhere.
+fn is_allowed(shared: &Shared, of_target: Option<&str>, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let is_ours = |host: &HeaderValue| host.to_str().is_ok_and(|host| is_our_name(shared, host));
+    hosts.next().is_none_or(is_ours)
+        && hosts.next().is_none()
+        && of_target.is_none_or(|host| is_our_name(shared, host))
+}
+
+/// True for a name or address of ours, with or without a port.
+fn is_our_name(shared: &Shared, host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -76,28 +87,34 @@ fn is_allowed(shared: &Shared, headers: &HeaderMap) -> bool {
         || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
-/// Reads a body; what all bodies hold at a time is bounded.
-async fn read(shared: &Shared, mut body: RequestBody) -> Result<Bytes, StatusCode> {
+/// Pieces of what all bodies may hold; none for a small one.
+type Held = Option<OwnedSemaphorePermit>;
+
+/// Reads a body; what all bodies hold at a time is bounded. The first piece of each is free, bounded
+/// by the connections, so that small ones never wait for large ones. A large one takes all that it
+/// may need at once: two that wait for each other's pieces would wait for ever.
+async fn read(shared: &Shared, mut body: RequestBody) -> Result<(Bytes, Held), StatusCode> {
     let most = shared.limits.body_bytes;
-    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > most {
+    let told = body.size_hint();
+    let is_too_large = told.lower() > u64::try_from(most).unwrap_or(u64::MAX);
+    if is_too_large {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let (mut whole, mut held) = (BytesMut::new(), None);
+    let needed = told.exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(most);
+    let (mut whole, mut held) = (BytesMut::new(), Held::None);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > most {
+        let bytes = whole.len() + data.len();
+        if bytes > most {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let pieces = u32::try_from(data.len() / PIECE + 1).unwrap_or(u32::MAX);
-        let more = Arc::clone(&shared.pieces).acquire_many_owned(pieces).await;
-        let more = more.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        match &mut held {
-            None => held = Some(more),
-            Some(held) => held.merge(more),
+        if bytes > PIECE && held.is_none() {
+            let pieces = u32::try_from(needed.div_ceil(PIECE)).unwrap_or(u32::MAX);
+            let all = Arc::clone(&shared.pieces).acquire_many_owned(pieces).await;
+            held = Some(all.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?);
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Ok((whole.freeze(), held))
 }

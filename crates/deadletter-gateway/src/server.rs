@@ -5,7 +5,9 @@
 //!    └─ connection: TLS?, HTTP/1.1 ── request: host?, body within limits ── Gateway::answer
 //! ```
 
-use crate::{askers::KeysError, connection::converse, gateway::Gateway, settings::Limits};
+use crate::{
+    askers::KeysError, connection::converse, gateway::Gateway, places::Places, settings::Limits,
+};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -90,7 +92,8 @@ pub async fn serve(gateway: Arc<Gateway>) -> Result<Running, ServeError> {
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let (stopping, stopped) = watch::channel(false);
-    let pieces = Arc::new(Semaphore::new(limits.bodies_bytes / PIECE));
+    let pieces =
+        Arc::new(Semaphore::new(limits.bodies_bytes.max(limits.body_bytes).div_ceil(PIECE)));
     let shared = Arc::new(Shared { gateway, limits, address, pieces, stopping: stopped });
     // Ends when `stopping` is said or `Running` is dropped.
     let serving = tokio::spawn(accept(shared, listener));
@@ -100,6 +103,7 @@ pub async fn serve(gateway: Arc<Gateway>) -> Result<Running, ServeError> {
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     let mut stopping = shared.stopping.clone();
+    let places = Arc::new(Places::default());
     let look_after = shared.gateway.look_after();
     tokio::pin!(look_after);
     loop {
@@ -108,9 +112,15 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             () = told(&mut stopping) => break,
             () = &mut look_after => {}
             accepted = listener.accept(), if has_room => match accepted {
-                // Ends with its connection, or with the set.
                 Ok((stream, peer)) => {
-                    drop(connections.spawn(converse(Arc::clone(&shared), stream, peer.ip())));
+                    let most = shared.limits.connections_of_one;
+                    let Some(place) = places.take(peer.ip(), most) else { continue };
+                    let talk = converse(Arc::clone(&shared), stream, peer.ip());
+                    // Ends with its connection, or with the set.
+                    connections.spawn(async move {
+                        talk.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -51,6 +51,8 @@ impl Settings {
 pub struct Limits {
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
+    /// Of them from one address; what is more is closed.
+    pub connections_of_one: usize,
     /// For the handshake of TLS, from the first byte on.
     pub handshake: Duration,
     /// For a whole request head, and for the next one on an open connection.
@@ -71,6 +73,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            // All scripts of a machine have one address: most of it, and never the rest.
+            connections_of_one: 3_072,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             body: Duration::from_secs(30),

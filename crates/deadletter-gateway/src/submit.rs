@@ -48,13 +48,14 @@ pub(crate) async fn take(
         Ok(room) => room,
         Err(beyond) => return over(&beyond),
     };
-    if !gateway.load.take_place(gateway.settings.capacity) {
+    let Some(place) = gateway.load.take_place(gateway.settings.capacity) else {
         room.give_back();
         return Word::error(words::FULL);
-    }
+    };
     match gateway.engine.submit(job).await {
         Ok(handle) => {
             if handle.is_new {
+                place.keep();
                 room.taken_by(handle.id);
             } else {
                 room.give_back();
@@ -63,7 +64,6 @@ pub(crate) async fn take(
         }
         Err(error) => {
             room.give_back();
-            gateway.load.give_back();
             refusal(&error)
         }
     }

@@ -4,7 +4,9 @@
 
 mod answers;
 mod createtask;
+mod crowd;
 mod forms;
+mod hostile;
 mod keys;
 mod rig;
 mod server;
