@@ -98,10 +98,8 @@ impl Params {
     fn take_json(&mut self, body: &[u8]) -> Result<(), Malformed> {
         let fields: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| Malformed("the body is no JSON object"))?;
+        bounded(&fields)?;
         for (name, value) in fields {
-            if is_deeper(&value, DEPTH) {
-                return Err(Malformed("a value is nested too deeply"));
-            }
             if !value.is_null() {
                 self.take(name, value)?;
             }
@@ -132,6 +130,20 @@ impl Params {
         }
         Ok(())
     }
+}
+
+/// Refuses an object that no real client sends: too many fields, too long a name, too deep a value.
+pub(crate) fn bounded(fields: &Map<String, Value>) -> Result<(), Malformed> {
+    if fields.len() > COUNT {
+        return Err(Malformed("too many parameters"));
+    }
+    if fields.keys().any(|name| name.len() > NAME) {
+        return Err(Malformed("a parameter's name is too long"));
+    }
+    if fields.values().any(|value| is_deeper(value, DEPTH)) {
+        return Err(Malformed("a value is nested too deeply"));
+    }
+    Ok(())
 }
 
 /// True where a value has more than `levels` of arrays and objects.

@@ -1,5 +1,6 @@
 //! A request of the family: a JSON object, whatever its content type says.
 
+use crate::params::{Malformed, bounded};
 use serde_json::{Map, Value};
 
 /// What was sent. Its values may be keys, cookies and credentials: it is never printed.
@@ -9,7 +10,13 @@ impl Request {
     /// Reads a body; the error is for people who look at what they send.
     pub(super) fn read(body: &[u8]) -> Result<Self, &'static str> {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-        serde_json::from_slice(body).map(Self).map_err(|_| "the body is no JSON object")
+        let request: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|_| "the body is no JSON object")?;
+        let task = request.get("task").and_then(Value::as_object);
+        for fields in [Some(&request), task].into_iter().flatten() {
+            bounded(fields).map_err(|Malformed(why)| why)?;
+        }
+        Ok(Self(request))
     }
 
     pub(super) fn key(&self) -> Option<&str> {

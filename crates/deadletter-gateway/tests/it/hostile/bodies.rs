@@ -139,3 +139,26 @@ pub(super) fn multiparts() -> Vec<Case> {
         ),
     ]
 }
+
+/// The createTask family.
+pub(super) fn family() -> Vec<Case> {
+    const REFUSED: &[&str] = &[
+        r#"200 {"errorId":1,"errorCode":"ERROR_BAD_PARAMETERS","errorDescription":"A parameter that this method requires is missing or wrong."}"#,
+    ];
+    let create = |task: &str| {
+        let body =
+            format!(r#"{{"clientKey":"{KEY}","task":{{"type":"TurnstileTaskProxyless"{task}}}}}"#);
+        String::from_utf8_lossy(&post(JSON, body)).replace("/in.php", "/createTask")
+    };
+    let many = (0..10_000).map(|n| format!(r#","a{n}":1"#)).collect::<String>();
+    let deep = format!(r#","a":{}{}"#, "[".repeat(100), "]".repeat(100));
+    vec![
+        case("a task of 10,000 fields", create(&many), REFUSED),
+        case("a task 100 deep", create(&deep), REFUSED),
+        case(
+            "a task with a name of 1 MB",
+            create(&format!(r#","{}":1"#, "a".repeat(1 << 20))),
+            REFUSED,
+        ),
+    ]
+}

@@ -92,6 +92,7 @@ async fn hostile_bytes_get_their_verdict_and_leave_nothing() {
         bodies::forms(),
         bodies::json(),
         bodies::multiparts(),
+        bodies::family(),
     ]
     .into_iter()
     .flatten()
