@@ -31,6 +31,9 @@ pub struct Policy {
     pub max_unsolvable: u32,
     /// "Unknown id" verdicts after which a round ends.
     pub max_lost: u32,
+    /// Failures after which a round ends where not even the last submit left this machine. They are
+    /// waited out with the backoff, a minute at the longest, and nothing is paid for meanwhile.
+    pub max_unsent: u32,
     /// Panics after which a task is dead.
     pub max_panics: u32,
     /// Outcome unknown: submit again or not.
@@ -65,6 +68,8 @@ impl Default for Policy {
             max_submits: 7,
             max_unsolvable: 3,
             max_lost: 2,
+            // Half an hour.
+            max_unsent: 36,
             max_panics: 3,
             on_doubt: OnDoubt::Resubmit,
             backoff: Backoff::default(),

@@ -29,9 +29,6 @@ pub struct Window {
     /// The account's threads: the window's upper end.
     threads: u32,
     limit: u32,
-    /// Successes since the limit last changed; `limit` of them widen it by one.
-    #[serde(default)]
-    successes: u32,
     /// Refusals before this instant change nothing.
     #[serde(default)]
     cooled_at: Option<UnixMs>,
@@ -43,7 +40,7 @@ impl Window {
     #[must_use]
     pub fn new(threads: u32) -> Self {
         let threads = threads.max(1);
-        Self { threads, limit: threads, successes: 0, cooled_at: None }
+        Self { threads, limit: threads, cooled_at: None }
     }
 
     /// Open attempts allowed now, in `1 ..= threads`.
@@ -58,16 +55,10 @@ impl Window {
         self.threads
     }
 
-    /// Widens the window for `n` accepted submits: by one for each `limit` of them.
+    /// Widens the window by one for each of `n` accepted submits: doubled in the time that a job
+    /// takes. A refusal costs nothing but its wait, while a thread that stands idle is paid for.
     pub fn accepted(&mut self, n: u32) {
-        self.successes = self.successes.saturating_add(n);
-        while self.successes >= self.limit && self.limit < self.threads {
-            self.successes -= self.limit;
-            self.limit += 1;
-        }
-        if self.limit >= self.threads {
-            self.successes = 0;
-        }
+        self.limit = self.limit.saturating_add(n).min(self.threads);
     }
 
     /// Halves the window after a refusal for capacity, at most once per cool-down.
@@ -76,7 +67,6 @@ impl Window {
             return;
         }
         self.limit = (self.limit / 2).max(1);
-        self.successes = 0;
         self.cooled_at = Some(now.plus(rules.cool_down_ms.max(0)));
     }
 
@@ -86,9 +76,6 @@ impl Window {
         let threads = threads.max(1);
         let was_full = self.limit >= self.threads;
         self.limit = if was_full { threads } else { self.limit.min(threads) };
-        if self.limit >= threads {
-            self.successes = 0;
-        }
         self.threads = threads;
     }
 }
@@ -113,30 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_window_of_successes_widens_it_by_one() {
+    fn each_success_widens_it_by_one_up_to_the_threads() {
         let rules = WindowRules::default();
         let mut window = Window::new(20);
+        window.accepted(1_000);
+        assert_eq!(window, Window::new(20), "successes at the upper end are not saved up");
         window.refused(&rules, START);
-        window.accepted(9);
-        assert_eq!(window.limit(), 10);
         window.accepted(1);
         assert_eq!(window.limit(), 11);
-        window.accepted(11);
-        assert_eq!(window.limit(), 12);
-        window.accepted(11);
         window.refused(&rules, START.plus(5_000));
-        window.accepted(1);
-        assert_eq!(window.limit(), 6, "a refusal forgets the successes before it");
-    }
-
-    #[test]
-    fn successes_at_the_upper_end_are_not_saved_up() {
-        let mut window = Window::new(4);
-        window.accepted(1_000);
-        assert_eq!(window, Window::new(4));
-        window.refused(&WindowRules::default(), START);
-        window.accepted(1);
-        assert_eq!(window.limit(), 2);
+        assert_eq!(window.limit(), 5);
+        window.accepted(u32::MAX);
+        assert_eq!(window.limit(), 20);
     }
 
     #[test]

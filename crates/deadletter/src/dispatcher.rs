@@ -95,7 +95,15 @@ async fn round(
     if seen.at > now {
         return Ok(seen.at.since(now).min(IDLE_MS));
     }
-    let room = u32::try_from(room).unwrap_or(u32::MAX).min(account.limit());
+    // The window is this worker's own, for what upstream works on as far as it knows. What is in
+    // doubt holds a thread of the account, and none of the window: a refusal that finds half of the
+    // threads in doubt would else let nothing through until they lapse.
+    let live = shared.poller.live(&account.name).saturating_add(submits.len());
+    let window = account.limit().saturating_sub(u32::try_from(live).unwrap_or(u32::MAX));
+    if window == 0 {
+        return Ok(LOOK_MS);
+    }
+    let room = u32::try_from(room).unwrap_or(u32::MAX).min(window);
     let budget = account.retries_allowed(now);
     let retries = claim(shared, account, Lane::Retry, room.min(budget)).await?;
     let retried = count(&retries);
@@ -193,7 +201,7 @@ async fn claim(shared: &Shared, account: &Account, lane: Lane, n: u32) -> Result
         worker: shared.worker(),
         lane,
         tokens: tokens.clone(),
-        threads: account.limit(),
+        threads: account.threads(),
         now: shared.now(),
     };
     shared.in_hand.begin(&tokens);

@@ -148,6 +148,11 @@ impl Poller {
         *self.heap() = Heap::default();
     }
 
+    /// How many tasks of the account wait for an id that is asked for here.
+    pub(crate) fn live(&self, account: &AccountName) -> usize {
+        self.heap().live.get(account).copied().unwrap_or(0)
+    }
+
     /// True where the account has an id that can be asked for.
     pub(crate) fn has_live(&self, account: &AccountName) -> bool {
         self.heap().live.get(account).is_some_and(|n| *n > 0)

@@ -79,7 +79,8 @@ async fn a08_no_byte_of_the_key_is_in_what_is_kept_or_told() {
     let nowhere = account_with(&closed.base_url(), &closed.base_url(), DEFAULT_KEY);
     told.debug(&nowhere.provider.account().await);
     let second = engine(&store, nowhere).await;
-    let id = second.submit(job("https://a.example/")).await.expect("stored").id;
+    let job = job("https://a.example/").deadline_ms(20_000);
+    let id = second.submit(job).await.expect("stored").id;
     assert_eq!(unsolved(&second, id).await.cause, Some(Cause::new(Cause::NETWORK)));
     tell_all(&told, &second, id).await;
     told.debug(&second.status());

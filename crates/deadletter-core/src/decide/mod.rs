@@ -246,6 +246,17 @@ impl Rules<'_> {
         if !self.task.may_submit() {
             return self.end(facts, DeadReason::AttemptsExhausted, failure, spent);
         }
+        self.retry(facts, failure, due_at, spent)
+    }
+
+    /// Retry at `due_at` while the caller still waits; else the end.
+    fn retry(
+        &self,
+        facts: Vec<Fact>,
+        failure: &Failure,
+        due_at: UnixMs,
+        spent: impl FnOnce(&mut Task),
+    ) -> Decision {
         if self.task.deadline_at.is_some_and(|deadline| deadline <= due_at) {
             return self.end(facts, DeadReason::Deadline, failure, spent);
         }

@@ -139,6 +139,15 @@ impl Rules<'_> {
         }
     }
 
+    /// What a queued task was waiting out, where that was an outage: it says more of why the task
+    /// was not solved than that time went by.
+    fn waited_out(&self) -> Option<Failure> {
+        let is_outage = self.task.class == Some(Class::Transient) && self.task.round.failures > 0;
+        let cause = self.task.cause.as_ref().filter(|_| is_outage)?;
+        let failure = Failure::new(cause.as_str(), Class::Transient);
+        Some(failure.with_detail("the caller's deadline passed while it was waited out"))
+    }
+
     /// Nothing new is submitted; what is open is polled on and may answer late.
     pub(super) fn deadline_passed(&self) -> Decision {
         let passed = self.task.deadline_at.is_some_and(|at| at <= self.context.now);
@@ -146,6 +155,7 @@ impl Rules<'_> {
             .with_detail("the caller's deadline passed");
         match self.task.kind() {
             StateKind::Queued if passed => {
+                let failure = self.waited_out().unwrap_or(failure);
                 self.end(Vec::new(), DeadReason::Deadline, &failure, |_| ())
             }
             StateKind::Polling if passed => {

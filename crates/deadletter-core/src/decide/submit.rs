@@ -1,6 +1,6 @@
 //! What follows from sending: accepted, refused, unsent, in doubt, withheld, died on the way.
 
-use super::{AccountSignal, Decision, Rules, count, fail};
+use super::{AccountSignal, Decision, Rules, blame, count, fail};
 use crate::{
     Cause, Class, DeadReason, Fact, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs,
     UpstreamId, Verdict, Why,
@@ -75,11 +75,28 @@ impl Rules<'_> {
         }
         let facts = self.closed(Verdict::Refused, failure);
         let decision = if self.is_current(StateKind::Submitting) {
-            self.retry_or_end(facts, failure, self.backoff_until(failure), fail)
+            self.try_again_unsent(facts, failure)
         } else {
             self.only(facts)
         };
         Decision { account: AccountSignal::Outage, ..decision }
+    }
+
+    /// Nothing was paid for, so nothing of K is spent: an upstream that is away for a minute must not
+    /// use up a task's submits in its first seconds. Not for ever, where nobody is there at all.
+    fn try_again_unsent(&self, facts: Vec<Fact>, failure: &Failure) -> Decision {
+        let spent = |after: &mut Task| {
+            fail(after);
+            give_back(after);
+        };
+        if self.task.round.failures.saturating_add(1) >= self.context.policy.max_unsent {
+            let step = Step::Die { reason: DeadReason::AttemptsExhausted };
+            return self.step(facts, &step, |after| {
+                spent(after);
+                blame(after, failure);
+            });
+        }
+        self.retry(facts, failure, self.backoff_until(failure), spent)
     }
 
     pub(super) fn in_doubt(&self, failure: &Failure) -> Decision {

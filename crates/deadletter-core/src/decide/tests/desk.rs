@@ -198,7 +198,7 @@ fn only_a_dead_letter_is_buried_and_only_a_buried_one_exhumed() {
 fn exhuming_raises_k_by_what_it_is_told() {
     let mut bench = Bench::with(|task| (task.round.allowance, task.max_submits) = (1, 1));
     bench.claims();
-    bench.happens(&Happened::Unsent(failure(Class::Transient)));
+    bench.happens(&Happened::InDoubt(failure(Class::Transient)));
     assert_eq!(bench.task.kind(), StateKind::Buried);
     bench.happens(&Happened::Exhumed { more_submits: 3 });
     assert_eq!((bench.task.max_submits, eligible(&bench)), (4, Eligibility::Submit));

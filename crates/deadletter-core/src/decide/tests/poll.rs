@@ -247,6 +247,17 @@ fn panics_while_polling_ask_again_and_the_third_is_the_end() {
 }
 
 #[test]
+fn a_deadline_that_passes_in_an_outage_leaves_the_outage_as_the_cause() {
+    let mut bench = Bench::with(|task| task.deadline_at = Some(THEN.plus(100_000)));
+    bench.claims();
+    bench.happens(&Happened::Unsent(Failure::new("NETWORK", Class::Transient)));
+    bench.now = THEN.plus(100_000);
+    bench.happens(&Happened::DeadlinePassed);
+    assert_eq!(bench.task.reason(), Some(DeadReason::Deadline));
+    assert_eq!(bench.task.cause, Some(crate::Cause::new("NETWORK")));
+}
+
+#[test]
 fn the_deadline_ends_the_wait_but_not_the_attempt() {
     let mut bench = Bench::with(|task| task.deadline_at = Some(THEN.plus(1_000)));
     bench.claims();

@@ -122,7 +122,7 @@ fn four_submits_at_first_two_per_redrive_and_the_seventh_failure_buries() {
     let mut rounds = Vec::new();
     loop {
         while bench.claim() {
-            bench.happens(&Happened::Unsent(failure(Class::Transient)));
+            bench.happens(&Happened::InDoubt(failure(Class::Transient)));
         }
         rounds.push((bench.task.kind(), bench.task.counters.submits));
         assert_eq!(bench.task.reason(), Some(DeadReason::AttemptsExhausted));
@@ -138,12 +138,30 @@ fn four_submits_at_first_two_per_redrive_and_the_seventh_failure_buries() {
 }
 
 #[test]
-fn what_was_proven_unsent_is_retried_and_counts_as_an_outage() {
+fn what_was_proven_unsent_is_retried_without_spending_a_submit() {
     let mut bench = Bench::submitting();
     let decision = bench.happens(&Happened::Unsent(failure(Class::Transient)));
-    assert_eq!(bench.stands(), (StateKind::Queued, [1, 1, 0]));
+    assert_eq!(bench.stands(), (StateKind::Queued, [0, 1, 0]), "the intent is given back");
     assert_eq!(decision.account, AccountSignal::Outage);
     assert_eq!((bench.verdict(0), bench.attempts[0].permit), (Some(Verdict::Refused), false));
+}
+
+#[test]
+fn an_upstream_that_nobody_reaches_is_waited_for_and_not_for_ever() {
+    let mut bench = Bench::new();
+    bench.random = 1.0;
+    let (began, mut tries) = (bench.now, 0);
+    while bench.task.kind() == StateKind::Queued {
+        bench.now = bench.now.plus(bench.queued().0);
+        bench.claims();
+        bench.happens(&Happened::Unsent(failure(Class::Transient)));
+        tries += 1;
+    }
+    assert_eq!((tries, bench.task.counters.submits), (36, 0));
+    assert_eq!(bench.task.reason(), Some(DeadReason::AttemptsExhausted));
+    assert_eq!(bench.task.kind(), StateKind::Dead, "nothing was spent, so a redrive may submit it");
+    let waited_s = bench.now.since(began) / 1_000;
+    assert!((1_600..=1_900).contains(&waited_s), "half an hour: {waited_s} s");
 }
 
 #[test]
