@@ -5,9 +5,11 @@ use crate::{
     createtask,
     guesses::Guesses,
     load::Load,
+    metrics::Metrics,
     params::{Malformed, Params},
     question,
     quotas::Quotas,
+    scrape,
     settings::Settings,
     submit,
     wording::{Word, reply},
@@ -40,6 +42,7 @@ pub struct Gateway {
     pub(crate) askers: Askers,
     pub(crate) settings: Settings,
     pub(crate) load: Load,
+    pub(crate) metrics: Metrics,
     pub(crate) quotas: Quotas,
     guesses: Guesses,
     /// Guards the balance that upstream told last.
@@ -68,6 +71,7 @@ impl Gateway {
             askers,
             settings,
             load: Load::default(),
+            metrics: Metrics::default(),
             quotas: Quotas::default(),
             guesses: Guesses::default(),
             balance: Mutex::default(),
@@ -140,6 +144,9 @@ impl Gateway {
             },
             ("/healthz", _) => reply(StatusCode::OK, PLAIN, "ok\n"),
             ("/readyz", _) => self.ready().await,
+            ("/metrics", _) => {
+                reply(StatusCode::OK, scrape::CONTENT_TYPE, scrape::page(self).await)
+            }
             _ => reply(
                 StatusCode::NOT_FOUND,
                 PLAIN,

@@ -2,29 +2,45 @@
 
 use crate::{
     gateway::Incoming,
+    metrics::{Class, Metrics},
     server::{PIECE, Shared},
     wording::reply,
 };
 use bytes::{Bytes, BytesMut};
+use deadletter::store::clock::Stopwatch;
 use http_body_util::BodyExt;
 use hyper::{
     Request, Response, StatusCode,
     body::{Body, Incoming as RequestBody},
     header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue},
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 /// The header by which clients name a submit that they may repeat.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Answers one request.
+/// Answers one request, and counts it.
 pub(crate) async fn treat(
     shared: &Shared,
     peer: IpAddr,
     request: Request<RequestBody>,
 ) -> Response<Bytes> {
+    let (watch, path) = (Stopwatch::start(), request.uri().path().to_owned());
+    let reply = answer(shared, peer, request).await;
+    let (class, took_us) = (Class::of(&reply), watch.elapsed_us());
+    shared.gateway.metrics.count(&path, class, took_us);
+    // Its path is a client's word, and its query has keys: neither is logged.
+    let (status, said) = (reply.status().as_u16(), class.label());
+    tracing::debug!(path = Metrics::known(&path), status, said, took_us, "answered");
+    reply
+}
+
+async fn answer(shared: &Shared, peer: IpAddr, request: Request<RequestBody>) -> Response<Bytes> {
     let (head, body) = request.into_parts();
     if !is_allowed(shared, head.uri.host(), &head.headers) {
         return reply(
@@ -36,9 +52,12 @@ pub(crate) async fn treat(
     // What the body holds is held until its reply stands.
     let (body, held) = match timeout(shared.limits.body, read(shared, body)).await {
         Ok(Ok(read)) => read,
-        Ok(Err(status)) => return last(reply(status, PLAIN, "the body was not taken\n")),
-        Err(_) => {
-            return last(reply(StatusCode::REQUEST_TIMEOUT, PLAIN, "the body took too long\n"));
+        refused => {
+            shared.gateway.metrics.bodies_refused.fetch_add(1, Relaxed);
+            return last(match refused {
+                Ok(Err(status)) => reply(status, PLAIN, "the body was not taken\n"),
+                _ => reply(StatusCode::REQUEST_TIMEOUT, PLAIN, "the body took too long\n"),
+            });
         }
     };
     let text = |name: &HeaderName| head.headers.get(name)?.to_str().ok().map(str::to_owned);

@@ -8,7 +8,12 @@
 use crate::{
     askers::KeysError, connection::converse, gateway::Gateway, places::Places, settings::Limits,
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -104,9 +109,11 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     let mut stopping = shared.stopping.clone();
     let places = Arc::new(Places::default());
+    let metrics = &shared.gateway.metrics;
     let look_after = shared.gateway.look_after();
     tokio::pin!(look_after);
     loop {
+        metrics.connections.store(connections.len() as u64, Relaxed);
         let has_room = connections.len() < shared.limits.connections;
         tokio::select! {
             () = told(&mut stopping) => break,
@@ -114,7 +121,10 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
                     let most = shared.limits.connections_of_one;
-                    let Some(place) = places.take(peer.ip(), most) else { continue };
+                    let Some(place) = places.take(peer.ip(), most) else {
+                        metrics.connections_refused.fetch_add(1, Relaxed);
+                        continue;
+                    };
                     let talk = converse(Arc::clone(&shared), stream, peer.ip());
                     // Ends with its connection, or with the set.
                     connections.spawn(async move {

@@ -11,6 +11,7 @@
 //! No newline at the end, never JSON where text was asked for, `status` a number and `request` a
 //! text: each of these breaks some real client.
 
+use crate::metrics::Class;
 use bytes::Bytes;
 use deadletter::core::Answer;
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};
@@ -56,10 +57,22 @@ impl Word {
     /// The reply in the dialect that was asked for. Its status is 200, whatever it says: clients
     /// read nothing else.
     pub(crate) fn reply(&self, is_json: bool) -> Response<Bytes> {
-        if is_json {
-            reply(StatusCode::OK, "application/json; charset=utf-8", self.json())
+        let (kind, body) = if is_json {
+            ("application/json; charset=utf-8", self.json())
         } else {
-            reply(StatusCode::OK, "text/plain; charset=utf-8", self.text())
+            ("text/plain; charset=utf-8", self.text())
+        };
+        self.class().mark(reply(StatusCode::OK, kind, body))
+    }
+
+    /// As what it is counted.
+    pub(crate) const fn class(&self) -> Class {
+        match self {
+            Self::Accepted(_) => Class::Accepted,
+            Self::Answer(_) | Self::Priced(_) => Class::Answer,
+            Self::Pending => Class::Pending,
+            Self::Error(_) => Class::Error,
+            Self::Bare(_) | Self::Fields(_) => Class::Told,
         }
     }
 

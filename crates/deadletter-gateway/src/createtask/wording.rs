@@ -11,6 +11,7 @@
 //! does not know is never there: each of these breaks some real client.
 
 use crate::{
+    metrics::Class,
     wording::{PRICE, Word, reply},
     words,
 };
@@ -57,7 +58,12 @@ struct Ready {
 
 impl Said {
     pub(super) fn reply(&self) -> Response<Bytes> {
-        reply(StatusCode::OK, "application/json; charset=utf-8", self.json())
+        let class = match self {
+            Self::Word(word) => word.class(),
+            Self::Ready { .. } => Class::Answer,
+            Self::Balance(_) => Class::Told,
+        };
+        class.mark(reply(StatusCode::OK, "application/json; charset=utf-8", self.json()))
     }
 
     fn json(&self) -> String {

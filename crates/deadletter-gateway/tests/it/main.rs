@@ -8,6 +8,7 @@ mod crowd;
 mod forms;
 mod hostile;
 mod keys;
+mod metrics;
 mod rig;
 mod server;
 mod tls;

@@ -1,0 +1,62 @@
+//! `/metrics`: what it tells is what is documented, and nothing of it is a client's own word.
+
+use crate::rig::{KEY, World};
+use std::collections::BTreeSet;
+
+/// The page of metrics, line by line.
+async fn page(world: &World) -> Vec<String> {
+    let reply = world.get("/metrics").await;
+    assert!(reply.head.contains("text/plain; version=0.0.4"), "{}", reply.head);
+    reply.body.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_name_is_told_and_every_told_name_is_documented() {
+    let document = include_str!("../../../../docs/metrics.md");
+    let documented: BTreeSet<_> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
+        .collect();
+    let world = World::start().await;
+    let page = page(&world).await;
+    let told: BTreeSet<_> =
+        page.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(documented, told);
+    assert!(told.iter().all(|name| name.starts_with("deadletter_")));
+    for line in page.iter().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let name = series.split('{').next().unwrap();
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        assert!(told.contains(name) || base.is_some_and(|name| told.contains(name)), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_counted_and_what_clients_chose_is_no_label() {
+    let world = World::start().await;
+    let id = world.submit().await;
+    world.verdict(&id, "").await;
+    world.get(&format!("/res.php?key={KEY}&action=get&id=12a")).await;
+    world.get(&format!("/{KEY}?key={KEY}")).await;
+    let before = page(&world).await;
+    for line in [
+        "deadletter_requests_total{path=\"in.php\",word=\"accepted\"} 1",
+        "deadletter_requests_total{path=\"res.php\",word=\"answer\"} 1",
+        "deadletter_requests_total{path=\"res.php\",word=\"error\"} 1",
+        "deadletter_request_seconds_count{path=\"in.php\"} 1",
+        "deadletter_tasks{state=\"solved\"} 1",
+        "deadletter_tasks_accepted_total 1",
+        "deadletter_breaker{account=\"main\",phase=\"closed\"} 1",
+        "deadletter_store_up 1",
+    ] {
+        assert!(before.iter().any(|told| told == line), "{line} is not in\n{}", before.join("\n"));
+    }
+    let whole = before.join("\n");
+    assert!(!whole.contains(KEY) && !whole.contains(&id) && !whole.contains("6Le-"), "{whole}");
+    // However many paths are asked for, there are no more series.
+    for n in 0..50 {
+        world.get(&format!("/{n}/in.php")).await;
+    }
+    assert_eq!(page(&world).await.len(), before.len());
+}
