@@ -78,14 +78,7 @@ impl Shelf {
 
     /// Everything that is kept of a task; none where it does not exist.
     pub(crate) async fn file(&self, id: TaskId) -> Result<Option<TaskFile>> {
-        let task = self.store.get(&[id]).await.map_err(fault)?.pop().flatten();
-        let Some(task) = task else { return Ok(None) };
-        let payload = self.store.payload(id).await.map_err(fault)?;
-        // Purged between two questions.
-        let Some(payload) = payload else { return Ok(None) };
-        let attempts = self.store.history(id).await.map_err(fault)?;
-        let answer = self.store.answer(id).await.map_err(fault)?;
-        Ok(Some(TaskFile { task, payload, attempts, answer }))
+        TaskFile::read(self.store.as_ref(), id).await.map_err(fault)
     }
 }
 

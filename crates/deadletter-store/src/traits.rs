@@ -87,7 +87,8 @@ pub trait Tasks: Send + Sync {
     /// Rows, in the order asked for; none where a task does not exist.
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>>;
 
-    /// What a task asks for.
+    /// What a task asks for; none where there is no such task, or where the store has lost it or
+    /// cannot read it any more.
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>>;
 
     /// Its attempts, by number.

@@ -35,8 +35,8 @@ pub struct Desk {
 pub struct TaskFile {
     /// Its row.
     pub task: Task,
-    /// What it asks for.
-    pub payload: Payload,
+    /// What it asks for; none where the store has lost it (cause `REQUEST_MISSING`).
+    pub payload: Option<Payload>,
     /// Its attempts, by number.
     pub attempts: Vec<Attempt>,
     /// Its answer, or a late one that is kept unused.
@@ -60,6 +60,21 @@ pub struct RedrivePlan {
     pub needs_ms: i64,
     /// Some of them.
     pub samples: Vec<Task>,
+}
+
+impl TaskFile {
+    /// Reads it; none where there is no such task. What it asks for and its answer are secret.
+    pub async fn read(store: &dyn Store, id: TaskId) -> deadletter_store::Result<Option<Self>> {
+        let Some(task) = store.get(&[id]).await?.pop().flatten() else { return Ok(None) };
+        let attempts = store.history(id).await?;
+        let answer = store.answer(id).await?;
+        let payload = store.payload(id).await?;
+        // Purged between two questions, or is its request alone lost?
+        if payload.is_none() && store.get(&[id]).await?.pop().flatten().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self { task, payload, attempts, answer }))
+    }
 }
 
 impl Desk {
@@ -88,13 +103,7 @@ impl Desk {
     /// Everything that is kept of a task, payload and answer too: both are secret. Errors:
     /// [`Error::NoSuchTask`], and the store's.
     pub async fn open(&self, id: TaskId) -> Result<TaskFile> {
-        let store = self.store();
-        let missing = || Error::NoSuchTask(id);
-        let task = store.get(&[id]).await?.pop().flatten().ok_or_else(missing)?;
-        let payload = store.payload(id).await?.ok_or_else(missing)?;
-        let attempts = store.history(id).await?;
-        let answer = store.answer(id).await?;
-        Ok(TaskFile { task, payload, attempts, answer })
+        TaskFile::read(self.store(), id).await?.ok_or(Error::NoSuchTask(id))
     }
 
     /// What a redrive of the dead letters that match would do; nothing is changed. It looks at each

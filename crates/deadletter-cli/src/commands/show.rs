@@ -75,11 +75,14 @@ fn page(file: &TaskFile, timeline: &Timeline, with_secrets: bool, now: UnixMs) -
         sections.push(format!("  {}\n  {}", code.meaning, code.advice));
     }
     let letter = letter::document(file, with_secrets);
-    let request = letter.request.iter().map(|(name, value)| {
+    let request = letter.request.iter().flatten().map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         [name.clone(), render::cut(&text, VALUE_CHARS)]
     });
-    sections.push(format!("request\n{}", render::aligned(&request.collect::<Vec<_>>())));
+    sections.push(match &letter.request {
+        Some(_) => format!("request\n{}", render::aligned(&request.collect::<Vec<_>>())),
+        None => "request\n  lost or unreadable: the store has it no more".to_owned(),
+    });
     let moments = timeline.moments.iter().map(|moment| {
         let age = render::duration(moment.at.since(file.task.created_at));
         [render::instant(moment.at), age, moment.what.clone()]

@@ -29,7 +29,7 @@ pub(crate) fn to_article(file: &TaskFile, died_at: UnixMs) -> Value {
     };
     json!({
         "sitekey": file.task.dimensions.sitekey,
-        "page_url": file.payload.text("pageurl"),
+        "page_url": file.payload.as_ref().and_then(|payload| payload.text("pageurl")),
         "error": error,
         "attempts": file.task.counters.attempts,
         "timestamp": died_at.0 as f64 / 1_000.0,

@@ -23,8 +23,9 @@ pub(crate) struct Letter {
     /// The row.
     #[serde(with = "dated")]
     pub(crate) task: Task,
-    /// What it asks for.
-    pub(crate) request: Map<String, Value>,
+    /// What it asks for; not there where the store has lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Map<String, Value>>,
     /// Parameters of the request that were masked.
     #[serde(default)]
     pub(crate) masked: Vec<String>,
@@ -67,13 +68,15 @@ pub(super) fn read_footer(line: &Value) -> Option<u64> {
 
 /// The letter of a task.
 pub(crate) fn document(file: &TaskFile, with_secrets: bool) -> Letter {
-    let request = file.payload.expose();
-    let (request, masked) =
-        if with_secrets { (request.clone(), Vec::new()) } else { masked(request) };
+    let request = file.payload.as_ref().map(|payload| {
+        let request = payload.expose();
+        if with_secrets { (request.clone(), Vec::new()) } else { masked(request) }
+    });
+    let (request, masked) = request.unzip();
     Letter {
         task: file.task.clone(),
         request,
-        masked,
+        masked: masked.unwrap_or_default(),
         attempts: file.attempts.clone(),
         answer: file.answer.as_ref().map(|answer| answer_of(answer, with_secrets)),
     }

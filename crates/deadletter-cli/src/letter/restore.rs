@@ -54,6 +54,11 @@ impl Restorer<'_> {
 
     /// Why `incoming` cannot be a task of this store, if it cannot.
     pub(crate) fn refuse(&self, incoming: &Incoming) -> Result<(), String> {
+        if matches!(incoming, Incoming::Ours(letter) if letter.request.is_none()) {
+            return Err("its request was lost with the store that had it: nothing of it could be \
+                        submitted"
+                .to_owned());
+        }
         // Any id: nothing is inserted.
         let restored = self.restore(incoming.clone(), TaskId::at(UnixMs(0), 0));
         let new = restored.map(|restored| restored.to_insert()).transpose();
@@ -77,7 +82,7 @@ impl Restorer<'_> {
             attempt.closed_at.get_or_insert(task.updated_at);
             (attempt.permit, attempt.permit_until) = (false, None);
         }
-        let payload = Payload::new(request);
+        let payload = Payload::new(request.unwrap_or_default());
         Some(Restored { rests: task, payload, attempts, is_masked: !masked.is_empty() })
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn rebuilt(
         ..Task::queued(id, account.clone(), policy, at)
     };
     name_failure(&mut task);
-    TaskFile { task, payload, attempts, answer: None }
+    TaskFile { task, payload: Some(payload), attempts, answer: None }
 }
 
 /// A letter died of something, and of nothing that is known.
@@ -115,7 +115,8 @@ mod tests {
         let account = AccountName::new("main").expect("valid");
         let task = Task::queued(id, account, &Policy::default(), UnixMs(1_000));
         let request = json!({"method": "userrecaptcha"}).as_object().expect("an object").clone();
-        TaskFile { task, payload: Payload::new(request), attempts: Vec::new(), answer: None }
+        let payload = Some(Payload::new(request));
+        TaskFile { task, payload, attempts: Vec::new(), answer: None }
     }
 
     #[test]
@@ -145,7 +146,8 @@ mod tests {
         let (id, account) = (begun.task.id, begun.task.account.clone());
         let place = (&account, &Policy::default());
         let dimensions = Dimensions { method: "userrecaptcha".to_owned(), ..begun.task.dimensions };
-        let file = rebuilt(id, begun.payload, attempts, dimensions, place, UnixMs(9));
+        let payload = begun.payload.expect("it has one");
+        let file = rebuilt(id, payload, attempts, dimensions, place, UnixMs(9));
         assert_eq!((file.task.counters.submits, file.task.created_at), (1, UnixMs(1_000)));
         assert_eq!(invariants::check(&file.task, &file.attempts), []);
     }

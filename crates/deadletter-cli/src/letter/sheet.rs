@@ -32,6 +32,7 @@ pub(crate) fn row(file: &TaskFile) -> Vec<String> {
     let task = &file.task;
     let counters = &task.counters;
     let last = file.attempts.last();
+    let page = file.payload.as_ref().and_then(|payload| payload.text("pageurl"));
     let label = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let at = |at: UnixMs| instant(at);
     let cells = [
@@ -42,7 +43,7 @@ pub(crate) fn row(file: &TaskFile) -> Vec<String> {
         label(task.class.map(|class| class.label())),
         task.dimensions.method.clone(),
         label(task.dimensions.sitekey.as_deref()),
-        file.payload.text("pageurl").unwrap_or_default().into_owned(),
+        page.unwrap_or_default().into_owned(),
         label(task.dimensions.host.as_deref()),
         label(task.dimensions.proxy.as_deref()),
         label(task.dimensions.batch.as_deref()),

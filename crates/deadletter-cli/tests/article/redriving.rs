@@ -91,7 +91,7 @@ async fn a10_what_is_given_up_is_buried_with_its_history_and_still_listed() {
     assert_eq!(listed, [task]);
 
     let file = engine.desk().open(id).await.expect("it is kept");
-    assert_eq!(file.payload.text("pageurl").as_deref(), Some(PAGE));
+    assert_eq!(file.payload.expect("it is kept").text("pageurl").as_deref(), Some(PAGE));
     assert_eq!(file.attempts.len(), K);
     let paid: Vec<_> = sim.log().paid_for(PAGE).iter().map(|entry| entry.id.clone()).collect();
     for (attempt, id) in file.attempts.iter().zip(paid) {

@@ -200,7 +200,7 @@ impl io::Write for Told {
 async fn tell_all(told: &Told, engine: &Deadletter, id: TaskId) {
     let file = engine.desk().open(id).await.expect("it is kept");
     told.debug(&file);
-    told.debug(&file.payload.to_stored());
+    told.debug(&file.payload.as_ref().map(|payload| payload.to_stored()));
     told.debug(&serde_json::to_string(&file.task));
     told.debug(&serde_json::to_string(&file.attempts));
     told.debug(&engine.task(id).outcome().await);

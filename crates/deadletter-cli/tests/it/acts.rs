@@ -174,6 +174,41 @@ fn an_export_comes_first_and_comes_back_whole() {
 }
 
 #[test]
+fn a_letter_whose_request_is_lost_or_garbled_is_shown_and_kept_before_it_is_purged() {
+    let bench = filled();
+    let id = |filter: &str| lines(&run(&bench, &["list", filter]))[0]["id"].to_string();
+    let (lost, garbled) = (id("sitekey:b"), id("state:buried"));
+    let conn = rusqlite::Connection::open(bench.path("tasks.db")).expect("a database");
+    let set = format!("UPDATE requests SET body = 'no JSON' WHERE task = {garbled}");
+    conn.execute_batch(&format!("DELETE FROM requests WHERE task = {lost}; {set}"))
+        .expect("changed");
+    drop(conn);
+    for id in [&lost, &garbled] {
+        let shown = run(&bench, &["show", id]);
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        let letter = &lines(&shown)[0];
+        assert!(letter["request"].is_null() && letter["attempts"][0].is_object(), "{letter}");
+    }
+    for format in ["jsonl", "csv", "article"] {
+        let exported = run(&bench, &["export", "--format", format]);
+        assert!(exported.stderr.contains("4 letters exported"), "{}", exported.stderr);
+    }
+    let purge = ["purge", "--where", "*", "--confirm", "4", "--export-first", "kept.jsonl"];
+    let done = run(&bench, &purge);
+    assert_eq!((done.code, count(&bench, "*")), (0, 0), "{}", done.stderr);
+    let kept = crate::upstream::json_lines(&bench.read("kept.jsonl"));
+    let of = |id: &str| kept.iter().find(|line| line["task"]["id"].as_u64() == id.parse().ok());
+    for id in [&lost, &garbled] {
+        let letter = of(id).expect("its history is kept");
+        assert!(letter.get("request").is_none() && letter["attempts"][0].is_object(), "{letter}");
+    }
+    // There is nothing to submit of them: they are put aside, the others come back.
+    let back = run(&bench, &["import", "kept.jsonl", "--rejects", "aside.jsonl"]);
+    assert_eq!(lines(&back)[0]["imported"], 2, "{}", back.stderr);
+    assert_eq!(bench.read("aside.jsonl").matches("request was lost").count(), 2);
+}
+
+#[test]
 fn what_is_cancelled_beside_a_run_is_not_submitted_nor_purged_while_it_may_be_answered() {
     // One thread, and a job that is never ready: the others wait for it.
     let slow = Rule::new(Fault::Late { after_ms: 86_400_000 });

@@ -3,7 +3,7 @@
 use super::{attempt_row, commit, failure::Outcome, insert, registry, task_row, writer::Session};
 use crate::Claim;
 use deadletter_core::{AccountName, Attempt, Lane, RowChange, Task, TaskId, UnixMs};
-use rusqlite::{Connection, OptionalExtension, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 use std::sync::LazyLock;
 
 /// Waiting tasks that one claim makes ready at most. After an outage, when more are due at once,
@@ -13,11 +13,11 @@ const PROMOTE_LIMIT: i64 = 1_000;
 /// Ready tasks of a lane among which the earliest due time is looked for.
 const LOOK_LIMIT: i64 = 64;
 
-/// A lease, with its payload as stored; none where it is not there, or is no text.
+/// A lease, with its payload as stored; none where it is not there.
 pub(super) struct Leased {
     pub(super) task: Task,
     pub(super) attempt: Attempt,
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 pub(super) static READY: LazyLock<String> = LazyLock::new(|| {
@@ -72,10 +72,9 @@ pub(super) fn claim(session: &mut Session<'_, '_>, claim: &Claim) -> Outcome<Vec
 }
 
 /// What a task asks for.
-fn body(session: &Session<'_, '_>, id: TaskId) -> Outcome<Option<String>> {
+fn body(session: &Session<'_, '_>, id: TaskId) -> Outcome<Option<Vec<u8>>> {
     let mut statement = session.statements.get(insert::BODY)?;
-    let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(str::to_owned));
-    Ok(statement.query_row([id.as_i64()], text).optional()?.flatten())
+    Ok(statement.query_row([id.as_i64()], insert::bytes).optional()?)
 }
 
 /// Makes waiting tasks ready that are due.

@@ -3,7 +3,7 @@
 use super::{columns::Binder, failure::Outcome, task_row, writer::Session};
 use crate::Inserted;
 use deadletter_core::{Attempt, Task, TaskId};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 pub(super) const HOLDER: &str = "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
      AND (expires_at IS NULL OR expires_at > ?)";
@@ -75,6 +75,11 @@ pub(super) fn owner(task: &Task) -> String {
 }
 
 /// What a task asks for, as stored.
-pub(super) fn body(conn: &Connection, id: TaskId) -> Outcome<Option<String>> {
-    Ok(conn.prepare_cached(BODY)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
+pub(super) fn body(conn: &Connection, id: TaskId) -> Outcome<Option<Vec<u8>>> {
+    Ok(conn.prepare_cached(BODY)?.query_row([id.as_i64()], bytes).optional()?)
+}
+
+/// The bytes of a body, whatever damage has made of them; what is no text is empty.
+pub(super) fn bytes(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    Ok(row.get_ref(0)?.as_bytes().map(<[u8]>::to_vec).unwrap_or_default())
 }

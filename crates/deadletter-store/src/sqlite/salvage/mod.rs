@@ -157,10 +157,10 @@ fn weed(conn: &Connection, salvaged: &mut Salvaged, progress: &Progress) -> Outc
 /// True where a request stands and is the JSON that it should be.
 fn has_request(conn: &Connection, task: TaskId) -> Outcome<bool> {
     let body = insert::body(conn, task)?;
-    let is_map = |body: &String| {
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(body).is_ok()
+    let is_map = |body: Vec<u8>| {
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body).is_ok()
     };
-    Ok(body.as_ref().is_some_and(is_map))
+    Ok(body.is_some_and(is_map))
 }
 
 fn ids(conn: &Connection, sql: &str) -> Outcome<Vec<i64>> {

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use crate::{
-    Claim, Claimed, Committed, Error, Inserted, NewTasks, Result, TakeOver, Taken, Tasks,
+    Claim, Claimed, Committed, Inserted, NewTasks, Result, TakeOver, Taken, Tasks,
     sqlite::{
         adopt, attempt_row,
         claim::{self, Leased},
@@ -18,11 +18,15 @@ use deadletter_core::{
 };
 use rusqlite::Connection;
 
-fn payload_from(body: &str, id: TaskId) -> Result<Payload> {
-    Payload::from_stored(body).map_err(|e| Error::Damaged {
-        what: format!("the request of task {id} is no JSON object"),
-        source: Some(e.into()),
-    })
+/// None where the request is garbled, which hinders no other task; what is logged of it is no secret.
+fn request_of(task: TaskId, body: &[u8]) -> Option<Payload> {
+    let why = match std::str::from_utf8(body).map(Payload::from_stored) {
+        Ok(Ok(payload)) => return Some(payload),
+        Ok(Err(error)) => format!("no JSON object from its character {} on", error.column()),
+        Err(error) => format!("no UTF-8 from its byte {} on", error.valid_up_to()),
+    };
+    tracing::warn!(%task, why, "a request cannot be read; `deadletter store check` tells of more");
+    None
 }
 
 #[async_trait]
@@ -44,7 +48,7 @@ impl Tasks for SqliteStore {
             self.write("claim tasks", move |session| claim::claim(session, &claim)).await?;
         // The leases are written: one request that cannot be read must not hide the others.
         let claimed = leased.into_iter().map(|Leased { task, attempt, body }| {
-            let payload = body.and_then(|body| payload_from(&body, task.id).ok());
+            let payload = body.and_then(|body| request_of(task.id, &body));
             Claimed { task, attempt, payload }
         });
         Ok(claimed.collect())
@@ -90,7 +94,7 @@ impl Tasks for SqliteStore {
 
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
         let body = self.read("get a request", move |conn| insert::body(conn, id)).await?;
-        body.map(|body| payload_from(&body, id)).transpose()
+        Ok(body.and_then(|body| request_of(id, &body)))
     }
 
     async fn history(&self, id: TaskId) -> Result<Vec<Attempt>> {
