@@ -7,10 +7,17 @@
 
 pub mod captchaai;
 pub mod clean;
+pub mod codes;
 pub mod createtask;
+mod dimensions;
+mod methods;
 #[doc(hidden)]
 pub mod scripted;
+mod settings;
+mod table;
 mod transport;
+mod verdict;
+mod word;
 
 use async_trait::async_trait;
 use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};

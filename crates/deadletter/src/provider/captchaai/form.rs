@@ -2,8 +2,8 @@
 //!
 //! Parameters are passed through, never checked: methods and parameters come and go upstream.
 
-use super::dimensions::proxies;
 use crate::provider::Submission;
+use crate::provider::dimensions::proxy_in_turn;
 use deadletter_core::{Payload, UpstreamId};
 use form_urlencoded::Serializer;
 use secrecy::{ExposeSecret, SecretString};
@@ -27,7 +27,7 @@ pub(super) fn submit(key: &SecretString, submission: Submission<'_>) -> String {
         match name.as_str() {
             name if OURS.contains(&name) => {}
             "proxy" => {
-                if let Some(proxy) = proxy(payload, submission.proxies_failed) {
+                if let Some(proxy) = proxy_in_turn(payload, submission.proxies_failed) {
                     form.append_pair("proxy", proxy);
                 }
             }
@@ -58,13 +58,6 @@ pub(super) fn ask(key: &SecretString, action: &str, id: Option<&UpstreamId>) -> 
 fn has_file(payload: &Payload) -> bool {
     let is_post = payload.text("method").is_some_and(|method| method == "post");
     is_post && payload.text("file").is_some() && payload.text("body").is_none()
-}
-
-/// The proxy after those that failed; the last one where all have.
-fn proxy(payload: &Payload, failed: u32) -> Option<&str> {
-    let listed = proxies(payload);
-    let turn = usize::try_from(failed).unwrap_or(usize::MAX);
-    listed.get(turn).or(listed.last()).copied()
 }
 
 /// A value as a form field: nested ones as JSON text, absent ones not at all.

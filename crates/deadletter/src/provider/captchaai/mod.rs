@@ -10,34 +10,30 @@
 //! table ([`codes::all`]). This provider reports, it does not wait, retry or follow.
 
 mod account;
-pub mod codes;
-mod dimensions;
 mod form;
-mod methods;
 mod read;
-mod table;
-mod verdict;
 
 use super::clean::Cleaner;
-use super::transport::{Endpoint, Outgoing, Transport};
+pub use super::codes;
+pub use super::settings::InvalidSettings;
+use super::settings::{self, credential};
+use super::transport::{Body, Endpoint, Outgoing, Transport};
+use super::verdict::Reader;
 use super::{
     AccountState, Explanation, JobFailed, PollError, Polled, Provider, Submission, SubmitError,
+    dimensions, methods,
 };
 use account::ZeroBalance;
 use async_trait::async_trait;
 use codes::{Codes, ExtraCode};
 use deadletter_core::{Class, Dimensions, Failure, Payload, Terms, UpstreamId};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use read::read;
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use verdict::Reader;
 
 /// Largest submit that is sent: nine images in base64 with room to spare.
 const SUBMIT_LIMIT: usize = 16 << 20;
-
-/// Longest key that is taken.
-const KEY_LIMIT: usize = 128;
 
 /// ERROR_ZERO_BALANCE, the one code whose class depends on the account's threads.
 const ZERO_BALANCE: &str = "ERROR_ZERO_BALANCE";
@@ -80,22 +76,6 @@ impl Settings {
     }
 }
 
-/// Why settings cannot work.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSettings {
-    /// An endpoint is no address that can be used.
-    #[error("the {which} endpoint {why}")]
-    Endpoint {
-        /// `submit` or `result`.
-        which: &'static str,
-        /// What is wrong with it; never the address, which may hold credentials.
-        why: &'static str,
-    },
-    /// The key cannot be one.
-    #[error("the key is empty, longer than 128 characters, or not visible ASCII without `*`")]
-    Key,
-}
-
 /// One account at CaptchaAI or a relative.
 pub struct CaptchaAi {
     transport: Transport,
@@ -111,15 +91,8 @@ pub struct CaptchaAi {
 impl CaptchaAi {
     /// A provider for one account; nothing is sent yet.
     pub fn new(settings: Settings) -> Result<Self, InvalidSettings> {
-        let endpoint = |which, address: &str| {
-            Endpoint::parse(address).map_err(|why| InvalidSettings::Endpoint { which, why })
-        };
-        let key = settings.key.expose_secret();
-        let is_key = (1..=KEY_LIMIT).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
-        if !is_key {
-            return Err(InvalidSettings::Key);
-        }
+        let endpoint = settings::endpoint;
+        settings::check_key(&settings.key)?;
         let cleaner = Cleaner::new(&settings.key);
         Ok(Self {
             transport: Transport::new(settings.connect_timeout, settings.connections),
@@ -128,18 +101,24 @@ impl CaptchaAi {
             key: settings.key,
             submit_timeout: settings.submit_timeout,
             poll_timeout: settings.poll_timeout,
-            reader: Reader { codes: Codes::with(settings.codes), cleaner },
+            reader: Reader {
+                codes: Codes::with(settings.codes),
+                cleaner,
+                on_submit: read,
+                on_poll: read,
+            },
             zero_balance: ZeroBalance::default(),
         })
     }
 
     fn question(&self) -> Outgoing<'_> {
-        Outgoing { to: &self.result_endpoint, query: None, form: None, timeout: self.poll_timeout }
+        Outgoing { to: &self.result_endpoint, query: None, body: None, timeout: self.poll_timeout }
     }
 
     async fn threads(&self) -> Result<AccountState, PollError> {
         let form = form::ask(&self.key, "threadsinfo", None);
-        let sent = self.transport.send(Outgoing { form: Some(form), ..self.question() }).await;
+        let sent =
+            self.transport.send(Outgoing { body: Some(Body::Form(form)), ..self.question() }).await;
         let received = sent.map_err(|error| self.reader.line(&error))?;
         account::threads(&received.body).ok_or_else(|| self.reader.no_account(&received))
     }
@@ -147,8 +126,14 @@ impl CaptchaAi {
     /// The balance is a courtesy: without one, the state is still good.
     async fn balance(&self) -> Option<f64> {
         let form = form::ask(&self.key, "getbalance", None);
-        let sent = self.transport.send(Outgoing { form: Some(form), ..self.question() }).await;
+        let sent =
+            self.transport.send(Outgoing { body: Some(Body::Form(form)), ..self.question() }).await;
         account::balance(&sent.ok()?.body)
+    }
+
+    /// True for the code whose class the account's threads decide; not where the user has.
+    fn is_zero_balance(&self, refused: &JobFailed) -> bool {
+        refused.0.cause.as_str() == ZERO_BALANCE && self.reader.codes.meaning(ZERO_BALANCE).is_ours
     }
 
     async fn settle_zero_balance(&self, refused: JobFailed) -> JobFailed {
@@ -170,9 +155,7 @@ impl Provider for CaptchaAi {
     }
 
     fn credential(&self) -> Option<String> {
-        // Six bytes of a hash tell two keys apart, and nobody can go back from them.
-        let hash = Sha256::digest(self.key.expose_secret());
-        Some(hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+        Some(credential(&self.key))
     }
 
     fn dimensions(&self, payload: &Payload) -> Dimensions {
@@ -197,7 +180,7 @@ impl Provider for CaptchaAi {
         let outgoing = Outgoing {
             to: &self.submit_endpoint,
             query: None,
-            form: Some(form),
+            body: Some(Body::Form(form)),
             timeout: self.submit_timeout,
         };
         let sent = self.transport.send(outgoing).await;
@@ -210,7 +193,7 @@ impl Provider for CaptchaAi {
                 self.zero_balance.accepted();
                 Ok(id)
             }
-            Err(SubmitError::Refused(refused)) if self.reader.is_zero_balance(&refused) => {
+            Err(SubmitError::Refused(refused)) if self.is_zero_balance(&refused) => {
                 Err(self.settle_zero_balance(refused).await.into())
             }
             Err(error) => Err(error),

@@ -11,49 +11,15 @@
 //! `status` is not 1, that begins with a code: never a substring, since an answer may hold any
 //! word. Nothing here panics, whatever the bytes.
 
-use super::codes::{Codes, normal};
+use crate::provider::codes::{Codes, normal};
+use crate::provider::word::{Said, Shape, Word};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What a body says, before anyone asks what it means.
-#[derive(Debug)]
-pub(super) enum Word {
-    /// Upstream's yes, with what it says.
-    Yes(Said),
-    /// A readable "not ready".
-    NotReady,
-    /// A code, and what upstream adds to it (not cleaned yet).
-    Error { code: String, text: String },
-    /// Nothing but white space.
-    Empty,
-    /// Why nobody can read it.
-    Unreadable(&'static str),
-}
-
-/// The content of a yes: an id or an answer.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) dialect: Dialect,
-    pub(super) shape: Shape,
-    /// As it came; structured content and numbers as their JSON text.
-    pub(super) text: SecretString,
-    pub(super) user_agent: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
-    Json,
-    Text,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Text,
-    Number,
-    /// An object or an array.
-    Structure,
-}
+/// The dialects of answers.
+const JSON: &str = "res.php/json";
+const TEXT: &str = "res.php/text";
 
 /// The fields that are read; the rest stays in the raw body. Values are kept as they were
 /// written: a number like `12.50` or an id of 25 digits must not change.
@@ -99,7 +65,7 @@ fn read_text(text: &str, codes: &Codes) -> Word {
         Some(("OK", "")) => Word::Unreadable("an empty answer"),
         // Split once: what follows may hold more of them.
         Some(("OK", said)) => Word::Yes(Said {
-            dialect: Dialect::Text,
+            dialect: TEXT,
             shape: Shape::Text,
             text: SecretString::from(said),
             user_agent: None,
@@ -127,7 +93,7 @@ fn read_yes(body: &Body<'_>) -> Word {
         // Seen nowhere, but taking it for the answer would end the task with a wrong one.
         Some((Shape::Text, text)) if is_not_ready(bare(&text)) => Word::NotReady,
         Some((shape, text)) => Word::Yes(Said {
-            dialect: Dialect::Json,
+            dialect: JSON,
             shape,
             text: SecretString::from(text),
             user_agent: body.user_agent.and_then(string).filter(|text| !text.is_empty()),
@@ -212,7 +178,7 @@ fn string(value: &RawValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::captchaai::codes::ExtraCode;
+    use crate::provider::codes::ExtraCode;
     use deadletter_core::Class;
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
@@ -345,7 +311,7 @@ mod tests {
         let body =
             r#"{"status":1,"request":"ok","result":"tok","user_agent":"Mozilla/5.0","x":[]}"#;
         let Word::Yes(said) = read(body.as_bytes(), &Codes::default()) else { panic!("no yes") };
-        assert_eq!((said.text.expose_secret(), said.dialect), ("tok", Dialect::Json));
+        assert_eq!((said.text.expose_secret(), said.dialect), ("tok", JSON));
         assert_eq!(said.user_agent.as_deref(), Some("Mozilla/5.0"));
         reads(&[(r#"{"status":1,"request":"x","result":null}"#, "Text x")]);
     }

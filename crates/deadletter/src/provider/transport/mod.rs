@@ -68,12 +68,19 @@ pub(crate) struct Endpoint {
 /// One request. Query and body hold keys: neither is ever printed.
 pub(crate) struct Outgoing<'a> {
     pub(crate) to: &'a Endpoint,
-    /// Urlencoded; a request without a form is a GET.
+    /// Urlencoded.
     pub(crate) query: Option<String>,
-    /// Urlencoded; a request with a form is a POST.
-    pub(crate) form: Option<String>,
+    /// A request with a body is a POST, one without is a GET.
+    pub(crate) body: Option<Body>,
     /// For the whole request: waiting for a connection, connecting, sending, reading.
     pub(crate) timeout: Duration,
+}
+
+/// The body of a request.
+pub(crate) enum Body {
+    /// Urlencoded.
+    Form(String),
+    Json(String),
 }
 
 /// What came back.
@@ -225,17 +232,17 @@ impl Outgoing<'_> {
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "*/*")
             .header(header::ACCEPT_ENCODING, "identity");
-        let body = match self.form {
-            Some(form) => {
-                let kind = "application/x-www-form-urlencoded";
-                request = request.method(Method::POST).header(header::CONTENT_TYPE, kind);
-                Bytes::from(form)
-            }
-            None => Bytes::new(),
+        let (kind, body) = match self.body {
+            Some(Body::Form(form)) => (Some("application/x-www-form-urlencoded"), form),
+            Some(Body::Json(json)) => (Some("application/json"), json),
+            None => (None, String::new()),
         };
+        if let Some(kind) = kind {
+            request = request.method(Method::POST).header(header::CONTENT_TYPE, kind);
+        }
         // The error would name the target, and the target holds the key.
         let bad = |_| LineError::unsent("the request cannot be written as HTTP".to_owned());
-        request.body(http_body_util::Full::new(body)).map_err(bad)
+        request.body(http_body_util::Full::new(body.into())).map_err(bad)
     }
 }
 

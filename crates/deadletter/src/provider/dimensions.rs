@@ -38,7 +38,7 @@ pub(super) fn dimensions(payload: &Payload, cleaner: &Cleaner) -> Dimensions {
 /// `userrecaptcha` with `version=v3` is `userrecaptcha_v3`, with `enterprise=1`
 /// `userrecaptcha_enterprise`, with both `userrecaptcha_v3_enterprise`; `geetest` with `version=4`
 /// is `geetest_v4`. `invisible` makes no difference: it is solved in the same way and time.
-fn method(payload: &Payload) -> String {
+pub(super) fn method(payload: &Payload) -> String {
     let text = |name| payload.text(name).unwrap_or_default().trim().to_ascii_lowercase();
     let mut label: String = text("method")
         .chars()
@@ -74,6 +74,13 @@ pub(super) fn proxies(payload: &Payload) -> Vec<&str> {
         .flat_map(|text| text.split(|c: char| c == ',' || c.is_whitespace()))
         .filter(|proxy| !proxy.is_empty())
         .collect()
+}
+
+/// The proxy after those that failed; the last one where all have.
+pub(super) fn proxy_in_turn(payload: &Payload, failed: u32) -> Option<&str> {
+    let listed = proxies(payload);
+    let turn = usize::try_from(failed).unwrap_or(usize::MAX);
+    listed.get(turn).or(listed.last()).copied()
 }
 
 /// The host of a page, with or without a scheme in front.

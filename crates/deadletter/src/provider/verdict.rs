@@ -3,9 +3,8 @@
 //! A readable body wins over the HTTP status, since upstream and what stands before it use both.
 //! What cannot be read is never taken for a verdict: on a submit its outcome is in doubt.
 
-use super::ZERO_BALANCE;
 use super::codes::{Codes, OnPoll};
-use super::read::{Dialect, Said, Shape, Word, read};
+use super::word::{Said, Shape, Word};
 use crate::provider::clean::Cleaner;
 use crate::provider::transport::{LineError, Received};
 use crate::provider::{CouldNotAsk, JobFailed, PollError, Polled, Reply, Sent, SubmitError};
@@ -21,7 +20,14 @@ const GLIMPSE: usize = 80;
 pub(super) struct Reader {
     pub(super) codes: Codes,
     pub(super) cleaner: Cleaner,
+    /// The grammar of answers to submits, and to questions about the account.
+    pub(super) on_submit: Grammar,
+    /// The grammar of answers to polls.
+    pub(super) on_poll: Grammar,
 }
+
+/// Reads a body; the codes are those that are known.
+pub(super) type Grammar = fn(&[u8], &Codes) -> Word;
 
 /// An error that upstream has said, or one that its HTTP status says.
 enum No {
@@ -36,7 +42,7 @@ enum No {
 impl Reader {
     /// The verdict on a submit.
     pub(super) fn submit(&self, received: &Received) -> Result<UpstreamId, SubmitError> {
-        let no = match self.word(received) {
+        let no = match self.word(self.on_submit, received) {
             Word::Yes(said) => match upstream_id(&said) {
                 Some(id) => return Ok(id),
                 None => No::Nothing("a yes without a usable id"),
@@ -57,7 +63,7 @@ impl Reader {
 
     /// The verdict on a poll.
     pub(super) fn poll(&self, received: &Received) -> Result<Polled, PollError> {
-        let no = match self.word(received) {
+        let no = match self.word(self.on_poll, received) {
             Word::Yes(said) => return Ok(Polled::Answer(reply(said, &received.body))),
             Word::NotReady => return Ok(Polled::NotReady),
             Word::Empty if received.status == 200 => return Ok(Polled::NotReady),
@@ -76,7 +82,7 @@ impl Reader {
 
     /// Why an answer to a question about the account holds no state.
     pub(super) fn no_account(&self, received: &Received) -> PollError {
-        let no = match self.word(received) {
+        let no = match self.word(self.on_submit, received) {
             Word::Error { code, text } => No::Code { code, text },
             _ => No::Nothing("no account state"),
         };
@@ -97,17 +103,12 @@ impl Reader {
         CouldNotAsk { sent: error.sent, failure }
     }
 
-    /// True for the code whose class the account's threads decide; not where the user has.
-    pub(super) fn is_zero_balance(&self, refused: &JobFailed) -> bool {
-        refused.0.cause.as_str() == ZERO_BALANCE && self.codes.meaning(ZERO_BALANCE).is_ours
-    }
-
-    fn word(&self, received: &Received) -> Word {
+    fn word(&self, grammar: Grammar, received: &Received) -> Word {
         // A redirect is never followed, and its body is a page for people.
         if (300..400).contains(&received.status) {
             return Word::Unreadable("a redirect");
         }
-        read(&received.body, &self.codes)
+        grammar(&received.body, &self.codes)
     }
 
     /// Two statuses are verdicts in themselves where the body is none.
@@ -159,10 +160,7 @@ fn upstream_id(said: &Said) -> Option<UpstreamId> {
 
 fn reply(said: Said, body: &[u8]) -> Reply {
     Reply {
-        dialect: match said.dialect {
-            Dialect::Json => "res.php/json",
-            Dialect::Text => "res.php/text",
-        },
+        dialect: said.dialect,
         // It was read as UTF-8 already: nothing is lost.
         raw: SecretString::from(String::from_utf8_lossy(body).into_owned()),
         text: said.text,
