@@ -1,6 +1,7 @@
-//! The in.php / res.php provider over real sockets on 127.0.0.1.
+//! The providers over real sockets on 127.0.0.1.
 
 mod bodies;
+mod family;
 mod flows;
 mod line;
 mod peer;
