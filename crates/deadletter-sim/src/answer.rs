@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::family;
+
 /// The solved answer of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Solution {
@@ -9,6 +11,18 @@ pub(crate) struct Solution {
     pub(crate) request: Option<Value>,
     /// Fields beside it: `result`, `user_agent`.
     pub(crate) extra: Map<String, Value>,
+    /// The field of a createTask solution that holds a bare answer.
+    pub(crate) task_field: &'static str,
+}
+
+/// The form that an answer is asked for in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    /// in.php and res.php with `json=1`.
+    Json,
+    /// createTask and getTaskResult.
+    Task,
 }
 
 impl Solution {
@@ -46,7 +60,7 @@ pub(crate) enum Answer {
 }
 
 /// What one solve costs by `get2`; the number means nothing on a thread plan.
-const PRICE: &str = "0.00299";
+pub(crate) const PRICE: &str = "0.00299";
 
 impl Answer {
     pub(crate) fn error(code: impl Into<String>) -> Self {
@@ -54,8 +68,12 @@ impl Answer {
     }
 
     /// The body, in the form that the client asked for. No newline at its end.
-    pub(crate) fn render(&self, as_json: bool) -> String {
-        if as_json { self.json().to_string() } else { self.text() }
+    pub(crate) fn render(&self, form: Form) -> String {
+        match form {
+            Form::Text => self.text(),
+            Form::Json => self.json().to_string(),
+            Form::Task => family::render(self).to_string(),
+        }
     }
 
     /// One word for the request log.
@@ -122,24 +140,25 @@ mod tests {
 
     #[test]
     fn a_submit_id_is_a_number_or_a_string() {
-        assert_eq!(submitted(true).render(true), r#"{"status":1,"request":7012345}"#);
-        assert_eq!(submitted(false).render(true), r#"{"status":1,"request":"7012345"}"#);
-        assert_eq!(submitted(true).render(false), "OK|7012345");
+        assert_eq!(submitted(true).render(Form::Json), r#"{"status":1,"request":7012345}"#);
+        assert_eq!(submitted(false).render(Form::Json), r#"{"status":1,"request":"7012345"}"#);
+        assert_eq!(submitted(true).render(Form::Text), "OK|7012345");
     }
 
     #[test]
     fn a_structured_answer_is_an_object_in_json_and_json_text_in_text() {
-        let solution = Solution { request: Some(json!({"a": 1})), extra: Map::new() };
+        let solution =
+            Solution { request: Some(json!({"a": 1})), extra: Map::new(), task_field: "token" };
         let answer = Answer::Solved(solution);
-        assert_eq!(answer.render(true), r#"{"status":1,"request":{"a":1}}"#);
-        assert_eq!(answer.render(false), r#"OK|{"a":1}"#);
+        assert_eq!(answer.render(Form::Json), r#"{"status":1,"request":{"a":1}}"#);
+        assert_eq!(answer.render(Form::Text), r#"OK|{"a":1}"#);
     }
 
     #[test]
     fn errors_and_pending_have_status_zero() {
-        assert_eq!(Answer::Pending.render(false), "CAPCHA_NOT_READY");
+        assert_eq!(Answer::Pending.render(Form::Text), "CAPCHA_NOT_READY");
         assert_eq!(
-            Answer::error("ERROR_PAGEURL").render(true),
+            Answer::error("ERROR_PAGEURL").render(Form::Json),
             r#"{"status":0,"request":"ERROR_PAGEURL"}"#
         );
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Form};
 use crate::reply::{Manner, Reply};
 use crate::rule::Phase;
 
@@ -153,16 +153,16 @@ impl Fault {
     }
 
     /// The reply that this fault makes of the honest answer.
-    pub(crate) fn spoil(&self, honest: &Answer, as_json: bool) -> Reply {
-        let error = |code: &str| Reply::protocol(&Answer::error(code), as_json);
-        let whole = || Reply::protocol(honest, as_json);
+    pub(crate) fn spoil(&self, honest: &Answer, form: Form) -> Reply {
+        let error = |code: &str| Reply::protocol(&Answer::error(code), form);
+        let whole = || Reply::protocol(honest, form);
         match self {
-            Self::NotReady => Reply::protocol(&Answer::Pending, as_json),
+            Self::NotReady => Reply::protocol(&Answer::Pending, form),
             Self::Unsolvable => error("ERROR_CAPTCHA_UNSOLVABLE"),
             Self::NoSlot => error("ERROR_NO_SLOT_AVAILABLE"),
             Self::ZeroBalance => error("ERROR_ZERO_BALANCE"),
             Self::Error { code } => error(code),
-            Self::PlainError { code } => Reply::protocol(&Answer::error(code), false),
+            Self::PlainError { code } => Reply::protocol(&Answer::error(code), Form::Text),
             Self::Html502 => Reply::html(502, "Bad Gateway"),
             Self::Html200 => Reply::html(200, "Web server is down"),
             Self::Http429 { retry_after_s } => Reply::too_many(*retry_after_s),
@@ -171,7 +171,7 @@ impl Fault {
             Self::CutBody => whole().in_manner(Manner::Cut),
             Self::Garbage => Reply::garbage(),
             Self::EmptyBody => Reply::empty(),
-            Self::WrongId => Reply::protocol(&wrong_id(honest), as_json),
+            Self::WrongId => Reply::protocol(&wrong_id(honest), form),
             Self::SlowDrip { gap_ms } => whole().in_manner(Manner::Drip { gap_ms: *gap_ms }),
             Self::Delay { by_ms } => whole().in_manner(Manner::Delay { by_ms: *by_ms }),
             Self::Late { .. } | Self::ForgetAfterDelivery => whole(),

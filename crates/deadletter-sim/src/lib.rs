@@ -1,4 +1,5 @@
-//! A simulated upstream: a real HTTP server that speaks `in.php` / `res.php`, with scripted faults.
+//! A simulated upstream: a real HTTP server that speaks `in.php` / `res.php`, and `createTask` /
+//! `getTaskResult` over the same jobs, with scripted faults.
 //!
 //! It solves nothing. It takes jobs, lets virtual time pass and gives unique answers, and it fails
 //! exactly as its [`Scenario`] says: error codes, error pages, hangs, resets before and after a job
@@ -18,6 +19,7 @@ mod answer;
 mod clock;
 mod dice;
 mod error;
+mod family;
 mod fault;
 mod methods;
 mod outage;

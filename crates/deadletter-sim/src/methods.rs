@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::answer::Solution;
+use crate::family;
 use crate::params::Params;
 
 /// Largest image accepted, in bytes of base64 text: 1,024 KB of image by the newest vendor page.
@@ -108,6 +109,7 @@ pub(crate) fn refusal(params: &Params) -> Option<&'static str> {
     let lacks = |name: &str| params.get(name).is_none_or(str::is_empty);
     match params.get("method").unwrap_or_default() {
         "" => Some("ERROR_BAD_PARAMETERS"),
+        family::NO_SUCH_TYPE => Some("ERROR_TASK_NOT_SUPPORTED"),
         "userrecaptcha" if lacks("pageurl") => Some("ERROR_PAGEURL"),
         "userrecaptcha" if lacks("googlekey") => Some("ERROR_GOOGLEKEY"),
         "userrecaptcha" if is_malformed(params.get("googlekey")) => Some("ERROR_WRONG_GOOGLEKEY"),
@@ -149,14 +151,22 @@ fn image_refusal(len: Option<usize>) -> Option<&'static str> {
 /// The answer of a job: `token` is unique to it and stands somewhere inside.
 pub(crate) fn solution(kind: Kind, id: &str, token: &str) -> Solution {
     let agent = || Map::from_iter([("user_agent".to_owned(), Value::from(USER_AGENT))]);
-    let plain = |request: Value| Solution { request: Some(request), extra: Map::new() };
+    let task_field = match kind.shape {
+        Shape::Text => "text",
+        Shape::Squares => "click",
+        _ if kind.name.starts_with("userrecaptcha") => "gRecaptchaResponse",
+        _ => "token",
+    };
+    let plain = |request: Value| Solution { request: Some(request), extra: Map::new(), task_field };
     match kind.shape {
         Shape::Token => plain(token.into()),
-        Shape::TokenAndAgent => Solution { request: Some(token.into()), extra: agent() },
+        Shape::TokenAndAgent => {
+            Solution { request: Some(token.into()), extra: agent(), task_field }
+        }
         Shape::ResultAndAgent => {
             let mut extra = Map::from_iter([("result".to_owned(), Value::from(token))]);
             extra.extend(agent());
-            Solution { request: None, extra }
+            Solution { request: None, extra, task_field }
         }
         Shape::GeetestV3 => plain(json!({
             "geetest_challenge": token,

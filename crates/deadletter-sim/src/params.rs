@@ -44,6 +44,11 @@ impl Params {
         Ok(params)
     }
 
+    /// These parameters and no other.
+    pub(crate) fn of(fields: BTreeMap<String, String>) -> Self {
+        Self { fields, file_lens: BTreeMap::new() }
+    }
+
     /// The value of a parameter, if it was sent.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)

@@ -25,7 +25,7 @@ impl World {
             return self.spoilt_poll(&fault, id, ask);
         }
         if let Err(code) = self.accounts.enter(ask.key(), ask.peer, now_ms) {
-            return Reply::protocol(&Answer::error(code), ask.wants_json());
+            return Reply::protocol(&Answer::error(code), ask.form());
         }
         let answer = match ask.params.get("ids") {
             Some(ids) => self.verdicts(ids, ask.key(), now_ms),
@@ -37,10 +37,10 @@ impl World {
             self.jobs.remove(id);
         }
         match spoiling {
-            None => Reply::protocol(&answer, ask.wants_json()),
+            None => Reply::protocol(&answer, ask.form()),
             Some(fault) => {
                 entry.fault = Some(fault.label().to_owned());
-                fault.spoil(&answer, ask.wants_json())
+                fault.spoil(&answer, ask.form())
             }
         }
     }
@@ -63,7 +63,7 @@ impl World {
         if let (Fault::Unsolvable, Some(job)) = (fault, self.jobs.get_mut(id)) {
             job.solution = None;
         }
-        fault.spoil(&Answer::Pending, ask.wants_json())
+        fault.spoil(&Answer::Pending, ask.form())
     }
 
     fn verdict(&mut self, id: &str, ask: &Ask, now_ms: i64) -> Answer {
@@ -127,7 +127,7 @@ impl World {
             }
             Ok(account) => Answer::Threads { threads, working: account.open(now_ms).min(threads) },
         };
-        Reply::protocol(&answer, ask.wants_json())
+        Reply::protocol(&answer, ask.form())
     }
 
     pub(crate) fn report(&mut self, ask: &Ask, now_ms: i64, entry: &mut Entry) -> Reply {
@@ -139,7 +139,7 @@ impl World {
             Err(code) => Answer::error(code),
             Ok(_) => self.recorded(id, ask.key(), now_ms),
         };
-        Reply::protocol(&answer, ask.wants_json())
+        Reply::protocol(&answer, ask.form())
     }
 
     fn recorded(&mut self, id: &str, key: &str, now_ms: i64) -> Answer {
@@ -167,6 +167,6 @@ impl World {
         let door = self.rules.first(Stage::Door, target, now_ms, self.dice);
         let fault = door.or_else(|| self.rules.first(Stage::Answer, target, now_ms, self.dice))?;
         entry.fault = Some(fault.label().to_owned());
-        Some(fault.spoil(&Answer::Word(self.scenario.balance.clone()), ask.wants_json()))
+        Some(fault.spoil(&Answer::Word(self.scenario.balance.clone()), ask.form()))
     }
 }

@@ -1,6 +1,6 @@
 //! A finished reply: status, body, and the manner in which it goes over the wire.
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Form};
 
 /// How a reply is brought to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +43,9 @@ impl Reply {
     }
 
     /// A protocol answer: always status 200.
-    pub(crate) fn protocol(answer: &Answer, as_json: bool) -> Self {
-        let content_type = if as_json { JSON } else { TEXT };
-        Self { label: answer.label(), ..Self::new(200, content_type, answer.render(as_json)) }
+    pub(crate) fn protocol(answer: &Answer, form: Form) -> Self {
+        let content_type = if form == Form::Text { TEXT } else { JSON };
+        Self { label: answer.label(), ..Self::new(200, content_type, answer.render(form)) }
     }
 
     /// An error page, as a web server in front of upstream writes it.

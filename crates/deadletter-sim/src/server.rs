@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::clock::Clock;
+use crate::family;
 use crate::outage::OutageMode;
 use crate::params::Params;
 use crate::reply::{Manner, Reply};
@@ -254,6 +255,10 @@ async fn read(request: Request<Incoming>, peer: IpAddr, most: usize) -> io::Resu
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await?;
     let (params, defect) = match body {
+        Ok(body) if family::is_path(&path) => match family::read(&path, &body.to_bytes()) {
+            Ok(params) => (params, (!is_known_verb).then_some((405, "POST"))),
+            Err(malformed) => (Params::default(), Some((400, malformed.0))),
+        },
         Ok(body) => match Params::read(head.uri.query(), content_type, &body.to_bytes()) {
             Ok(params) => (params, (!is_known_verb).then_some((405, "GET or POST"))),
             Err(malformed) => (Params::default(), Some((400, malformed.0))),

@@ -31,7 +31,7 @@ impl World {
         };
         if let Some(fault) = self.rules.first(Stage::Door, target, now_ms, self.dice) {
             entry.fault = Some(fault.label().to_owned());
-            return fault.spoil(&Answer::Pending, ask.wants_json());
+            return fault.spoil(&Answer::Pending, ask.form());
         }
         let start_ms = match self.admit(ask, now_ms) {
             Ok(start_ms) => start_ms,
@@ -45,17 +45,17 @@ impl World {
         self.outages.notice_jobs(self.jobs_made, now_ms);
         let answer = Answer::Submitted { id, as_number };
         match self.rules.first(Stage::Answer, target, now_ms, self.dice) {
-            None => Reply::protocol(&answer, ask.wants_json()),
+            None => Reply::protocol(&answer, ask.form()),
             Some(fault) => {
                 entry.fault = Some(fault.label().to_owned());
-                fault.spoil(&answer, ask.wants_json())
+                fault.spoil(&answer, ask.form())
             }
         }
     }
 
     /// When the job may start, or the refusal.
     fn admit(&mut self, ask: &Ask, now_ms: i64) -> Result<i64, Reply> {
-        let refuse = |code: &str| Reply::protocol(&Answer::error(code), ask.wants_json());
+        let refuse = |code: &str| Reply::protocol(&Answer::error(code), ask.form());
         let account = self.accounts.enter(ask.key(), ask.peer, now_ms).map_err(refuse)?;
         if let Some(code) = methods::refusal(&ask.params) {
             return Err(refuse(code));

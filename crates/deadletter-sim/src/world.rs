@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
-use crate::answer::{Answer, Solution};
+use crate::answer::{Answer, Form, Solution};
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::error::Result;
+use crate::family;
 use crate::outage::{OutageMode, OutagePlan};
 use crate::params::Params;
 use crate::record::{Entry, Log, kept_text};
@@ -33,8 +34,14 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    pub(crate) fn wants_json(&self) -> bool {
-        self.params.get("json").is_some_and(|json| !matches!(json, "" | "0" | "false"))
+    pub(crate) fn form(&self) -> Form {
+        let wants_json =
+            self.params.get("json").is_some_and(|it| !matches!(it, "" | "0" | "false"));
+        match self.path.as_str() {
+            path if family::is_path(path) => Form::Task,
+            _ if wants_json => Form::Json,
+            _ => Form::Text,
+        }
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -43,7 +50,9 @@ impl Ask {
 
     fn phase(&self) -> Phase {
         match (self.path.as_str(), self.params.get("action").unwrap_or_default()) {
-            ("/in.php", _) => Phase::Submit,
+            ("/in.php" | family::CREATE, _) => Phase::Submit,
+            (family::RESULT, _) => Phase::Poll,
+            (family::BALANCE, _) => Phase::Account,
             ("/res.php", "get" | "get2") => Phase::Poll,
             ("/res.php", "threadsinfo" | "getbalance") => Phase::Account,
             ("/res.php", "reportbad" | "reportgood") => Phase::Report,
@@ -135,7 +144,7 @@ impl World {
             Phase::Account => self.account(ask, now_ms, entry),
             Phase::Report => self.report(ask, now_ms, entry),
             Phase::Any if ask.path == "/res.php" => {
-                Reply::protocol(&Answer::error("ERROR_EMPTY_ACTION"), ask.wants_json())
+                Reply::protocol(&Answer::error("ERROR_EMPTY_ACTION"), ask.form())
             }
             Phase::Any => Reply::html(404, "Not Found"),
         }

@@ -96,7 +96,7 @@ async fn connections_over_the_limit_are_reset() {
 #[tokio::test]
 async fn other_paths_and_verbs_are_refused_as_a_web_server_does() {
     let sim = Simulator::start(Scenario::default()).await.unwrap();
-    assert_eq!(get(&sim, "/createTask").await.status, 404);
+    assert_eq!(get(&sim, "/getTask").await.status, 404);
     let heard = exchange(&sim, b"PUT /in.php HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n");
     assert_eq!(heard.await.unwrap().status, 405);
 }

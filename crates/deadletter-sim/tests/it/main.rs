@@ -11,6 +11,7 @@
 mod accounts;
 mod admin;
 mod client;
+mod family;
 mod faults;
 mod happy;
 mod outages;
