@@ -8,9 +8,7 @@ use crate::{
     upstream,
 };
 use deadletter::{
-    AccountConfig, Builder, CrashPoint, Deadletter, Error,
-    core::Terms,
-    provider::{Provider, captchaai::CaptchaAi},
+    AccountConfig, Builder, CrashPoint, Deadletter, Error, core::Terms, provider::Provider,
     store::Store,
 };
 use std::sync::Arc;
@@ -38,7 +36,7 @@ pub(crate) async fn desk(settings: &Settings) -> Result<Deadletter> {
 
 /// The same on a store that is open, and may be new.
 pub(crate) async fn desk_on(settings: &Settings, shelf: Shelf) -> Result<Deadletter> {
-    let provider = Arc::new(upstream::provider_or_nobody(settings)?);
+    let provider = upstream::provider_or_nobody(settings)?;
     let account = account_at(settings, provider);
     let builder = Deadletter::builder().store(shelf.store).account(account);
     builder.desk_only().await.map_err(of_engine)
@@ -84,10 +82,10 @@ pub(crate) async fn begin(app: &App, engine: &Deadletter) -> Result<()> {
 
 /// The account of the settings.
 pub(crate) fn account(settings: &Settings) -> Result<AccountConfig> {
-    Ok(account_at(settings, Arc::new(upstream::provider(settings)?)))
+    Ok(account_at(settings, upstream::provider(settings)?))
 }
 
-fn account_at(settings: &Settings, provider: Arc<CaptchaAi>) -> AccountConfig {
+fn account_at(settings: &Settings, provider: Arc<dyn Provider>) -> AccountConfig {
     let terms = settings.timeouts_ms.iter().map(|(method, timeout_ms)| {
         (method.clone(), Terms { timeout_ms: *timeout_ms, ..provider.terms(method) })
     });

@@ -14,7 +14,7 @@ use crate::{
 use deadletter::{
     TaskFile,
     core::{Filter, TaskId},
-    provider::{Provider, captchaai::CaptchaAi},
+    provider::Provider,
     store::{
         self, SystemClock,
         sqlite::salvage::{Salvaged, salvage},
@@ -32,7 +32,7 @@ pub(super) struct Heap {
     pub(super) salvaged: Salvaged,
     path: PathBuf,
     settings: Settings,
-    provider: CaptchaAi,
+    provider: Arc<dyn Provider>,
     _folder: TempDir,
 }
 

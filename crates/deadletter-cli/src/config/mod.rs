@@ -5,6 +5,7 @@ mod environment;
 mod file;
 mod key;
 mod layers;
+mod provider;
 mod settings;
 mod table;
 
@@ -12,5 +13,6 @@ pub(crate) use environment::Environment;
 pub(crate) use file::{candidates, find};
 pub(crate) use key::masked;
 pub(crate) use layers::{Flags, load};
+pub(crate) use provider::ProviderName;
 pub(crate) use settings::{Settings, shown};
 pub(crate) use table::{CRASH_VARIABLE, TIME_SCALE_VARIABLE, nearest};

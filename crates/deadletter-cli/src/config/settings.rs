@@ -3,6 +3,7 @@
 use super::{
     key,
     layers::{Layers, Origin, Sourced},
+    provider::ProviderName,
     table::{SETTINGS, nearest},
 };
 use crate::{
@@ -14,8 +15,6 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-/// The providers that this program knows.
-const PROVIDERS: &[&str] = &["captchaai"];
 /// More threads than this are a slip: plans end far below.
 const MOST_THREADS: u32 = 10_000;
 /// More submits of one task than this are a slip.
@@ -35,9 +34,11 @@ pub(crate) struct Settings {
     pub(crate) store_from: Option<String>,
     /// The account's name.
     pub(crate) account: AccountName,
-    /// Where jobs are submitted.
+    /// The kind of upstream.
+    pub(crate) provider: ProviderName,
+    /// Where jobs are submitted: in.php, or what is above createTask.
     pub(crate) submit_endpoint: String,
-    /// Where answers are asked for.
+    /// Where answers are asked for: res.php, or the same again.
     pub(crate) result_endpoint: String,
     /// The account's key.
     pub(crate) key: Option<SecretString>,
@@ -60,17 +61,17 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads and checks every value.
     pub(crate) fn read(layers: &Layers) -> Result<Self> {
-        let provider = required(layers, "account.provider")?;
-        if !PROVIDERS.contains(&provider.raw.as_str()) {
-            return Err(invalid("account.provider", provider, "there is no such provider")
-                .fix(format!("known: {}", PROVIDERS.join(", "))));
-        }
-        let settings = Self {
+        let name = required(layers, "account.provider")?;
+        let names = ProviderName::ALL.iter().map(|name| name.label());
+        let provider: ProviderName = word("account.provider", name, names)?;
+        let [submits_to, asks_at] = provider.endpoint_settings();
+        let mut settings = Self {
             store: required(layers, "store")?.raw.clone(),
             store_from: required(layers, "store").map(named_by)?,
             account: parsed(layers, "account.name")?,
-            submit_endpoint: endpoint(layers, "account.submit_endpoint")?,
-            result_endpoint: endpoint(layers, "account.result_endpoint")?,
+            provider,
+            submit_endpoint: endpoint(layers, submits_to)?,
+            result_endpoint: endpoint(layers, asks_at)?,
             key: key::find(layers)?,
             key_env: required(layers, "account.key_env")?.raw.clone(),
             threads: match layers.get("account.threads") {
@@ -89,6 +90,9 @@ impl Settings {
                 .collect::<Result<_>>()?,
             time_scale: time_scale(layers)?,
         };
+        for (code, class) in provider.codes() {
+            settings.codes.entry((*code).to_owned()).or_insert(*class);
+        }
         Ok(settings)
     }
 

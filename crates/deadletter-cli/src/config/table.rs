@@ -36,6 +36,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("CAPTCHAAI_RESULT_ENDPOINT"),
         Some("https://ocr.captchaai.com/res.php"),
     ),
+    // For the createtask provider; its calls are below it.
+    setting("account.endpoint", Some("DEADLETTER_ENDPOINT"), None),
     setting("account.key_env", Some("DEADLETTER_KEY_ENV"), Some(KEY_VARIABLE)),
     setting("account.key_file", Some("DEADLETTER_KEY_FILE"), None),
     // Its variable is the one that `account.key_env` names.

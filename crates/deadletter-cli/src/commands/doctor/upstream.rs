@@ -7,7 +7,7 @@ use crate::{
     fault::{Fault, Result},
     upstream,
 };
-use deadletter::provider::{AccountState, PollError, Provider};
+use deadletter::provider::{AccountState, PollError};
 use std::time::Duration;
 
 /// Longer than the transport's own limits: the question ends by itself before.
@@ -24,6 +24,7 @@ async fn ask(settings: &Settings) -> Result<AccountState> {
     let provider = upstream::provider(settings)?;
     let asked = tokio::time::timeout(PATIENCE, provider.account()).await;
     let endpoint = &settings.result_endpoint;
+    let [_, named] = settings.provider.endpoint_settings();
     match asked {
         Ok(Ok(state)) => Ok(state),
         Ok(Err(PollError::Failed(failed))) => {
@@ -34,7 +35,7 @@ async fn ask(settings: &Settings) -> Result<AccountState> {
         Ok(Err(PollError::CouldNotAsk(error))) => {
             Err(Fault::new(Exit::Upstream, format!("{endpoint} did not answer"))
                 .because(error)
-                .fix("check the network and account.result_endpoint; tasks wait until it answers"))
+                .fix(format!("check the network and {named}; tasks wait until it answers")))
         }
         Err(_) => Err(Fault::new(Exit::Upstream, format!("{endpoint} did not answer in time"))
             .fix("check the network; tasks wait until it answers")),
@@ -44,7 +45,11 @@ async fn ask(settings: &Settings) -> Result<AccountState> {
 /// Holds upstream's count of threads against the configured one.
 fn judge(state: &AccountState, configured: Option<u32>) -> Finding {
     let Some(threads) = state.threads else {
-        return Finding::Good("it answers, and does not say how many threads there are".to_owned());
+        let balance =
+            state.balance.map_or(String::new(), |money| format!(" a balance of {money},"));
+        return Finding::Good(format!(
+            "it answers:{balance} and it does not say how many threads there are"
+        ));
     };
     let working = state.working.map_or(String::new(), |working| format!(", {working} in use"));
     let detail = format!("it answers: {threads} threads{working}");

@@ -64,7 +64,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let restorer = Restorer {
         account: settings.account.clone(),
         policy: &settings.policy,
-        provider: &provider,
+        provider: provider.as_ref(),
         cleaner: &cleaner,
     };
     let checked = check(&args, &name, &twice, &restorer)?;
