@@ -9,6 +9,7 @@ mod doctor;
 mod dotenv;
 mod drain;
 mod explain;
+mod family;
 mod history;
 mod keys;
 mod letters;

@@ -168,3 +168,42 @@ async fn the_balance_is_a_number_and_a_named_submit_is_one_task() {
     assert_eq!(world.call("/createTask", &named).await, first);
     assert_ne!(world.create(v2()).await, first["taskId"].as_u64().unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_of_the_family_works_behind_either_front() {
+    let world = World::in_the_family(Scenario::named("happy").unwrap()).await;
+    let id = world.create(v2()).await;
+    let token = world.result(id).await["solution"]["gRecaptchaResponse"].clone();
+    assert!(token.as_str().unwrap().starts_with("SIM-"), "{token}");
+    let told = world.verdict(&id.to_string(), "&json=1").await.body;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, json!({"status": 1, "request": token}));
+    let id = world.submit().await;
+    let told = world.verdict(&id, "").await.body;
+    let token = told.strip_prefix("OK|").expect("solved");
+    assert_eq!(world.result(id).await["solution"], json!({"gRecaptchaResponse": token}));
+    // Three parts, which each front names in its own way.
+    let geetest = json!({"type": "GeeTestTaskProxyless", "gt": "abc", "challenge": "def",
+        "websiteURL": "https://a.example/"});
+    let id = world.create(geetest).await;
+    let parts = world.result(id).await["solution"].clone();
+    let told = world.verdict(&id.to_string(), "").await.body;
+    let told: Value = serde_json::from_str(told.strip_prefix("OK|").expect("solved")).unwrap();
+    assert_eq!(told["geetest_validate"], parts["validate"]);
+    assert!(parts["validate"].is_string() && told["geetest_challenge"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_of_the_family_that_is_away_or_refuses_is_borne() {
+    let world = World::in_the_family(Scenario::named("happy").unwrap()).await;
+    world.sim.outage(OutageMode::Html502);
+    let id = world.create(v2()).await;
+    world.sim.until(|stats| stats.submits >= 1).await;
+    world.sim.end_outage();
+    assert_eq!(world.result(id).await["status"], "ready");
+    let unknown =
+        world.get(&format!("/in.php?key={KEY}&method=bls&image_base64_1=aGk=")).await.body;
+    let id = unknown.strip_prefix("OK|").expect("accepted");
+    assert_eq!(world.verdict(id, "").await.body, "ERROR_TASK_NOT_SUPPORTED");
+    assert_eq!(world.result(id).await["errorCode"], "ERROR_TASK_NOT_SUPPORTED");
+}

@@ -4,7 +4,11 @@
 use deadletter::{
     AccountConfig, Deadletter,
     core::{AccountName, UnixMs},
-    provider::captchaai::{self, CaptchaAi},
+    provider::{
+        Provider,
+        captchaai::{self, CaptchaAi},
+        createtask::{self, CreateTask},
+    },
     store::{FastClock, MemoryStore, Store},
 };
 use deadletter_gateway::{Askers, Gateway, Running, Settings, serve};
@@ -39,6 +43,10 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Arc<Deadletter>,
     pub(crate) gateway: Running,
+}
+
+async fn simulator(scenario: Scenario) -> Simulator {
+    Simulator::start(scenario.speed(SPEED).seed(7)).await.expect("it starts")
 }
 
 /// A reply as it came.
@@ -80,7 +88,7 @@ impl World {
         threads: Option<u32>,
         edit: impl FnOnce(&mut Settings),
     ) -> Self {
-        let sim = Simulator::start(scenario.speed(SPEED).seed(7)).await.expect("it starts");
+        let sim = simulator(scenario).await;
         let base = sim.base_url();
         let key = SecretString::from(KEY);
         let provider = CaptchaAi::new(captchaai::Settings {
@@ -88,15 +96,37 @@ impl World {
             result_endpoint: format!("{base}/res.php"),
             submit_timeout: Duration::from_secs(1),
             poll_timeout: Duration::from_secs(1),
-            ..captchaai::Settings::new(key.clone())
+            ..captchaai::Settings::new(key)
         });
+        Self::at(sim, Arc::new(provider.unwrap()), store, threads, edit).await
+    }
+
+    /// The same with an upstream of the createTask family.
+    pub(crate) async fn in_the_family(scenario: Scenario) -> Self {
+        let sim = simulator(scenario).await;
+        let provider = CreateTask::new(createtask::Settings {
+            submit_timeout: Duration::from_secs(1),
+            poll_timeout: Duration::from_secs(1),
+            ..createtask::Settings::new(sim.base_url(), SecretString::from(KEY))
+        });
+        Self::at(sim, Arc::new(provider.unwrap()), memory(), None, |_| ()).await
+    }
+
+    async fn at(
+        sim: Simulator,
+        provider: Arc<dyn Provider>,
+        store: Arc<dyn Store>,
+        threads: Option<u32>,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
         let name = AccountName::new("main").unwrap();
-        let account = AccountConfig::new(name, Arc::new(provider.unwrap())).threads(threads);
+        let account = AccountConfig::new(name, provider).threads(threads);
         let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
         let engine = Arc::new(builder.start().await.expect("it starts"));
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
         edit(&mut settings);
-        let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), settings);
+        let askers = Askers::new(Some(SecretString::from(KEY)));
+        let gateway = Gateway::new(Arc::clone(&engine), askers, settings);
         let gateway = serve(Arc::new(gateway)).await.expect("it serves");
         Self { sim, store, engine, gateway }
     }
