@@ -11,12 +11,14 @@ use crate::{
     signals::Signals,
     work,
 };
+use deadletter::Notice;
 use deadletter_gateway::{
     Askers, Gateway, IssuedKey, SUBMIT_WAIT_MAX, ServeError, Tls, issued, serve,
 };
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::broadcast::error::RecvError;
 
 /// Issued keys that are named at the start.
 const SHOWN_KEYS: usize = 5;
@@ -27,7 +29,7 @@ const SHOWN_KEYS: usize = 5;
     before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --tls local",
     after_help = "Point a script at it by its base URL; its key is the account's own, until the first\n\
                   `deadletter key add NAME`: then each client has a key of its own, and its own tasks.\n\
-                  Every job that it accepts is on disk before it is answered. Stop it with ctrl-C: what\n\
+                  Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what\n\
                   is on the wire is awaited, everything else waits for the next start."
 )]
 pub(crate) struct Args {
@@ -59,23 +61,45 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let key = settings.key()?.clone();
     let (tls, trust) = args.tls.read(app, &args.allow_host)?.unzip();
     let mut signals = Signals::listen()?;
-    let engine = Arc::new(work::engine(app, &settings).await?);
+    let engine = Arc::new(work::idle(app, &settings).await?);
     let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args, tls));
     let running = serve(Arc::new(gateway)).await.map_err(|error| refused(error, &args))?;
     let url = base_url(&args, running.address());
     let keys = issued(&engine).await.map_err(super::key::of_key)?;
+    let mut notices = engine.notices();
+    // Said first: who cannot be told where to go must not find work begun.
     announce(app, &settings, &keys, &url, trust.flatten().as_ref())?;
-    signals.next().await;
+    work::begin(app, &engine).await?;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            notice = notices.recv() => match notice {
+                Ok(notice) => tell(app, &notice),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            },
+        }
+    }
     app.out.say("stopping: nothing new is accepted; press ctrl-C again to leave at once");
     let leave = async {
         running.stop().await;
         engine.stop().await
     };
     tokio::select! {
-        left = leave => left.map_err(work::of_engine)?,
-        () = signals.next() => app.out.warn("left at once; what was on the wire is looked at by the next start"),
+        left = leave => left.map_err(work::of_engine).map(|()| Exit::Good),
+        () = signals.next() => {
+            app.out.warn("left at once; what was on the wire is looked at by the next start");
+            Ok(Exit::Interrupted)
+        }
     }
-    Ok(Exit::Good)
+}
+
+/// What an operator wants to hear. A store that fails is told to clients as well, and may be well
+/// again before anybody has read it: the gateway goes on.
+fn tell(app: &App, notice: &Notice) {
+    if let Err(fault) = super::solve::say(app, notice) {
+        app.out.fault(&fault);
+    }
 }
 
 fn how(args: &Args, tls: Option<Tls>) -> deadletter_gateway::Settings {

@@ -20,6 +20,7 @@ mod redrive;
 mod rows;
 mod run;
 mod secure;
+mod serve;
 mod simulate;
 mod stats;
 mod store;
