@@ -24,7 +24,7 @@ pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
 pub use requests::{
     AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Forget, Forgotten, Freeze,
     Frozen, Inserted, Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail,
-    Worker,
+    Worker, document_of,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

@@ -279,6 +279,12 @@ pub struct Beat {
     pub now: UnixMs,
 }
 
+/// The name of a document that is a task's: it is purged with its task.
+#[must_use]
+pub fn document_of(task: TaskId, name: &str) -> String {
+    format!("task/{task}/{name}")
+}
+
 /// A small JSON document with a version: breakers, histograms, operations, keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {

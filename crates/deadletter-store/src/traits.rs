@@ -147,7 +147,8 @@ pub trait Desk: Send + Sync {
     async fn tally_items(&self, operation: &OperationId) -> Result<[u64; 3]>;
 
     /// Deletes terminal tasks that still stand at that version, with everything that is theirs
-    /// (payload, attempts, answers, items; events stay). Answers how many.
+    /// (payload, attempts, answers, items, [documents](crate::document_of); events stay). Answers how
+    /// many.
     ///
     /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;

@@ -1,7 +1,9 @@
 //! The memory store's side of [`crate::Desk`].
 
 use super::{contents::Contents, operation::Operation};
-use crate::{Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail};
+use crate::{
+    Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail, document_of,
+};
 use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts::Deltas};
 use std::ops::Bound;
 
@@ -88,6 +90,11 @@ impl Contents {
         });
         let Some(row) = may_go.then(|| self.rows.remove(id)).flatten() else { return false };
         let task = row.task;
+        let documents = document_of(id, "");
+        let named = self.documents.range(documents.clone()..).map(|(key, _)| key.clone());
+        for key in named.take_while(|key| key.starts_with(&documents)).collect::<Vec<_>>() {
+            self.documents.remove(&key);
+        }
         self.counts.add(Deltas::of_purge(&task));
         let key = task.idempotency_key.map(|key| (task.owner, key));
         if let Some(key) = key.filter(|key| self.keys.get(key) == Some(&id)) {

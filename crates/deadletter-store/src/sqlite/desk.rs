@@ -4,7 +4,10 @@ use super::{
     attempt_row, columns::Columns, commit::settle, failure::Outcome, insert::owner, page,
     writer::Session,
 };
-use crate::{Item, Page, Totals, Trail, requests::Sequenced};
+use crate::{
+    Item, Page, Totals, Trail,
+    requests::{Sequenced, document_of},
+};
 use deadletter_core::{
     Attempt, Event, ItemState, OperationId, StateKind, Task, TaskId, UnixMs,
     counts::{Dim, Place, Standing, Tally},
@@ -220,6 +223,11 @@ fn delete(session: &mut Session<'_, '_>, task: &Task) -> Outcome<()> {
     ] {
         session.conn.prepare_cached(sql)?.execute([id])?;
     }
+    let documents = document_of(task.id, "");
+    session
+        .conn
+        .prepare_cached("DELETE FROM documents WHERE key >= ?1 AND key < ?1 || char(0x10FFFF)")?
+        .execute([documents])?;
     if let Some(key) = &task.idempotency_key {
         session
             .conn

@@ -2,18 +2,24 @@
 
 use crate::harness::{Harness, MANY, account, answered, operation};
 use deadletter_core::{Happened, Terms};
-use deadletter_store::Freeze;
+use deadletter_store::{Freeze, document_of};
 
 pub(crate) async fn a_purge_takes_everything_that_is_the_tasks(h: &mut Harness) {
     let worker = h.worker("w").await;
     let task = h.solved(&worker, |_| ()).await;
+    let other = h.insert(|_| ()).await;
+    for key in [document_of(task.id, "report"), document_of(other.id, "report")] {
+        h.store.put_document(&key, 0, "{}").await.unwrap().unwrap();
+    }
     assert_eq!(h.store.purge(&[(task.id, task.version)]).await.unwrap(), 1);
     assert!(h.find(task.id).await.is_none());
     assert!(h.store.payload(task.id).await.unwrap().is_none());
     assert!(h.store.answer(task.id).await.unwrap().is_none());
     assert!(h.store.history(task.id).await.unwrap().is_empty());
     let totals = h.store.totals().await.unwrap();
-    assert_eq!((totals.accepted, totals.purged, totals.solved), (1, 1, 0));
+    assert_eq!((totals.accepted, totals.purged, totals.solved), (2, 1, 0));
+    let kept: Vec<_> = h.store.documents("task/", MANY).await.unwrap();
+    assert_eq!((kept.len(), &kept[0].key), (1, &document_of(other.id, "report")));
 }
 
 pub(crate) async fn a_task_that_has_changed_is_not_purged(h: &mut Harness) {
