@@ -7,7 +7,10 @@ use crate::{
     wording::Word,
     words,
 };
-use deadletter::core::{StateKind, Task, TaskId};
+use deadletter::{
+    Error, Reported,
+    core::{StateKind, Task, TaskId},
+};
 
 /// Ids that one question may name.
 const IDS: usize = 100;
@@ -23,7 +26,30 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
         },
         ("getbalance", _) => balance(gateway),
         ("threadsinfo", _) => threads(gateway, asker).await,
+        ("reportbad", _) => report(gateway, asker, params, false).await,
+        ("reportgood", _) => report(gateway, asker, params, true).await,
         _ => Word::error(words::NO_SUCH_ACTION),
+    }
+}
+
+/// What is said of an answer is recorded, and passed on behind the client's back.
+async fn report(gateway: &Gateway, asker: &Asker, params: &Params, is_good: bool) -> Word {
+    let task = match named(gateway, asker, params.text("id").as_deref().unwrap_or_default()).await {
+        Ok(task) => task,
+        // A store that failed has recorded nothing.
+        Err(Word::Pending) => return Word::error(words::STORE_FAILED),
+        Err(word) => return word,
+    };
+    match gateway.engine.desk().report(task.id, is_good).await {
+        Ok(Reported::Recorded) => Word::Bare(words::RECORDED.to_owned()),
+        Ok(Reported::Already) => Word::error(words::REPORTED),
+        Ok(Reported::Unsolved | Reported::Full) => Word::error(words::NOT_RECORDED),
+        // Purged between two looks.
+        Err(Error::NoSuchTask(_)) => Word::error(words::NO_SUCH_ID),
+        Err(error) => {
+            tracing::error!(%error, "a report could not be recorded");
+            Word::error(words::STORE_FAILED)
+        }
     }
 }
 
@@ -44,14 +70,19 @@ async fn many(gateway: &Gateway, asker: &Asker, ids: &str) -> Word {
 }
 
 async fn get(gateway: &Gateway, asker: &Asker, id: &str) -> Word {
-    let id = id.trim();
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Word::error(words::WRONG_ID);
-    }
-    match find(gateway, asker, id).await {
+    match named(gateway, asker, id).await {
         Ok(task) => verdict(gateway, &task).await,
         Err(word) => word,
     }
+}
+
+/// The asker's task of an id as res.php takes it: digits.
+async fn named(gateway: &Gateway, asker: &Asker, id: &str) -> Result<Task, Word> {
+    let id = id.trim();
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Word::error(words::WRONG_ID));
+    }
+    find(gateway, asker, id).await
 }
 
 /// The task of that id, where it is the asker's; else what it is told.

@@ -18,6 +18,12 @@ pub(crate) const NO_SUCH_ACTION: &str = "ERROR_EMPTY_ACTION";
 pub(crate) const FULL: &str = "ERROR_NO_SLOT_AVAILABLE";
 /// The key submits faster than it may.
 pub(crate) const TOO_FAST: &str = "ERROR_TOO_MUCH_REQUESTS";
+/// What is said of an answer is recorded.
+pub(crate) const RECORDED: &str = "OK_REPORT_RECORDED";
+/// It is not: the task is not solved, or too many reports wait.
+pub(crate) const NOT_RECORDED: &str = "ERROR_REPORT_NOT_RECORDED";
+/// The answer was reported before.
+pub(crate) const REPORTED: &str = "ERROR_DUPLICATE_REPORT";
 /// The store failed; what was asked may be asked again.
 pub(crate) const STORE_FAILED: &str = "ERROR_SERVER_ERROR";
 /// What a task died of where upstream has no word for it: patience, silence, the line.

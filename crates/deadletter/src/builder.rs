@@ -7,7 +7,7 @@ use crate::{
     crash::CrashPoint,
     dispatcher,
     health::Health,
-    heartbeat, keeper, operator, poller, retention,
+    heartbeat, keeper, operator, poller, reporter, retention,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -165,6 +165,7 @@ fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
         tokio::spawn(poller::run(Arc::clone(shared))),
         tokio::spawn(sweeper::run(Arc::clone(shared))),
         tokio::spawn(operator::run(Arc::clone(shared))),
+        tokio::spawn(reporter::run(Arc::clone(shared))),
         tokio::spawn(watcher::run(Arc::clone(shared), seen)),
     ];
     for account in shared.accounts.values() {

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) events_written: Notify,
     /// Wakes the operator: an operation may have begun.
     pub(crate) operations_written: Notify,
+    /// Wakes the reporter: a report may be new.
+    pub(crate) reports_written: Notify,
     /// True where the operator runs: the desk leaves its work to it.
     pub(crate) has_operator: AtomicBool,
     /// True while the store knows the worker and has not heard its good-bye.
@@ -118,6 +120,7 @@ impl Shared {
             notices: parts.health.notices.clone(),
             events_written: Notify::new(),
             operations_written: Notify::new(),
+            reports_written: Notify::new(),
             has_operator: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
             stopping: parts.health.stopping.clone(),

@@ -6,12 +6,13 @@ use crate::{
     fault::{Fault, Result},
     letter,
     render::{self, Timeline},
-    shelf,
+    shelf, work,
 };
 use deadletter::{
-    TaskFile,
+    Report, ReportState, TaskFile,
     core::{Cause, State, TaskId, UnixMs},
     provider::captchaai::codes,
+    report_on,
 };
 use serde_json::{Value, json};
 
@@ -42,11 +43,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
                 .fix("`deadletter list '*'` lists every task")
         })?;
         let record = shelf.record(id).await?;
+        let report = report_on(shelf.store.as_ref(), id).await.map_err(work::of_engine)?;
         let timeline = Timeline::of(&file.task, &file.attempts, &record);
         if app.out.is_table() {
-            app.out.picture(&page(&file, &timeline, args.with_secrets, shelf.now()))?;
+            app.out.picture(&page(&file, &timeline, report, args.with_secrets, shelf.now()))?;
         } else {
-            app.out.json(&document(&file, &timeline, args.with_secrets)?)?;
+            app.out.json(&document(&file, &timeline, report, args.with_secrets)?)?;
         }
         cause = cause.or(file.task.cause);
     }
@@ -55,7 +57,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
 }
 
 /// The letter as export has it, and its time line.
-fn document(file: &TaskFile, timeline: &Timeline, with_secrets: bool) -> Result<Value> {
+fn document(
+    file: &TaskFile,
+    timeline: &Timeline,
+    report: Option<Report>,
+    with_secrets: bool,
+) -> Result<Value> {
     let unwritable = |error| Fault::failed("cannot write a letter as JSON").because(error);
     let letter = letter::document(file, with_secrets);
     let mut shown = serde_json::to_value(&letter).map_err(unwritable)?;
@@ -65,12 +72,46 @@ fn document(file: &TaskFile, timeline: &Timeline, with_secrets: bool) -> Result<
         .map(|moment| json!({"at": render::instant(moment.at), "what": moment.what}));
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("timeline".to_owned(), moments.collect());
+        fields.extend(report.map(|report| ("report".to_owned(), reported(&report))));
     }
     Ok(shown)
 }
 
-fn page(file: &TaskFile, timeline: &Timeline, with_secrets: bool, now: UnixMs) -> String {
-    let mut sections = vec![render::aligned(&facts(file, now))];
+fn reported(report: &Report) -> Value {
+    json!({
+        "verdict": verdict(report),
+        "at": render::instant(report.at),
+        "state": report.state.label(),
+        "tries": report.tries,
+        "upstream_said": report.said,
+    })
+}
+
+const fn verdict(report: &Report) -> &'static str {
+    if report.is_good { "good" } else { "bad" }
+}
+
+/// What the task's owner said of the answer, and how far it has come.
+fn report_line(report: &Report, now: UnixMs) -> String {
+    let said = report.said.as_deref().map_or(String::new(), |said| format!(": {said}"));
+    let course = match report.state {
+        ReportState::Waiting => format!("waits for upstream, sent {} times", report.tries),
+        ReportState::Answered => "upstream has answered".to_owned(),
+        ReportState::GivenUp => format!("given up after {} times", report.tries),
+    };
+    format!("{} ({}), {course}{said}", verdict(report), render::ago(report.at, now))
+}
+
+fn page(
+    file: &TaskFile,
+    timeline: &Timeline,
+    report: Option<Report>,
+    with_secrets: bool,
+    now: UnixMs,
+) -> String {
+    let mut facts = facts(file, now);
+    facts.extend(report.map(|it| ["report".to_owned(), report_line(&it, now)]));
+    let mut sections = vec![render::aligned(&facts)];
     if let Some(code) = file.task.cause.as_ref().and_then(|cause| codes::find(cause.as_str())) {
         sections.push(format!("  {}\n  {}", code.meaning, code.advice));
     }

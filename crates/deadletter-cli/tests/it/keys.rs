@@ -115,3 +115,28 @@ fn a_gateway_tells_whose_keys_it_accepts_and_sees_the_first_one_issued() {
     let tail = format!("****{} of shop; the account's own is not accepted", &key[28..]);
     assert!(told.contains(&tail) && !told.contains(&key), "{told}");
 }
+
+#[test]
+fn show_tells_what_was_said_of_an_answer_and_that_upstream_has_heard_it() {
+    let scene = Scene::happy();
+    let (child, address) = serving(&scene);
+    let key = format!("key={}", crate::bench::KEY);
+    let job = "method=userrecaptcha&googlekey=6Le-good&pageurl=https://a.example/";
+    let accepted = ask(&address, &format!("/in.php?{key}&{job}"));
+    let id = accepted.strip_prefix("OK|").expect("accepted").to_owned();
+    let until = |action: &str, is_it: &dyn Fn(&str) -> bool| {
+        while !is_it(&ask(&address, &format!("/res.php?{key}&action={action}&id={id}"))) {
+            std::thread::yield_now();
+        }
+    };
+    until("get", &|said| said.starts_with("OK|"));
+    until("reportbad", &|said| said == "OK_REPORT_RECORDED");
+    let shown = || lines(&scene.run(&["show", &id])).remove(0)["report"].clone();
+    while shown()["state"] != "answered" {
+        std::thread::yield_now();
+    }
+    let report = shown();
+    assert_eq!((&report["verdict"], &report["tries"]), (&"bad".into(), &1.into()));
+    assert_eq!(report["upstream_said"], "OK_REPORT_RECORDED");
+    said(child);
+}

@@ -9,6 +9,7 @@ mod forms;
 mod hostile;
 mod keys;
 mod metrics;
+mod reports;
 mod rig;
 mod server;
 mod tls;

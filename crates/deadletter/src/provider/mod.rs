@@ -20,8 +20,11 @@ mod verdict;
 mod word;
 
 use async_trait::async_trait;
-use deadletter_core::{Dimensions, Failure, Payload, Terms, UpstreamId};
+use deadletter_core::{Class, Dimensions, Failure, Payload, Terms, UpstreamId};
 use secrecy::SecretString;
+
+/// The cause of a report to an upstream that takes none.
+const NO_REPORTS: &str = "REPORTS_NOT_TAKEN";
 
 /// One account's line to its upstream.
 ///
@@ -62,6 +65,13 @@ pub trait Provider: Send + Sync + 'static {
     /// Asks for the account's threads (and balance, where the upstream has one): never a submit. It
     /// is asked at the start, every few minutes, and as the probe of an account that is stopped.
     async fn account(&self) -> Result<AccountState, PollError>;
+
+    /// Tells upstream once that the answer of `id` was good or bad. Upstream's readable no is
+    /// [`JobFailed`]: it has answered, and is not told again where that class is final.
+    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
+        let (_, _) = (id, is_good);
+        Err(JobFailed(Failure::new(NO_REPORTS, Class::Permanent)).into())
+    }
 
     /// What is known of a code: for `explain` and the error pages.
     fn explain(&self, code: &str) -> Option<Explanation>;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 type Saying<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type OnSubmit = Box<dyn Fn(SubmitCall) -> Saying<Result<UpstreamId, SubmitError>> + Send + Sync>;
 type OnPoll = Box<dyn Fn(PollCall) -> Saying<Result<Polled, PollError>> + Send + Sync>;
+type OnReport = Box<dyn Fn(ReportCall) -> Saying<Result<(), PollError>> + Send + Sync>;
 type OnAccount = Box<dyn Fn(u64) -> Saying<Result<AccountState, PollError>> + Send + Sync>;
 
 /// One submit as the script sees it.
@@ -36,6 +37,17 @@ pub struct PollCall {
     pub id: UpstreamId,
 }
 
+/// One report as the script sees it.
+#[derive(Clone, Debug)]
+pub struct ReportCall {
+    /// Which report this is, over all ids, from 1.
+    pub n: u64,
+    /// Whose answer it is about.
+    pub id: UpstreamId,
+    /// What is said of it.
+    pub is_good: bool,
+}
+
 /// A provider without a line: every answer comes from a closure that returns a future, so that a
 /// script can wait for a signal, never answer, or panic.
 ///
@@ -45,11 +57,13 @@ pub struct ScriptedProvider {
     on_submit: OnSubmit,
     on_poll: OnPoll,
     on_account: OnAccount,
+    on_report: OnReport,
     terms: Terms,
     credential: Option<String>,
     submits: watch::Sender<u64>,
     polls: watch::Sender<u64>,
     accounts: watch::Sender<u64>,
+    reports: watch::Sender<u64>,
 }
 
 impl Default for ScriptedProvider {
@@ -60,11 +74,13 @@ impl Default for ScriptedProvider {
                 Box::pin(async move { Ok(answer(&format!("answer-{}", call.id))) })
             }),
             on_account: Box::new(|_| Box::pin(async { Ok(AccountState::default()) })),
+            on_report: Box::new(|_| Box::pin(async { Ok(()) })),
             terms: Terms::default(),
             credential: None,
             submits: watch::Sender::new(0),
             polls: watch::Sender::new(0),
             accounts: watch::Sender::new(0),
+            reports: watch::Sender::new(0),
         }
     }
 }
@@ -100,6 +116,16 @@ impl ScriptedProvider {
         self
     }
 
+    /// What each report gets.
+    #[must_use]
+    pub fn on_report<F>(mut self, script: impl Fn(ReportCall) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), PollError>> + Send + 'static,
+    {
+        self.on_report = Box::new(move |call| Box::pin(script(call)));
+        self
+    }
+
     /// The terms of every method.
     #[must_use]
     pub const fn with_terms(mut self, terms: Terms) -> Self {
@@ -124,6 +150,12 @@ impl ScriptedProvider {
     #[must_use]
     pub fn polls(&self) -> watch::Receiver<u64> {
         self.polls.subscribe()
+    }
+
+    /// Reports so far.
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<u64> {
+        self.reports.subscribe()
     }
 
     /// Questions about the account so far.
@@ -185,6 +217,11 @@ impl Provider for ScriptedProvider {
 
     async fn account(&self) -> Result<AccountState, PollError> {
         (self.on_account)(count(&self.accounts)).await
+    }
+
+    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
+        let call = ReportCall { n: count(&self.reports), id: id.clone(), is_good };
+        (self.on_report)(call).await
     }
 
     fn explain(&self, _code: &str) -> Option<Explanation> {

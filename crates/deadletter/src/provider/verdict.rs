@@ -14,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// Of an unreadable body so many characters are shown: enough to tell an outage page from a
 /// login page.
 const GLIMPSE: usize = 80;
+/// What a report is answered in text.
+const RECEIPT: &[u8] = b"OK_REPORT_RECORDED";
 
 /// Reads answers for one account.
 #[derive(Debug)]
@@ -76,6 +78,28 @@ impl Reader {
                 OnPoll::NotReady => return Ok(Polled::NotReady),
                 OnPoll::Is(class) => JobFailed(self.failure(&code, class, &text, received)).into(),
             },
+            No::Nothing(why) => self.unreadable(why, received).into(),
+        })
+    }
+
+    /// The verdict on a report: any readable yes is a receipt.
+    pub(super) fn report(&self, received: &Received) -> Result<(), PollError> {
+        // In text it is a bare word, which is neither a yes nor an error elsewhere.
+        if received.body.trim_ascii() == RECEIPT {
+            return Ok(());
+        }
+        let no = match self.word(self.on_poll, received) {
+            Word::Yes(_) => return Ok(()),
+            Word::Error { code, text } => No::Code { code, text },
+            Word::NotReady => No::Nothing("\"not ready\", as the answer to a report"),
+            Word::Empty => No::Nothing("an empty body"),
+            Word::Unreadable(why) => No::Nothing(why),
+        };
+        Err(match self.or_status(no, received.status) {
+            No::Code { code, text } => {
+                let class = self.codes.meaning(&code).on_submit;
+                JobFailed(self.failure(&code, class, &text, received)).into()
+            }
             No::Nothing(why) => self.unreadable(why, received).into(),
         })
     }

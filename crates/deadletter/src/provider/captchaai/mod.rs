@@ -4,6 +4,7 @@
 //! submit  POST in.php   key, json=1, the payload              -> an upstream id
 //! poll    GET  res.php  key, action=get, id, json=1           -> not ready, or the answer
 //! account POST res.php  key, action=threadsinfo, json=1       -> threads (and getbalance)
+//! report  GET  res.php  key, action=reportbad, id, json=1     -> a receipt
 //! ```
 //!
 //! One call here is one request, and never a second try; which class an error has stands in one
@@ -210,6 +211,14 @@ impl Provider for CaptchaAi {
     async fn account(&self) -> Result<AccountState, PollError> {
         let state = self.threads().await?;
         Ok(AccountState { balance: self.balance().await, ..state })
+    }
+
+    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
+        let action = if is_good { "reportgood" } else { "reportbad" };
+        let query = form::ask(&self.key, action, Some(id));
+        let sent = self.transport.send(Outgoing { query: Some(query), ..self.question() }).await;
+        let received = sent.map_err(|error| self.reader.line(&error))?;
+        self.reader.report(&received)
     }
 
     fn explain(&self, code: &str) -> Option<Explanation> {

@@ -1,5 +1,6 @@
 //! Plain flows and scripted faults against the simulator.
 
+use super::peer::{Peer, answer};
 use super::*;
 use ::secrecy::ExposeSecret;
 use deadletter::core::Cause;
@@ -21,6 +22,29 @@ async fn a_task_is_submitted_polled_and_answered() {
     assert_eq!(reply.dialect, "res.php/json");
     let log = simulator.log();
     assert_eq!((log.paid().len(), log.polls_of(id.as_str()).len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_report_is_told_and_its_answer_read_in_both_dialects() {
+    let simulator = simulator(Scenario::default()).await;
+    let provider = patient(&simulator.base_url());
+    let id = submit(&provider, &recaptcha()).await.unwrap();
+    let cause = |told: Result<(), PollError>| match told {
+        Err(PollError::Failed(JobFailed(failure))) => failure.cause.to_string(),
+        other => panic!("not refused: {other:?}"),
+    };
+    assert_eq!(cause(provider.report(&id, false).await), "ERROR_REPORT_NOT_RECORDED");
+    simulator.advance_ms(60_000);
+    assert_eq!(provider.report(&id, false).await, Ok(()));
+    assert_eq!(cause(provider.report(&id, true).await), "ERROR_DUPLICATE_REPORT");
+    let log = simulator.log();
+    let actions = log.entries().filter_map(|entry| entry.action.as_deref());
+    assert_eq!(actions.collect::<Vec<_>>(), ["reportbad", "reportbad", "reportgood"]);
+    let in_text = Peer::answering(&[answer(200, "", "OK_REPORT_RECORDED\n")]).await;
+    assert_eq!(patient(&in_text.base).report(&id, true).await, Ok(()));
+    let away = Peer::answering(&[answer(502, "", "<html>bad gateway</html>")]).await;
+    let told = patient(&away.base).report(&id, true).await;
+    assert!(matches!(told, Err(PollError::CouldNotAsk(_))), "{told:?}");
 }
 
 #[tokio::test]

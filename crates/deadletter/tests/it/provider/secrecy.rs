@@ -12,6 +12,7 @@ fn shown(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[tokio::test]
 async fn an_upstream_that_echoes_the_request_leaks_nothing() {
+    let id = UpstreamId::new("7").unwrap();
     let echo = format!("/res.php?key={KEY}&action=get&id=7");
     for body in [
         format!("<html>502 for {echo}</html>"),
@@ -24,12 +25,13 @@ async fn an_upstream_that_echoes_the_request_leaks_nothing() {
         format!("user:{KEY}@10.0.0.1:80"),
     ] {
         for headers in ["", &format!("Content-Type: text/{KEY}\r\n")] {
-            let peer = Peer::answering(&vec![answer(200, headers, &body); 3]).await;
+            let peer = Peer::answering(&vec![answer(200, headers, &body); 4]).await;
             let provider = patient(&peer.base);
             let errors = [
                 shown(&submit(&provider, &recaptcha()).await.unwrap_err()),
                 shown(&poll(&provider).await.unwrap_err()),
                 shown(&provider.account().await.unwrap_err()),
+                provider.report(&id, true).await.err().map_or(String::new(), |no| shown(&no)),
             ];
             for error in errors {
                 assert!(!error.to_lowercase().contains(&KEY[..8]), "{error}");
