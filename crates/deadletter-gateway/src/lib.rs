@@ -15,6 +15,8 @@ mod askers;
 mod authority;
 mod connection;
 mod createtask;
+#[cfg(test)]
+mod fuzz;
 mod gateway;
 mod guesses;
 mod issue;

@@ -129,7 +129,9 @@ fn replay(answer: &Answer) -> String {
     let raw = answer.raw.expose_secret();
     let raw = raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let mut fields = Map::new();
+    // An array would be read as a structure by its places.
     if answer.dialect == JSON_DIALECT
+        && raw.starts_with('{')
         && let Ok(told) = serde_json::from_str::<Told<'_>>(raw)
     {
         if told.status.get() == "1" {
