@@ -30,9 +30,31 @@ impl<'a> By<'a> {
 
 /// Writes down where an operation stands, and who brought it there.
 pub(crate) async fn write(shared: &Shared, operation: &Operation, by: By<'_>) -> Result<()> {
+    note(shared, operation, by, None).await
+}
+
+/// Writes down that it did not come to what was written as `meant`, because somebody else was
+/// faster: the operation `stands` as it is written here.
+///
+/// Who dies before this leaves a line that the operation's own later lines contradict.
+pub(crate) async fn correct(
+    shared: &Shared,
+    meant: &Operation,
+    stands: &Operation,
+    by: By<'_>,
+) -> Result<()> {
+    note(shared, stands, by, Some(meant.state.label())).await
+}
+
+async fn note(
+    shared: &Shared,
+    operation: &Operation,
+    by: By<'_>,
+    not_done: Option<&str>,
+) -> Result<()> {
     let store = shared.store.as_ref();
     let [pending, done, skipped] = operation::tally(store, operation).await?;
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "operation": operation.id,
         "kind": operation.act.label(),
         "by": by.who,
@@ -46,6 +68,9 @@ pub(crate) async fn write(shared: &Shared, operation: &Operation, by: By<'_>) ->
         "pending": pending,
         "note": operation.note,
     });
+    if let (Some(meant), Some(fields)) = (not_done, body.as_object_mut()) {
+        fields.insert("not_done".to_owned(), meant.into());
+    }
     append(store, shared.worker().as_str(), shared.now(), body.to_string()).await
 }
 

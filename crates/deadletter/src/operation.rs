@@ -226,6 +226,8 @@ pub(crate) async fn let_run(shared: &Shared, known: &Operation, go: Move<'_>) ->
     .await?;
     if updated.answer {
         shared.operations_written.notify_one();
+    } else {
+        audit::correct(shared, &running, &updated.value, go.by).await?;
     }
     Ok(updated.answer)
 }
@@ -285,6 +287,9 @@ pub(crate) async fn settle(shared: &Shared, known: &Operation, end: End<'_>) -> 
         fits
     })
     .await?;
+    if !updated.answer {
+        audit::correct(shared, &settled, &updated.value, by).await?;
+    }
     if updated.value.state.is_over() {
         list(store, &known.id, false).await?;
     }
