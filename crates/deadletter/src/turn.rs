@@ -6,10 +6,12 @@
 //! had begun, wherever that one died.
 
 use crate::{
-    Desk, RedriveOptions, Result,
+    Desk, Error, RedriveOptions, Result,
     act::Act,
     document::{self, Updated},
-    heartbeat, sweeper,
+    heartbeat,
+    patience::may_pass,
+    sweeper,
 };
 use deadletter_core::{AttemptToken, Filter, OperationId, UnixMs, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -140,9 +142,11 @@ impl Desk {
 }
 
 impl Turn {
-    /// Renews it for as long as it is ours; returns where somebody else has taken it.
+    /// Renews it for as long as it is ours; returns where somebody else has taken it. A store that
+    /// is away for a moment is asked again until nobody would know us alive any more.
     pub async fn keep(&self) -> Result<()> {
         let mut renewals = tokio::time::interval(RENEW_EVERY);
+        let mut free_at = self.desk.shared.now().plus(self.desk.silent_ms());
         loop {
             renewals.tick().await;
             let until = self.desk.shared.now().plus(self.desk.silent_ms());
@@ -151,8 +155,15 @@ impl Turn {
                 holder.until = until;
                 holder.worker = worker.clone();
             });
-            if !renewed.await? {
-                return Ok(());
+            match renewed.await {
+                Ok(true) => free_at = until,
+                Ok(false) => return Ok(()),
+                Err(Error::Store(error))
+                    if may_pass(&error) && self.desk.shared.now() < free_at =>
+                {
+                    tracing::warn!(%error, "the turn could not be renewed; asking again");
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     rig::{account, soon},
 };
 use deadletter::{
-    Act, ActOptions, Deadletter, OperationState, RedriveOptions,
+    Act, ActOptions, Deadletter, OperationState, RedriveOptions, TurnTaken,
     core::{Filter, UnixMs},
     store::{
         Call, Clock, Faulty, ManualClock, MemoryStore, Store,
@@ -14,7 +14,7 @@ use deadletter::{
     },
 };
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -147,6 +147,12 @@ async fn who_lets_an_act_begin_at_the_last_moment_is_faster_than_who_drops_it() 
     .await;
     let (found, _) = desk.operation(&id).await.expect("read").expect("there");
     assert_eq!(found.state, OperationState::Done);
+    let log = rig.store.audit_log(None, 100).await.expect("read");
+    let bodies = log.iter().map(|entry| serde_json::from_str::<Value>(&entry.body).unwrap());
+    let corrected = bodies.filter(|body| body["operation"] == id.as_str());
+    let corrected = corrected.filter(|body| body["not_done"] == "stopped");
+    let states: Vec<_> = corrected.map(|body| body["state"].clone()).collect();
+    assert_eq!(states, ["running"], "what was written and did not come to pass is corrected");
 }
 
 #[tokio::test]
@@ -170,4 +176,22 @@ async fn a_rate_that_is_no_number_is_kept_as_one() {
         let (found, _) = desk.operation(&id).await.expect("it can be read").expect("there");
         assert!((found.options.rate - kept).abs() < 1e-9, "{rate}: {}", found.options.rate);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_outlives_a_store_that_is_away_for_less_than_its_silence() {
+    let rig = rig().await;
+    let TurnTaken::Ours(turn) = rig.desk.desk().take_turn("drain", "test").await.expect("asked")
+    else {
+        panic!("nobody has it")
+    };
+    let kept = async || tokio::time::timeout(Duration::from_secs(30), turn.keep()).await;
+    let away =
+        |n: usize| rig.faulty.script(Call::PutDocument, [Some(Fault::Unavailable)].repeat(n));
+    away(4);
+    assert!(kept().await.is_err(), "it is kept on");
+    away(100);
+    assert!(kept().await.is_err(), "by the store's clock no time has passed");
+    let ends = async { tokio::join!(kept(), async { rig.clock.advance(15_000) }).0 };
+    ends.await.expect("it ends").expect_err("by now it is free for others");
 }
