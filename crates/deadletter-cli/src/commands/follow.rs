@@ -1,6 +1,6 @@
 //! Follows an operation of redrives until the tasks that it brought back have their verdicts.
 
-use super::{answers::Answers, run::Progress};
+use super::{answers::Answers, run::Progress, spent::Spent};
 use crate::{
     app::App,
     exit::Exit,
@@ -10,7 +10,7 @@ use crate::{
 };
 use deadletter::{
     Deadletter, Notice, OperationState,
-    core::{OperationId, StateKind, Task, TaskId},
+    core::{Counters, OperationId, StateKind, Task, TaskId},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,15 +26,15 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Tasks looked at in one go.
 const PAGE: usize = 500;
 
-/// How often each task of a plan had been redriven before its operation began.
-pub(super) type Before = HashMap<TaskId, u32>;
+/// What had been spent on each task of a plan before its operation began.
+pub(super) type Before = HashMap<TaskId, Counters>;
 
 /// Looks at the tasks of a plan while nothing is redriven yet: what was redriven is told by it.
 pub(super) async fn before(engine: &Deadletter, ids: &[TaskId]) -> Result<Before> {
     let mut before = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(PAGE) {
         let tasks = engine.store().get(ids).await.map_err(crate::shelf::fault)?;
-        before.extend(tasks.into_iter().flatten().map(|task| (task.id, task.counters.redrives)));
+        before.extend(tasks.into_iter().flatten().map(|task| (task.id, task.counters)));
     }
     Ok(before)
 }
@@ -140,7 +140,10 @@ impl<'a> Follow<'a> {
             }
             for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
                 match self.open.get(&task.id) {
-                    Some(before) if task.counters.redrives > *before => self.take(&task).await?,
+                    Some(before) if task.counters.redrives > before.redrives => {
+                        let attempts = before.attempts;
+                        self.take(&task, attempts).await?;
+                    }
                     Some(_) => untouched.push(task.id),
                     None => {}
                 }
@@ -149,10 +152,12 @@ impl<'a> Follow<'a> {
         Ok(untouched)
     }
 
-    /// One verdict.
-    async fn take(&mut self, task: &Task) -> Result<()> {
+    /// One verdict; `attempts` of the task's are older than the operation.
+    async fn take(&mut self, task: &Task, attempts: u32) -> Result<()> {
         self.open.remove(&task.id);
         self.progress.settled(task);
+        let spent = Spent::on(self.engine, task.id, |attempt| attempt.n > attempts).await;
+        self.progress.cost(spent.map_err(crate::shelf::fault)?);
         *self.verdicts.entry(task.kind()).or_default() += 1;
         if let Some(answers) = &mut self.answers {
             let answer = self.engine.store().answer(task.id).await;

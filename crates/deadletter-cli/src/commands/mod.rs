@@ -27,6 +27,7 @@ mod serve;
 mod show;
 mod simulate;
 mod solve;
+mod spent;
 mod stats;
 mod store;
 mod written;

@@ -1,6 +1,6 @@
 //! `deadletter solve`: one task, waited for.
 
-use super::run::is_unreached;
+use super::{run::is_unreached, spent::Spent};
 use crate::{
     app::App,
     exit::Exit,
@@ -75,7 +75,10 @@ async fn solve(app: &App, engine: &Deadletter, job: Job, signals: &mut Signals) 
     let mut waiting = std::pin::pin!(handle.wait());
     loop {
         tokio::select! {
-            outcome = &mut waiting => return shown(app, outcome.map_err(work::of_engine)?),
+            outcome = &mut waiting => {
+                let spent = Spent::on(engine, handle.id, |_| true).await.map_err(shelf::fault)?;
+                return shown(app, outcome.map_err(work::of_engine)?, spent);
+            }
             () = signals.next() => {
                 app.out.say(&format!("interrupted; task {} is kept: deadletter show {0}", handle.id));
                 return Ok(Exit::Interrupted);
@@ -115,13 +118,16 @@ pub(super) fn say(app: &App, notice: &Notice) -> Result<()> {
     Ok(())
 }
 
-fn shown(app: &App, outcome: Outcome) -> Result<Exit> {
+fn shown(app: &App, outcome: Outcome, spent: Spent) -> Result<Exit> {
+    spent.tell_doubt(app);
     match outcome {
         Outcome::Solved(answer) if app.global.json => {
             app.out.json(&json!({
                 "task": answer.task,
                 "state": "solved",
                 "answer": answer.expose(),
+                "submits": spent.submits,
+                "in_doubt": spent.in_doubt,
                 "user_agent": answer.user_agent,
                 "solved_at": render::instant(answer.solved_at),
                 "expires_at": answer.expires_at.map(render::instant),
@@ -129,12 +135,16 @@ fn shown(app: &App, outcome: Outcome) -> Result<Exit> {
             Ok(Exit::Good)
         }
         Outcome::Solved(answer) => {
+            app.out.say(&format!("solved after {}", spent.counted()));
             app.out.data(answer.text.expose_secret())?;
             Ok(Exit::Good)
         }
         Outcome::Unsolved(task) => {
             if app.global.json {
-                app.out.json(&*task)?;
+                let shown = letter::dated(&*task);
+                app.out.json(
+                    &shown.map_err(|e| Fault::failed("cannot write it as JSON").because(e))?,
+                )?;
             }
             app.out.warn(&why_dead(&task));
             Ok(if is_unreached(&task) { Exit::Upstream } else { Exit::DeadTasks })

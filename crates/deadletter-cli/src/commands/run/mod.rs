@@ -6,7 +6,10 @@ mod places;
 mod progress;
 mod rows;
 
-use super::answers::{Answers, Place};
+use super::{
+    answers::{Answers, Place},
+    spent::Spent,
+};
 use crate::{
     app::App,
     exit::Exit,
@@ -20,7 +23,7 @@ use crate::{
 use batch::{Batch, Stored};
 use deadletter::{
     Deadletter, Notice,
-    core::{StateKind, Task, TaskId},
+    core::{Attempt, StateKind, Task, TaskId, UnixMs},
 };
 use on_dead::OnDead;
 pub(super) use progress::{Progress, is_unreached};
@@ -119,6 +122,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         on_dead,
         open: HashMap::new(),
         progress: Progress::begin(app, batch.len()).skipping(batch.solved()),
+        began_at: shelf.now(),
     };
     // Wherever a signal finds it: what was accepted is in the store, and a resume looks at it again.
     let end = tokio::select! {
@@ -139,6 +143,8 @@ struct Follow<'a> {
     /// Tasks without a verdict yet, with the place of their row.
     open: HashMap<TaskId, Place>,
     progress: Progress,
+    /// What was submitted before belongs to an earlier run.
+    began_at: UnixMs,
 }
 
 impl Follow<'_> {
@@ -191,9 +197,12 @@ impl Follow<'_> {
             stopped = stopping => (stopped, false),
             () = signals.next() => (Ok(()), true),
         };
+        // A store that takes nothing has been told of by what failed first.
+        let counted = if is_cut_short { Ok(()) } else { self.cost_of_open().await };
         self.progress.end(app, self.engine);
         let exit = end?;
         stopped?;
+        counted?;
         let exit = if is_cut_short { Exit::Interrupted } else { exit };
         if exit == Exit::Interrupted {
             app.out.say("everything is kept; go on with: deadletter run ... --resume");
@@ -252,12 +261,34 @@ impl Follow<'_> {
         Ok(())
     }
 
+    async fn cost(&mut self, task: &Task) -> Result<()> {
+        let is_ours = |attempt: &Attempt| attempt.intent_at >= self.began_at;
+        let spent = Spent::on(self.engine, task.id, is_ours).await;
+        self.progress.cost(spent.map_err(|e| work::of_engine(e.into()))?);
+        Ok(())
+    }
+
+    /// What was spent on rows that have no verdict yet.
+    async fn cost_of_open(&mut self) -> Result<()> {
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        for ids in ids.chunks(LOOK) {
+            let tasks = self.engine.store().get(ids).await;
+            for task in tasks.map_err(|e| work::of_engine(e.into()))?.into_iter().flatten() {
+                if task.counters.attempts > 0 {
+                    self.cost(&task).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn settle(&mut self, task: Task) -> Result<()> {
         if !task.kind().is_terminal() {
             return Ok(());
         }
         let Some(place) = self.open.remove(&task.id) else { return Ok(()) };
         self.progress.settled(&task);
+        self.cost(&task).await?;
         let answer = match task.kind() {
             StateKind::Solved => {
                 let found = self.engine.store().answer(task.id).await;

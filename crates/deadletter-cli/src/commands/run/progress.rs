@@ -1,6 +1,6 @@
 //! How far a run has come: a bar on a terminal, now and then a line elsewhere.
 
-use crate::{app::App, exit::Exit, output::Bar, render};
+use crate::{app::App, commands::spent::Spent, exit::Exit, output::Bar, render};
 use deadletter::{
     Deadletter,
     core::{Cause, StateKind, Task, TaskId},
@@ -28,7 +28,11 @@ pub(crate) struct Progress {
     pub(crate) solved: usize,
     /// Tasks dead or buried.
     pub(crate) dead: usize,
+    /// Those of them that are buried.
+    buried: usize,
     cancelled: usize,
+    /// What those with a verdict have cost.
+    spent: Spent,
     /// Dead ones whose last failure was upstream's absence.
     unreached: usize,
     retrying: HashSet<TaskId>,
@@ -50,7 +54,9 @@ impl Progress {
             skipped: 0,
             solved: 0,
             dead: 0,
+            buried: 0,
             cancelled: 0,
+            spent: Spent::default(),
             unreached: 0,
             retrying: HashSet::new(),
             causes: BTreeMap::new(),
@@ -93,12 +99,18 @@ impl Progress {
             StateKind::Solved => self.solved += 1,
             StateKind::Dead | StateKind::Buried => {
                 self.dead += 1;
+                self.buried += usize::from(task.kind() == StateKind::Buried);
                 self.unreached += usize::from(is_unreached(task));
                 let cause = task.cause.as_ref().map(ToString::to_string);
                 *self.causes.entry(cause.unwrap_or_default()).or_default() += 1;
             }
             _ => self.cancelled += 1,
         }
+    }
+
+    /// A task has cost this.
+    pub(crate) const fn cost(&mut self, spent: Spent) {
+        self.spent.add(spent);
     }
 
     /// The exit code: dead tasks, or an upstream that nobody could reach for any of them.
@@ -167,8 +179,16 @@ impl Progress {
     pub(crate) fn end(&self, app: &App, engine: &Deadletter) {
         self.bar.clear();
         let status = engine.status();
-        let (solved, dead, total) = (self.solved, self.dead, self.total);
-        app.out.say(&format!("{solved} of {total} solved, {dead} dead{}", self.skipped()));
+        let (solved, total, dead) = (self.solved, self.total, self.dead);
+        let mut told = format!("{solved} of {total} solved, {} dead", dead - self.buried);
+        let open = total.saturating_sub(self.done());
+        for (n, word) in [(self.buried, "buried"), (self.cancelled, "cancelled"), (open, "open")] {
+            if n > 0 {
+                told.push_str(&format!(", {n} {word}"));
+            }
+        }
+        app.out.say(&format!("{told}{}; {}", self.skipped(), self.spent.counted()));
+        self.spent.tell_doubt(app);
         if dead > 0 {
             app.out.say("why they died: deadletter stats; again: deadletter redrive --where state:dead --dry-run");
         }
