@@ -80,6 +80,8 @@ impl Differs {
 pub struct Counted {
     /// Its state.
     pub state: StateKind,
+    /// Its submits so far.
+    pub submits: u32,
     /// Its failures so far.
     pub failures: u32,
     /// Its cause.
@@ -94,6 +96,7 @@ impl Counted {
     pub fn of(task: &Task) -> Self {
         Self {
             state: task.kind(),
+            submits: task.counters.submits,
             failures: task.counters.failures,
             cause: task.cause.clone(),
             class: task.class,

@@ -4,7 +4,8 @@
 //! nothing of their meaning.
 
 use crate::{
-    Cause, Class, Dimensions, RowChange, StateKind, Task, UnixMs, change::Counted, label::labels,
+    Attempt, Cause, Class, Dimensions, RowChange, StateKind, Task, UnixMs, Verdict,
+    change::Counted, label::labels,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,10 @@ labels! {
         Failed = "failed",
         /// Tasks that became dead letters or were buried by a failure.
         Dead = "dead",
+        /// Submits: intents, less those that were given back.
+        Submitted = "submitted",
+        /// Submits that came to be in doubt.
+        InDoubt = "in_doubt",
     }
 }
 
@@ -157,6 +162,21 @@ impl Deltas {
         if is_at_rest(to.state) && !is_at_rest(from.state) {
             deltas.tally(Tallied::Dead, &row.after);
         }
+        let submits = i64::from(to.submits) - i64::from(from.submits);
+        if submits != 0 {
+            deltas.tally_all(Tallied::Submitted, row.after.updated_at, None, submits);
+        }
+        deltas
+    }
+
+    /// Of what was learned of an attempt at `at`.
+    #[must_use]
+    pub fn of_attempt(before: &Attempt, after: &Attempt, at: UnixMs) -> Self {
+        let mut deltas = Self::default();
+        let is_in_doubt = |attempt: &Attempt| attempt.verdict == Some(Verdict::InDoubt);
+        if is_in_doubt(after) && !is_in_doubt(before) {
+            deltas.tally_all(Tallied::InDoubt, at, after.cause.clone(), 1);
+        }
         deltas
     }
 
@@ -179,15 +199,25 @@ impl Deltas {
         }
     }
 
+    /// What is not counted by dimensions: it is asked for as a whole.
+    fn tally_all(&mut self, tallied: Tallied, at: UnixMs, cause: Option<Cause>, n: i64) {
+        let row =
+            Tally { minute: minute_of(at), tallied, cause, dim: Dim::All, value: String::new() };
+        self.tallies.push((row, n));
+    }
+
     fn tally(&mut self, tallied: Tallied, task: &Task) {
-        let at = task.updated_at.0;
-        let minute = UnixMs(at - at.rem_euclid(TALLY_MS));
+        let minute = minute_of(task.updated_at);
         let cause = task.cause.clone().filter(|_| tallied != Tallied::Solved);
         for (dim, value) in dimensions(task, true) {
             let row = Tally { minute, tallied, cause: cause.clone(), dim, value };
             self.tallies.push((row, 1));
         }
     }
+}
+
+const fn minute_of(at: UnixMs) -> UnixMs {
+    UnixMs(at.0 - at.0.rem_euclid(TALLY_MS))
 }
 
 /// Only dead and buried tasks are counted by every dimension: live ones change too often.
@@ -217,7 +247,7 @@ fn dimensions(task: &Task, detailed: bool) -> impl Iterator<Item = (Dim, String)
 mod tests {
     use super::*;
     use crate::{
-        DeadReason, State,
+        Counters, DeadReason, State,
         samples::{THEN, task},
     };
 
@@ -234,6 +264,30 @@ mod tests {
                 .sum::<i64>()
         };
         assert_eq!((of("A"), of("B"), deltas.tallies.len()), (-1, 1, 0));
+    }
+
+    #[test]
+    fn a_submit_is_counted_at_its_claim_until_it_is_given_back() {
+        let spent =
+            |submits| Task { counters: Counters { submits, ..Counters::default() }, ..task() };
+        let tallied = |from, to| {
+            let tallies = Deltas::of_row(&RowChange::to(&spent(from), spent(to), THEN)).tallies;
+            tallies.into_iter().map(|(row, n)| (row.tallied, n)).collect::<Vec<_>>()
+        };
+        assert_eq!(tallied(1, 2), [(Tallied::Submitted, 1)]);
+        assert_eq!(tallied(2, 1), [(Tallied::Submitted, -1)]);
+        assert!(tallied(2, 2).is_empty());
+    }
+
+    #[test]
+    fn a_doubt_is_counted_once() {
+        let worker = crate::WorkerId::new("w").expect("valid");
+        let token = crate::AttemptToken::from_random(2);
+        let sure = Attempt::intended(token, task().id, 1, task().account, worker, THEN);
+        let doubtful = Attempt { verdict: Some(Verdict::InDoubt), ..sure.clone() };
+        assert_eq!(Deltas::of_attempt(&sure, &doubtful, THEN).tallies.len(), 1);
+        assert_eq!(Deltas::of_attempt(&doubtful, &doubtful, THEN).tallies.len(), 0);
+        assert_eq!(Deltas::of_attempt(&sure, &sure, THEN).tallies.len(), 0);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! One task with everything that is its own: a purge drops it in one piece.
 
-use deadletter_core::{Answer, Attempt, AttemptToken, Fact, Learned, NewTask, Payload, Task};
+use deadletter_core::{
+    Answer, Attempt, AttemptToken, Fact, Learned, NewTask, Payload, Task, counts::Deltas,
+};
 use std::collections::BTreeMap;
 
 /// A stored task.
@@ -37,12 +39,18 @@ impl Row {
         })
     }
 
-    /// Takes a fact in, as the attempt that it names decides.
-    pub(super) fn learn(&mut self, fact: &Fact) {
-        let is_news = self.attempt_mut(fact.token).is_some_and(|attempt| attempt.learn(fact));
-        if let (true, Learned::Answered(answer)) = (is_news, &fact.learned) {
+    /// Takes a fact in, as the attempt that it names decides; answers what it adds to the counts.
+    pub(super) fn learn(&mut self, fact: &Fact) -> Deltas {
+        let Some(attempt) = self.attempt_mut(fact.token) else { return Deltas::default() };
+        let before = attempt.clone();
+        if !attempt.learn(fact) {
+            return Deltas::default();
+        }
+        let deltas = Deltas::of_attempt(&before, attempt, fact.at);
+        if let Learned::Answered(answer) = &fact.learned {
             self.answers.entry(fact.token).or_insert_with(|| (**answer).clone());
         }
+        deltas
     }
 
     /// The answer that won; of a task that is not solved, any that came.

@@ -83,7 +83,8 @@ impl Contents {
         }
         let written = change.row.as_ref().is_none_or(|row| self.write(row));
         for fact in change.facts_taken(written) {
-            self.rows.change(fact.task, |row| row.learn(fact));
+            let deltas = self.rows.change(fact.task, |row| row.learn(fact));
+            self.counts.add(deltas.unwrap_or_default());
             self.pulse += 1;
         }
         if written { Committed::Applied } else { Committed::Stale }

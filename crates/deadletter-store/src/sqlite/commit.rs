@@ -38,6 +38,7 @@ fn learn(session: &mut Session<'_, '_>, fact: &Fact) -> Outcome<()> {
         return Ok(());
     }
     session.permits.update(session.statements, &before, &attempt)?;
+    session.counts.learned(&before, &attempt, fact.at);
     if let Learned::Answered(answer) = &fact.learned {
         attempt_row::insert_answer(session.statements, answer)?;
     }

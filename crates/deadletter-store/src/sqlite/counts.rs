@@ -2,7 +2,7 @@
 
 use super::statements::Statements;
 use deadletter_core::{
-    ItemState, OperationId, RowChange, Task,
+    Attempt, ItemState, OperationId, RowChange, Task, UnixMs,
     counts::{Deltas, Standing, Tally},
 };
 use rusqlite::Result;
@@ -37,6 +37,11 @@ impl Counts {
     /// A row was written.
     pub(super) fn changed(&mut self, row: &RowChange) {
         self.take_in(Deltas::of_row(row));
+    }
+
+    /// Something was learned of an attempt.
+    pub(super) fn learned(&mut self, before: &Attempt, after: &Attempt, at: UnixMs) {
+        self.take_in(Deltas::of_attempt(before, after, at));
     }
 
     /// A task was purged.

@@ -163,6 +163,7 @@ macro_rules! every_case {
                 a_stale_change_counts_nothing
                 tallies_count_by_the_minute_and_the_dimension
                 failures_are_tallied_while_the_task_goes_on
+                submits_and_doubts_are_tallied_once
                 odd_values_are_counted_apart
             }
             operations {

@@ -6,6 +6,7 @@ mod heat;
 mod over_time;
 mod times;
 
+use super::spent::Spent;
 use crate::{
     app::App,
     exit::Exit,
@@ -96,6 +97,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let shelf = shelf::open(app).await?;
     if args.by.is_none() {
         totals(app, &shelf.store.totals().await.map_err(fault)?)?;
+        spent(app, Day::read(&shelf).await?.spent())?;
     }
     let is_asked_for = args.by.is_some();
     let chosen = args.by.map_or_else(|| By::value_variants().to_vec(), |by| vec![by]);
@@ -112,6 +114,19 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     }
     super::explain::hint(app, most.as_deref());
     Ok(Exit::Good)
+}
+
+/// What the last day has cost, as far as it is known.
+fn spent(app: &App, spent: Spent) -> Result<()> {
+    if !app.out.is_table() {
+        app.out.json(&json!({"by": "spent", "value": "submits", "count": spent.submits}))?;
+        return app.out.json(&json!({"by": "spent", "value": "in_doubt", "count": spent.in_doubt}));
+    }
+    if spent.submits > 0 {
+        app.out.picture(&format!("{} in the last day", spent.counted()))?;
+    }
+    spent.tell_doubt(app);
+    Ok(())
 }
 
 fn totals(app: &App, totals: &Totals) -> Result<()> {

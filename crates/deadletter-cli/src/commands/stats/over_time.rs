@@ -3,6 +3,7 @@
 use super::ROWS;
 use crate::{
     app::App,
+    commands::spent::Spent,
     fault::Result,
     render,
     shelf::{Shelf, fault},
@@ -29,6 +30,8 @@ struct Slot {
     solved: i64,
     failed: i64,
     dead: i64,
+    submits: i64,
+    in_doubt: i64,
 }
 
 /// The tallies of the last day.
@@ -78,6 +81,16 @@ impl Day {
         causes
     }
 
+    /// What was submitted in it.
+    pub(super) fn spent(&self) -> Spent {
+        let day = self.all(&self.hours());
+        let sum = |of: fn(&Slot) -> i64| day.slots.iter().map(of).sum::<i64>().try_into();
+        Spent {
+            submits: sum(|slot| slot.submits).unwrap_or_default(),
+            in_doubt: sum(|slot| slot.in_doubt).unwrap_or_default(),
+        }
+    }
+
     /// Shows what happened by hour.
     pub(super) fn show(&self, app: &App, is_asked_for: bool) -> Result<()> {
         if !app.out.is_table() {
@@ -86,6 +99,7 @@ impl Day {
                 app.out.json(&json!({
                     "by": "hour", "value": render::instant(at),
                     "solved": slot.solved, "failed": slot.failed, "count": slot.dead,
+                    "submits": slot.submits, "in_doubt": slot.in_doubt,
                 }))?;
             }
             return Ok(());
@@ -175,6 +189,8 @@ impl Over {
                 Tallied::Solved => slot.solved += n,
                 Tallied::Failed => slot.failed += n,
                 Tallied::Dead => slot.dead += n,
+                Tallied::Submitted => slot.submits += n,
+                Tallied::InDoubt => slot.in_doubt += n,
             }
         }
     }

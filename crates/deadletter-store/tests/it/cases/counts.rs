@@ -1,5 +1,7 @@
 //! Counts without scanning: where tasks stand, and what happened in each minute.
 
+use std::collections::BTreeMap;
+
 use crate::harness::{Harness, MANY};
 use deadletter_core::{
     Class, Failure, Happened, StateKind, Task, UnixMs,
@@ -103,7 +105,8 @@ pub(crate) async fn a_stale_change_counts_nothing(h: &mut Harness) {
     assert_eq!(dead_by(h, Dim::All).await.len(), 1);
     assert_eq!(h.store.totals().await.unwrap().dead, 1);
     let tallies = h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap();
-    assert_eq!(tallies.iter().map(|(_, n)| n).sum::<i64>(), 1);
+    let counted = tallies.iter().map(|(row, n)| (row.tallied, *n)).collect::<BTreeMap<_, _>>();
+    assert_eq!(counted, [(Tallied::Dead, 1), (Tallied::Submitted, 1)].into());
     assert_eq!(h.store.events(0, MANY).await.unwrap().len(), 1);
 }
 
@@ -148,10 +151,24 @@ pub(crate) async fn failures_are_tallied_while_the_task_goes_on(h: &mut Harness)
     let (task, attempt) = h.submitting(&worker, |_| ()).await;
     let refused = Happened::Refused(Failure::new("NETWORK", Class::Transient));
     h.happens(task.id, Some(&attempt), refused).await;
-    let rows = h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap();
+    let mut rows = h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap();
+    rows.retain(|(row, _)| row.tallied != Tallied::Submitted);
     let (row, n) = &rows[0];
     assert_eq!((rows.len(), row.tallied, *n), (1, Tallied::Failed, 1));
     assert_eq!(row.cause.as_ref().unwrap().as_str(), "NETWORK");
+}
+
+pub(crate) async fn submits_and_doubts_are_tallied_once(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.submitting(&worker, |_| ()).await;
+    let doubt = Happened::InDoubt(Failure::new("NETWORK", Class::Transient));
+    let change = h.decide(&task, Some(&attempt), &doubt);
+    h.store.commit(vec![change.clone(), change]).await.unwrap();
+    let tallies = h.store.tallies(Dim::All, UnixMs(0), MANY).await.unwrap();
+    let of = |tallied| -> i64 {
+        tallies.iter().filter(|(row, _)| row.tallied == tallied).map(|(_, n)| n).sum()
+    };
+    assert_eq!((of(Tallied::Submitted), of(Tallied::InDoubt)), (1, 1));
 }
 
 pub(crate) async fn odd_values_are_counted_apart(h: &mut Harness) {
