@@ -65,11 +65,19 @@ impl Fault {
     /// The lines that people read, without colour.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![("error", self.what.clone())];
-        let why = self.why.as_ref().map(chain).filter(|why| !why.is_empty());
-        lines.extend(why.map(|why| ("why", why)));
+        lines.extend(self.why_text().map(|why| ("why", why)));
         let fix = self.fix.clone().unwrap_or_else(|| self.usual_fix().to_owned());
         lines.push(("fix", fix));
         lines
+    }
+
+    /// The cause in words, without what the first sentence has said already.
+    pub(crate) fn why_text(&self) -> Option<String> {
+        let why = self.why.as_ref().map(chain)?;
+        let said = self.what.split(';').next().unwrap_or_default();
+        let rest = why.strip_prefix(said).filter(|rest| rest.is_empty() || rest.starts_with(": "));
+        let news = rest.map_or(why.as_str(), |rest| rest.trim_start_matches(": "));
+        (!news.is_empty()).then(|| news.to_owned())
     }
 
     /// What helps where nothing better is known.
@@ -129,6 +137,15 @@ mod tests {
         let kinds = |error| told(error).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
         assert_eq!(kinds(anyhow::anyhow!(" ")), ["error", "fix"]);
         assert_eq!(kinds(anyhow::anyhow!("y")), ["error", "why", "fix"]);
+    }
+
+    #[test]
+    fn a_cause_does_not_say_again_what_failed() {
+        let fault = |why: &str| Fault::failed("the store is damaged; nothing was changed").why(why);
+        let told = |why: &str| fault(why).why_text();
+        assert_eq!(told("the store is damaged: page 7").as_deref(), Some("page 7"));
+        assert_eq!(told("the store is damaged"), None);
+        assert_eq!(told("page 7").as_deref(), Some("page 7"));
     }
 
     #[test]

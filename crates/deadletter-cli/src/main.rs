@@ -13,6 +13,7 @@ mod output;
 mod render;
 mod shelf;
 mod signals;
+mod typed;
 mod upstream;
 mod work;
 

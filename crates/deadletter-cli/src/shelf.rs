@@ -200,7 +200,7 @@ fn kind(error: &store::Error) -> Fault {
         store::Error::Damaged { .. } => Fault::failed("the store is damaged; nothing was changed")
             .fix(
                 "`deadletter store check` tells what is wrong; put a backup in its place, or bring \
-                 out what can be read: deadletter export --salvage --out rescued.jsonl",
+                 out what can be read: deadletter export --salvage --with-secrets --out rescued.jsonl",
             ),
         store::Error::InDoubt { .. } => {
             Fault::failed("the disk failed in the middle of a write; nobody knows what was written")
@@ -218,7 +218,13 @@ pub(crate) fn filter_of(words: &[String]) -> Result<Option<Filter>> {
     if words.is_empty() {
         return Ok(None);
     }
-    let filter = words.join(" ").parse::<Filter>();
+    let text = words.join(" ");
+    if text.trim().is_empty() {
+        return Err(Fault::usage("the filter is empty")
+            .why("an unset variable of a shell is empty, and everything is seldom meant")
+            .fix("'*' chooses every task; for example: state:dead cause:TIMEOUT"));
+    }
+    let filter = text.parse::<Filter>();
     filter.map(Some).map_err(|error| {
         Fault::usage("the filter cannot be read")
             .because(error)

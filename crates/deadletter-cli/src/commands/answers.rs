@@ -188,7 +188,11 @@ pub(super) fn unwritable(path: &Path, error: io::Error) -> Fault {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return reader_left();
     }
-    Fault::failed(format!("cannot write answers to {}", path.display()))
+    let fault = Fault::failed(format!("cannot write answers to {}", path.display()));
+    if error.kind() == io::ErrorKind::NotFound {
+        return fault.because(error).fix("make the folder first; nothing was submitted");
+    }
+    fault
         .because(error)
         .fix("the answers are in the store: run again with --resume and another --out")
 }

@@ -1,6 +1,6 @@
 //! `deadletter bury`: dead letters given up for good.
 
-use super::act::{self, Begun, Choice, confirmed};
+use super::act::{self, Begun, Choice};
 use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::Act;
 
@@ -13,7 +13,7 @@ use deadletter::Act;
 pub(crate) struct Args {
     #[command(flatten)]
     choice: Choice,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(long, short)]
     yes: bool,
 }
@@ -27,10 +27,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
                 "bury {}?",
                 render::counted(prepared.plan.fit, "dead letter", "dead letters")
             );
-            if !args.yes && !confirmed(app, &question)? {
-                return prepared.drop_it().await.map(|()| Exit::Good);
-            }
-            prepared.carry_out().await
+            prepared.if_agreed(args.yes, &question).await
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `deadletter cancel`: tasks stopped by their owner.
 
-use super::act::{self, Begun, Choice, confirmed};
+use super::act::{self, Begun, Choice};
 use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::{Act, core::StateKind};
 
@@ -13,7 +13,7 @@ use deadletter::{Act, core::StateKind};
 pub(crate) struct Args {
     #[command(flatten)]
     choice: Choice,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(long, short)]
     yes: bool,
 }
@@ -30,10 +30,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
                 app.out.warn(&format!("{paid} of them are submitted already: that stays paid for"));
             }
             let question = format!("cancel {}?", render::counted(plan.fit, "task", "tasks"));
-            if !args.yes && !confirmed(app, &question)? {
-                return prepared.drop_it().await.map(|()| Exit::Good);
-            }
-            prepared.carry_out().await
+            prepared.if_agreed(args.yes, &question).await
         }
     }
 }

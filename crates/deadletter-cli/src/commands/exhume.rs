@@ -1,7 +1,12 @@
 //! `deadletter exhume`: buried tasks are dead letters again, with room for more submits.
 
-use super::act::{self, Begun, Choice, confirmed};
-use crate::{app::App, exit::Exit, fault::Result, render};
+use super::act::{self, Begun, Choice};
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    render,
+};
 use deadletter::Act;
 
 /// More than this are a slip: a task that fails so often fails for a reason.
@@ -18,27 +23,28 @@ pub(crate) struct Args {
     choice: Choice,
     /// Submits that each may spend beyond what it has spent; 0 leaves its limit as it is
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MOST_SUBMITS))]
-    submits: u32,
-    /// Do not ask
+    submits: Option<u32>,
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(long, short)]
     yes: bool,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    let exhume = Act::Exhume { more_submits: args.submits };
+    let Some(submits) = args.submits else {
+        return Err(Fault::usage("--submits is missing: how many more may each spend?")
+            .fix("for example: deadletter exhume 116230479282176 --submits 2"));
+    };
+    let exhume = Act::Exhume { more_submits: submits };
     match act::begin(app, exhume, &args.choice).await? {
         Begun::Nothing => Ok(act::nothing(&args.choice)),
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
-            let (fit, submits) = (prepared.plan.fit, args.submits);
+            let fit = prepared.plan.fit;
             let question = format!(
                 "exhume {}, each with up to {submits} more submits?",
                 render::counted(fit, "task", "tasks")
             );
-            if !args.yes && !confirmed(app, &question)? {
-                return prepared.drop_it().await.map(|()| Exit::Good);
-            }
-            prepared.carry_out().await
+            prepared.if_agreed(args.yes, &question).await
         }
     }
 }

@@ -77,8 +77,9 @@ fn write_all(command: &clap::Command, name: &str, folder: &Path) -> Result<usize
 
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command.clone()).title(name.to_uppercase()).render(&mut page).map_err(|error| {
-        Fault::failed(format!("cannot write the page of {name}")).because(error)
-    })?;
+    let source = concat!("deadletter ", env!("CARGO_PKG_VERSION"));
+    Man::new(command.clone()).title(name.to_uppercase()).source(source).render(&mut page).map_err(
+        |error| Fault::failed(format!("cannot write the page of {name}")).because(error),
+    )?;
     Ok(page)
 }

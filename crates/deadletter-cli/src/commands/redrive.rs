@@ -33,7 +33,7 @@ pub(super) const ANSWERS_STAY: &str =
 )]
 pub(crate) struct Args {
     /// Ids of tasks
-    #[arg(value_name = "ID", required_unless_present = "filter")]
+    #[arg(value_name = "ID")]
     ids: Vec<TaskId>,
     /// Which dead letters
     #[arg(
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Show what it would do, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(long, short)]
     yes: bool,
     /// Tasks per second at most
@@ -113,6 +113,10 @@ async fn redrive(
     refuse_unknown(engine, &args.ids).await?;
     let plan = engine.desk().plan_redrive(filter, &options).await.map_err(work::of_engine)?;
     show(app, filter, &plan, options.force)?;
+    if plan.eligible == 0 {
+        let why = if plan.count == 0 { "no dead letter matches" } else { "none of them can be" };
+        app.out.say(&format!("nothing to redrive: {why}"));
+    }
     if args.dry_run || plan.eligible == 0 {
         return Ok(Exit::Good);
     }
@@ -161,7 +165,7 @@ async fn tell_skips(app: &App, engine: &Deadletter, id: &OperationId) -> Result<
 fn chosen(args: &Args) -> Result<Filter> {
     match &args.filter {
         Some(text) => dead_unless(filter_of(std::slice::from_ref(text))?, "state:dead"),
-        None => chosen_ids(&args.ids),
+        None => chosen_ids(&args.ids, "redrive --where cause:TIMEOUT --dry-run"),
     }
 }
 

@@ -96,8 +96,12 @@ async fn solve(app: &App, engine: &Deadletter, job: Job, signals: &mut Signals) 
 
 /// The account is stopped, and waiting does not help.
 pub(super) fn stopped(failure: &Failure) -> Fault {
+    let detail = match failure.detail.as_str() {
+        "" => String::new(),
+        detail => format!(": {detail}"),
+    };
     Fault::new(Exit::Key, "upstream does not accept the account")
-        .why(format!("{}: {}", failure.cause, failure.detail))
+        .why(format!("{}{detail}", failure.cause))
         .fix("check the key and the plan; the tasks are kept, nothing more was sent")
 }
 

@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 
 /// Above this, a number of seconds would lie after the year 5000: it is milliseconds.
 const SECONDS_LIMIT: f64 = 1e11;
+/// The year 2100: no letter of today's programs died behind it.
+const LAST_MS: f64 = 4_102_444_800_000.0;
 /// More attempts than anybody has made: a slip, or another kind of file.
-const ATTEMPTS_LIMIT: f64 = 1e6;
+const ATTEMPTS_LIMIT: f64 = 1e3;
 
 /// An entry as the article's export has it: the Python spelling, seconds; `died_at` is when it was
 /// given up.
@@ -111,11 +113,13 @@ pub(crate) fn from_article(entry: &Value) -> Result<Entry, String> {
     if !(0.0..=ATTEMPTS_LIMIT).contains(&attempts) {
         return Err("its number of attempts cannot be".to_owned());
     }
-    let at = number("timestamp").ok_or("it has no timestamp")?;
-    if !(0.0..1e15).contains(&at) {
-        return Err("its timestamp cannot be".to_owned());
-    }
+    let at = number("timestamp")
+        .or_else(|| iso_ms(text("timestamp")?))
+        .ok_or("it has no timestamp: seconds, milliseconds or such as 2026-01-02T03:04:05Z")?;
     let died_at = if at < SECONDS_LIMIT { at * 1_000.0 } else { at };
+    if !(0.0..LAST_MS).contains(&died_at) {
+        return Err("its timestamp lies before 1970 or after 2099".to_owned());
+    }
     let mut request = Map::new();
     for (name, value) in [("method", "userrecaptcha"), ("googlekey", sitekey), ("pageurl", page)] {
         request.insert(name.to_owned(), value.into());
@@ -133,6 +137,11 @@ pub(crate) fn from_article(entry: &Value) -> Result<Entry, String> {
         died_at: UnixMs(died_at.round() as i64),
         nth: 1,
     })
+}
+
+/// Milliseconds of an instant in ISO 8601.
+fn iso_ms(text: &str) -> Option<f64> {
+    Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond() as f64)
 }
 
 /// The code that a text names, or what the text of the usual clients means.
@@ -181,6 +190,9 @@ mod tests {
             (from_article(&python).expect("good"), from_article(&script).expect("good"));
         assert_eq!(python.died_at, UnixMs(1_700_000_000_250));
         assert_eq!(python.died_at, script.died_at);
+        let iso = json!({"sitekey": "6Le", "pageurl": "https://a.b", "error": "x",
+            "attempts": 4, "timestamp": "2023-11-14T22:13:20.250Z"});
+        assert_eq!(from_article(&iso).expect("good").died_at, python.died_at);
         assert_eq!(python.request, script.request);
         assert_eq!(python.cause.as_str(), "TIMEOUT");
     }
@@ -235,6 +247,11 @@ mod tests {
             (json!({"sitekey": "x", "page_url": "y", "timestamp": 1}), "attempts"),
             (json!({"sitekey": "x", "page_url": "y", "attempts": -1, "timestamp": 1}), "attempts"),
             (json!({"sitekey": "x", "page_url": "y", "attempts": 1}), "timestamp"),
+            (json!({"sitekey": "x", "page_url": "y", "attempts": 1, "timestamp": 9e13}), "2099"),
+            (
+                json!({"sitekey": "x", "page_url": "y", "attempts": 1, "timestamp": "soon"}),
+                "2026-01-02",
+            ),
             (json!([1]), "sitekey"),
         ] {
             assert!(from_article(&entry).expect_err("refused").contains(part));

@@ -259,8 +259,8 @@ impl Spoiled {
     /// The fault of a file that may hold nothing but letters.
     pub(crate) fn fault(&self, name: &str) -> Fault {
         Fault::failed(format!(
-            "{name}, line {}: this is no letter; nothing was imported",
-            self.line
+            "{name}, entry {} (line {}): this is no letter; nothing was imported",
+            self.nth, self.line
         ))
         .why(&self.why)
         .fix("--rejects FILE puts what is no letter aside, and takes the others")
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn what_is_no_letter_is_a_fault_unless_it_is_put_aside() {
         let text = format!("[{ENTRY},{{\"a\":1}},{ENTRY}]");
-        assert!(read(&text).expect_err("no letter").what.contains("line 1"));
+        assert!(read(&text).expect_err("no letter").what.contains("entry 2 (line 1)"));
         assert_eq!(numbers(&text), [1, 2]);
     }
 

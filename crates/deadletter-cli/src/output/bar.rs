@@ -12,7 +12,7 @@ impl Bar {
         let Some(bars) = bars else { return Self(ProgressBar::hidden()) };
         let bar = bars.add(ProgressBar::new(total as u64));
         // A template of ours that did not parse would be found by the first run.
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}")
+        let style = ProgressStyle::with_template("{bar:10} {pos}/{len} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         Self(bar)

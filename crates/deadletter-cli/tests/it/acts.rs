@@ -84,12 +84,23 @@ fn what_is_named_and_does_not_fit_is_skipped_with_a_reason_and_a_code() {
     let bench = filled();
     let id = |filter: &str| lines(&run(&bench, &["list", filter]))[0]["id"].to_string();
     let (dead, buried) = (id("sitekey:b"), id("state:buried"));
-    let mixed = run(&bench, &["bury", &dead, &buried]);
+    let unasked = run(&bench, &["bury", &dead, &buried]);
+    assert_eq!(unasked.code, 2, "{}", unasked.stderr);
+    let typed = format!("deadletter bury {dead} {buried} --yes");
+    assert!(unasked.stderr.contains(&typed), "{}", unasked.stderr);
+    assert_eq!(count(&bench, "state:buried"), 1, "nothing was changed");
+    for act in ["bury", "redrive", "cancel", "purge"] {
+        let empty = run(&bench, &[act, "--where", ""]);
+        assert_eq!(empty.code, 2, "{}", empty.stderr);
+        assert!(empty.stderr.contains("the filter is empty"), "{}", empty.stderr);
+        let bare = run(&bench, &[act]);
+        assert!(bare.code == 2 && bare.stderr.contains("--where "), "{}", bare.stderr);
+    }
+    let mixed = run(&bench, &["bury", &dead, &buried, "--yes"]);
     assert_eq!(mixed.code, 1, "{}", mixed.stderr);
     let told = outcome(&mixed);
     assert_eq!((&told["done"], &told["skips"]["unfit"]), (&1.into(), &1.into()), "{told}");
     assert!(mixed.stderr.contains("in a state that it does not fit"), "{}", mixed.stderr);
-    assert!(mixed.stderr.contains("nobody can be asked"), "{}", mixed.stderr);
     assert_eq!(run(&bench, &["bury", &buried]).code, 1, "nothing was done for what was named");
     let slip = run(&bench, &["bury", &dead, "7"]);
     assert_eq!(slip.code, 1);

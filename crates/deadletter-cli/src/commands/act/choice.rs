@@ -16,7 +16,7 @@ use deadletter::{
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Choice {
     /// Ids of tasks
-    #[arg(value_name = "ID", required_unless_present = "filter")]
+    #[arg(value_name = "ID")]
     pub(super) ids: Vec<TaskId>,
     /// Which tasks
     #[arg(
@@ -38,16 +38,21 @@ pub(in crate::commands) struct Choice {
 }
 
 impl Choice {
-    pub(super) fn filter(&self) -> Result<Filter> {
+    /// The filter, or an error with an example of the act.
+    pub(super) fn filter(&self, example: &str) -> Result<Filter> {
         match &self.filter {
             Some(text) => Ok(filter_of(std::slice::from_ref(text))?.unwrap_or_default()),
-            None => chosen_ids(&self.ids),
+            None => chosen_ids(&self.ids, example),
         }
     }
 }
 
-/// The tasks of these ids.
-pub(in crate::commands) fn chosen_ids(ids: &[TaskId]) -> Result<Filter> {
+/// The tasks of these ids; at least one, or nothing says which tasks are meant.
+pub(in crate::commands) fn chosen_ids(ids: &[TaskId], example: &str) -> Result<Filter> {
+    if ids.is_empty() {
+        return Err(Fault::usage("nothing says which tasks are meant")
+            .fix(format!("name their ids, or a filter: deadletter {example}")));
+    }
     Filter::ids(ids.iter().copied())
         .map_err(|error| Fault::usage("too many ids").because(error).fix("use --where"))
 }

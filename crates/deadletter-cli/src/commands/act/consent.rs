@@ -3,18 +3,17 @@
 use crate::{
     app::App,
     fault::{Fault, Result},
+    typed,
 };
 use std::io::{IsTerminal, Write};
 
-/// A yes or no; where nobody can be asked it is yes, and said so.
+/// A yes or no; where nobody can be asked it is refused, with the line that needs no answer.
 pub(in crate::commands) fn confirmed(app: &App, question: &str) -> Result<bool> {
     match asked(app, &format!("{question} [y/N]"))? {
         Some(answer) => Ok(matches!(answer.as_str(), "y" | "Y" | "yes")),
-        None => {
-            app.out
-                .say("nobody can be asked, so it begins at once; --dry-run shows the plan first");
-            Ok(true)
-        }
+        None => Err(Fault::usage("nobody can be asked here, and nothing was changed")
+            .why("without a terminal only --yes begins it; --dry-run shows the plan")
+            .fix(typed::again_with("--yes"))),
     }
 }
 

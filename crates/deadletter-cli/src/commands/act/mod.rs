@@ -40,7 +40,7 @@ pub(super) struct Prepared<'a> {
 
 /// Chooses, freezes unless it is a dry run, and shows what would be done.
 pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result<Begun<'a>> {
-    let filter = choice.filter()?;
+    let filter = choice.filter(plan::example(act))?;
     let engine = work::desk(&app.settings()?).await?;
     let desk = engine.desk();
     refuse_unknown(&engine, &choice.ids).await?;
@@ -80,6 +80,19 @@ impl Prepared<'_> {
             .map_err(work::of_engine)?;
         self.app.out.say("nothing was changed");
         Ok(())
+    }
+
+    /// Does it where that was said already, or is said now; otherwise forgets it.
+    pub(super) async fn if_agreed(self, is_yes: bool, question: &str) -> Result<Exit> {
+        let agreed = if is_yes { Ok(true) } else { confirmed(self.app, question) };
+        match agreed {
+            Ok(true) => self.carry_out().await,
+            Ok(false) => self.drop_it().await.map(|()| Exit::Good),
+            Err(fault) => {
+                self.drop_it().await?;
+                Err(fault)
+            }
+        }
     }
 
     /// Does it, and tells what came of it.

@@ -18,6 +18,17 @@ pub(super) const fn done_word(act: Act) -> &'static str {
     }
 }
 
+/// How it is asked for by filter.
+pub(super) const fn example(act: Act) -> &'static str {
+    match act {
+        Act::Redrive => "redrive --where cause:TIMEOUT --dry-run",
+        Act::Bury => "bury --where 'class:permanent age:>7d' --dry-run",
+        Act::Exhume { .. } => "exhume --where cause:TIMEOUT --submits 2 --dry-run",
+        Act::Cancel => "cancel --where 'batch:nightly state:queued' --dry-run",
+        Act::Purge => "purge --where 'state:buried idle:>30d' --dry-run",
+    }
+}
+
 pub(super) fn show(
     app: &App,
     act: Act,

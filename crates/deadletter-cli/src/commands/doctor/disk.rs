@@ -26,6 +26,12 @@ pub(super) fn look(path: Option<&Path>) -> Finding {
             )),
         );
     }
+    if path.is_dir() {
+        return Finding::Bad(
+            Fault::failed(format!("{} is a folder, and no store", path.display()))
+                .fix("name a file in it, such as sqlite:FOLDER/tasks.db"),
+        );
+    }
     if let Some(finding) = read_by_others(path) {
         return finding;
     }

@@ -118,14 +118,33 @@ async fn store(
     path: Option<&std::path::Path>,
 ) -> Result<(Option<Shelf>, Finding)> {
     if path.is_some_and(|path| !path.exists()) {
-        let text = format!("{} is made by the first task", settings.store);
-        return Ok((None, Finding::Good(text)));
+        return Ok((None, missing(settings, path)));
     }
     let shelf = Shelf::open(settings).await?;
     queue::write(&shelf).await?;
     let class = shelf.store.durability();
     let text = format!("{} takes writes; durability {class}", shelf.store.url());
     Ok((Some(shelf), Finding::Good(text)))
+}
+
+/// A file that is not there yet is made by the first task, if that is where it should be.
+fn missing(settings: &Settings, path: Option<&std::path::Path>) -> Finding {
+    let folder = path.and_then(std::path::Path::parent).filter(|it| !it.as_os_str().is_empty());
+    let no_folder = folder.filter(|folder| !folder.is_dir());
+    match (&settings.store_from, no_folder) {
+        (None, _) => Finding::Good(format!("{} is made by the first task", settings.store)),
+        (Some(from), None) => Finding::Doubtful(
+            format!("{from} names a file that does not exist: {}", settings.store),
+            "look for a slip in the path; the first task makes the file".to_owned(),
+        ),
+        (Some(from), Some(folder)) => Finding::Bad(
+            Fault::failed(format!(
+                "{from} names a file in a folder that does not exist: {}",
+                settings.store
+            ))
+            .fix(format!("look for a slip in the path, or make {}", folder.display())),
+        ),
+    }
 }
 
 /// What was found so far.
@@ -147,7 +166,7 @@ impl Report<'_> {
             }
             Finding::Bad(fault) => {
                 self.first_bad = self.first_bad.or(Some(fault.exit));
-                let why = fault.why.map(|why| format!(": {why:#}")).unwrap_or_default();
+                let why = fault.why_text().map(|why| format!(": {why}")).unwrap_or_default();
                 ("failed", format!("{}{why}", fault.what), fault.fix)
             }
         };

@@ -18,7 +18,7 @@ use crate::{
     render,
     shelf::Shelf,
     signals::Signals,
-    work,
+    typed, work,
 };
 use batch::{Batch, Stored};
 use deadletter::{
@@ -205,7 +205,8 @@ impl Follow<'_> {
         counted?;
         let exit = if is_cut_short { Exit::Interrupted } else { exit };
         if exit == Exit::Interrupted {
-            app.out.say("everything is kept; go on with: deadletter run ... --resume");
+            let again = typed::again_with("--resume");
+            app.out.say(&format!("everything is kept; go on with: {again}"));
         }
         Ok(exit)
     }

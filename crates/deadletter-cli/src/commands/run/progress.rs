@@ -155,13 +155,15 @@ impl Progress {
         let rate = self.done() as f64 / seconds;
         let left = self.total.saturating_sub(self.done());
         let (solved, dead, retrying) = (self.solved, self.dead, self.retrying.len());
-        let mut line = format!(
-            "{solved} solved, {dead} dead, {retrying} retrying, {in_flight} in flight of {threads}, {rate:.1}/s"
-        );
+        let mut line = format!("{rate:.1}/s");
         if self.done() > 0 && left > 0 {
             let ms = (left as f64 / rate * 1_000.0) as i64;
             line.push_str(&format!(", {} left", render::duration(ms)));
         }
+        // What matters most comes first: a narrow terminal cuts the end.
+        line.push_str(&format!(
+            ", {solved} solved, {dead} dead, {retrying} retrying, {in_flight} of {threads} in flight"
+        ));
         for account in &status.accounts {
             if account.phase != deadletter::core::breaker::Phase::Closed {
                 line.push_str(&format!(", breaker {}", account.phase));

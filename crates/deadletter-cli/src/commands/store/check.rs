@@ -30,8 +30,10 @@ pub(super) async fn run(app: &App) -> Result<Exit> {
         return Ok(Exit::Good);
     }
     let n = checked.findings.len();
-    let more = if checked.has_more { format!("more than {FINDINGS_LIMIT}") } else { n.to_string() };
-    app.out.say(&format!("{} is not whole: {more} findings; {looked}", path.display()));
+    let found = crate::render::counted(n, "finding", "findings");
+    let found =
+        if checked.has_more { format!("more than {FINDINGS_LIMIT} findings") } else { found };
+    app.out.say(&format!("{} is not whole: {found}; {looked}", path.display()));
     for fix in fixes(&checked.findings) {
         app.out.say(&format!("  fix: {fix}"));
     }
