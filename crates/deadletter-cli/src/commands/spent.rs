@@ -3,7 +3,7 @@
 use crate::{app::App, render};
 use deadletter::{
     Deadletter,
-    core::{Attempt, Class, OnDoubt, TaskId, Verdict},
+    core::{Attempt, Cause, Class, OnDoubt, TaskId, Verdict},
     store::Result,
 };
 
@@ -65,9 +65,15 @@ impl Spent {
     }
 }
 
-/// An intent that was given back has cost nothing.
+/// An intent that was given back has cost nothing: upstream was full, stopped the account, or never
+/// got a byte of it.
 fn is_given_back(attempt: &Attempt) -> bool {
-    let is_refused = attempt.verdict == Some(Verdict::Refused);
-    attempt.verdict == Some(Verdict::Withheld)
-        || (is_refused && matches!(attempt.class, Some(Class::Capacity | Class::Account)))
+    let cause = attempt.cause.as_ref().map(Cause::as_str);
+    let is_free = matches!(attempt.class, Some(Class::Capacity | Class::Account))
+        || matches!(cause, Some(Cause::NETWORK | Cause::REQUEST_MISSING));
+    match attempt.verdict {
+        Some(Verdict::Withheld) => true,
+        Some(Verdict::Refused) => is_free,
+        _ => false,
+    }
 }

@@ -415,19 +415,3 @@ fn the_key_stands_in_no_file_and_no_log() {
         assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
     }
 }
-
-#[test]
-fn submits_and_those_in_doubt_are_counted_where_it_ends_and_in_stats() {
-    let doubt = Rule::new(Fault::ResetAfter).on(Phase::Submit).times(1).sitekey("6Le-doubt");
-    let scene = Scene::new(Scenario::default().solve_ms(10_000).rule(doubt));
-    scene.rows("good.csv", GOOD, 2);
-    let ran = scene.run(&["run", "good.csv"]);
-    assert!(ran.stderr.contains("2 of 2 solved, 0 dead; 2 submits"), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("in doubt"), "{}", ran.stderr);
-    scene.rows("doubt.csv", "6Le-doubt", 1);
-    let ran = scene.run(&["run", "doubt.csv"]);
-    assert!(ran.stderr.contains("1 of 1 solved, 0 dead; 2 submits"), "{}", ran.stderr);
-    let told = "in doubt: 1 submit may have been paid for twice";
-    assert!(ran.stderr.contains(told) && ran.stderr.contains("policy.on_doubt = resubmit"));
-    assert_eq!(scene.paid(), 4);
-}
