@@ -186,8 +186,7 @@ async fn a_turn_outlives_a_store_that_is_away_for_less_than_its_silence() {
         panic!("nobody has it")
     };
     let kept = async || tokio::time::timeout(Duration::from_secs(30), turn.keep()).await;
-    let away =
-        |n: usize| rig.faulty.script(Call::Document, [Some(Fault::Unavailable)].repeat(n));
+    let away = |n: usize| rig.faulty.script(Call::Document, [Some(Fault::Unavailable)].repeat(n));
     away(4);
     assert!(kept().await.is_err(), "it is kept on");
     away(100);
