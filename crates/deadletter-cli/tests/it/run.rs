@@ -330,7 +330,7 @@ fn a_deadline_ends_what_nobody_waits_for_any_more() {
     scene.rows("tasks.csv", GOOD, 2);
     scene.simulator.outage(OutageMode::Refuse);
     let ran = scene.run(&["run", "tasks.csv", "--deadline", "60s"]);
-    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
     let reasons = lines(&scene.run(&["list"]));
     assert!(reasons.iter().all(|row| row["reason"] == "deadline"), "{reasons:?}");
     assert_eq!(scene.paid(), 0);
