@@ -3,10 +3,9 @@
 
 use crate::{
     params::{Params, bounded},
-    wording::Word,
+    wording::{Word, answer},
 };
 use bytes::Bytes;
-use deadletter::core::{Answer, AttemptToken, TaskId, UnixMs};
 use futures_util::FutureExt as _;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::value::RawValue;
@@ -72,20 +71,6 @@ fn read(query: &str, kind: &str, body: Vec<u8>) -> Option<Params> {
     reading.now_or_never().expect("it waits for nothing").ok()
 }
 
-fn answer(dialect: &str, raw: String, text: String) -> Box<Answer> {
-    Box::new(Answer {
-        task: TaskId::at(UnixMs(0), 1),
-        token: AttemptToken::from_random(2),
-        dialect: dialect.to_owned(),
-        raw: raw.into(),
-        text: text.into(),
-        user_agent: Some("UA".to_owned()),
-        solved_at: UnixMs(0),
-        expires_at: None,
-        read_at: UnixMs(0),
-    })
-}
-
 proptest! {
     #[test]
     fn whatever_is_sent_is_read_within_bounds_or_refused(
@@ -142,8 +127,8 @@ proptest! {
         let raw = format!("{begins}{}{ends}", String::from_utf8_lossy(&raw));
         let dialect = if is_json { "res.php/json" } else { "res.php/text" };
         for word in [
-            Word::Answer(answer(dialect, raw.clone(), text.clone())),
-            Word::Priced(answer(dialect, raw, text)),
+            Word::Answer(answer(dialect, &raw, &text)),
+            Word::Priced(answer(dialect, &raw, &text)),
         ] {
             let reply = word.reply(true);
             // Values are replayed as they came: numbers that no float holds, half pairs of surrogates.

@@ -161,24 +161,26 @@ pub(crate) fn reply(
     response
 }
 
+/// An answer, for tests.
+#[cfg(test)]
+pub(crate) fn answer(dialect: &str, raw: &str, text: &str) -> Box<Answer> {
+    use deadletter::core::{AttemptToken, TaskId, UnixMs};
+    Box::new(Answer {
+        task: TaskId::at(UnixMs(0), 1),
+        token: AttemptToken::from_random(2),
+        dialect: dialect.to_owned(),
+        raw: raw.into(),
+        text: text.into(),
+        user_agent: Some("UA".to_owned()),
+        solved_at: UnixMs(0),
+        expires_at: None,
+        read_at: UnixMs(0),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter::core::{AttemptToken, TaskId, UnixMs};
-
-    fn answer(dialect: &str, raw: &str, text: &str) -> Box<Answer> {
-        Box::new(Answer {
-            task: TaskId::at(UnixMs(0), 1),
-            token: AttemptToken::from_random(2),
-            dialect: dialect.to_owned(),
-            raw: raw.into(),
-            text: text.into(),
-            user_agent: Some("UA".to_owned()),
-            solved_at: UnixMs(0),
-            expires_at: None,
-            read_at: UnixMs(0),
-        })
-    }
 
     #[test]
     fn every_word_is_said_in_both_dialects() {

@@ -3,19 +3,25 @@
 use super::{Case, case, get};
 use crate::rig::{JOB, KEY};
 
+/// A question about a task that does not exist.
+fn target() -> String {
+    format!("/res.php?key={KEY}&action=get&id=17")
+}
+
+/// That question with these headers.
+fn with(headers: &str) -> String {
+    format!("GET {} HTTP/1.1\r\n{headers}connection: close\r\n\r\n", target())
+}
+
+/// A question whose key is these bytes.
+fn raw(bytes: &[u8]) -> Vec<u8> {
+    let end = b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    [&b"GET /res.php?key="[..], bytes, end].concat()
+}
+
 /// Lines, and what stands in headers.
 pub(super) fn lines() -> Vec<Case> {
-    let target = format!("/res.php?key={KEY}&action=get&id=17");
-    let with =
-        |headers: &str| format!("GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
-    let raw = |bytes: &[u8]| {
-        [
-            &b"GET /res.php?key="[..],
-            bytes,
-            b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        ]
-        .concat()
-    };
+    let target = target();
     vec![
         // RFC 9112, 2.2, lets a server take a bare LF; everything in it is read alike.
         case(
@@ -62,17 +68,7 @@ pub(super) fn lines() -> Vec<Case> {
 
 /// Targets, versions and sizes.
 pub(super) fn targets() -> Vec<Case> {
-    let target = format!("/res.php?key={KEY}&action=get&id=17");
-    let with =
-        |headers: &str| format!("GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
-    let raw = |bytes: &[u8]| {
-        [
-            &b"GET /res.php?key="[..],
-            bytes,
-            b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        ]
-        .concat()
-    };
+    let target = target();
     vec![
         case(
             "CONNECT",
