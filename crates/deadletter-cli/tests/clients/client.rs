@@ -13,15 +13,6 @@ pub(crate) enum Program {
     Native,
 }
 
-/// What a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// in.php and res.php.
-    InPhp,
-    /// createTask and getTaskResult.
-    CreateTask,
-}
-
 /// One client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
@@ -30,7 +21,6 @@ pub(crate) struct Client {
     pub(crate) program: Program,
     /// The method of its scenes that want but one: reCAPTCHA v2, by this client's name for it.
     pub(crate) plain: &'static str,
-    pub(crate) speaks: Family,
     /// It speaks https and nothing else.
     pub(crate) wants_tls: bool,
     /// It can ask for a balance, or for threads.
@@ -48,7 +38,6 @@ const fn client(name: &'static str, program: Program, plain: &'static str) -> Cl
         name,
         program,
         plain,
-        speaks: Family::InPhp,
         wants_tls: false,
         asks_balance: true,
         reports: false,
@@ -83,11 +72,9 @@ pub(crate) static CLIENTS: [Client; 11] = [
     },
     Client {
         reports: true,
-        speaks: Family::CreateTask,
         ..client("anticaptchaofficial", Program::Python("anticaptcha"), "recaptcha")
     },
     Client {
-        speaks: Family::CreateTask,
         ..client("@zennolab_com/capmonstercloud-client", Program::Node("capmonster"), "recaptcha")
     },
     Client {
@@ -127,11 +114,6 @@ impl Client {
             .filter(|s| !s.is_empty())
             .collect::<Vec<_>>()
             .join(" ")
-    }
-
-    /// Whether it is understood there: the gateway does not speak createTask yet.
-    pub(crate) fn can_go(&self, way: Way) -> bool {
-        way == Way::Directly || self.speaks == Family::InPhp
     }
 
     /// What it loses there.

@@ -4,7 +4,11 @@ use crate::{client::Client, relay::Relay, scene::PACE};
 use deadletter::store::{Clock, SystemClock};
 use deadletter_sim::Simulator;
 use serde_json::Value;
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -25,9 +29,20 @@ pub(crate) enum Way {
     ThroughTheGateway,
 }
 
+/// What all doors of one run have in common.
+pub(crate) struct Behind<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) way: Way,
+    pub(crate) installed: &'a Path,
+    /// The home of its gateways: one authority signs for all of them.
+    pub(crate) home: &'a Path,
+}
+
 /// An open door. What stands behind it ends when it is dropped.
 pub(crate) struct Door {
     base_url: String,
+    /// Whom the client must trust.
+    authority: Option<PathBuf>,
     gateway: Option<Gateway>,
     _relay: Option<Relay>,
 }
@@ -35,6 +50,7 @@ pub(crate) struct Door {
 /// A gateway with a store of its own.
 struct Gateway {
     url: String,
+    authority: Option<PathBuf>,
     /// Of its commands, too.
     variables: Vec<(&'static str, String)>,
     store: TempDir,
@@ -44,22 +60,26 @@ struct Gateway {
 
 impl Door {
     /// Opens the door to `upstream` that this client needs.
-    pub(crate) async fn open(
-        way: Way,
-        (client, installed): (&Client, &Path),
-        (upstream, key): (&Simulator, &str),
-    ) -> Self {
-        let gateway = match way {
-            Way::Directly => None,
-            Way::ThroughTheGateway => Some(Gateway::start(&upstream.base_url(), key).await),
-        };
-        let url = gateway.as_ref().map_or_else(|| upstream.base_url(), |at| at.url.clone());
-        let relay = match client.wants_tls {
-            true => Some(Relay::to(port_of(&url), installed).await.expect("a free port")),
-            false => None,
-        };
-        let base_url = relay.as_ref().map_or(url, Relay::base_url);
-        Self { base_url, gateway, _relay: relay }
+    pub(crate) async fn open(behind: &Behind<'_>, upstream: &Simulator, key: &str) -> Self {
+        let (base_url, authority) = (upstream.base_url(), None);
+        match behind.way {
+            Way::ThroughTheGateway => {
+                let gateway = Gateway::start(behind, &base_url, key).await;
+                let (base_url, authority) = (gateway.url.clone(), gateway.authority.clone());
+                Self { base_url, authority, gateway: Some(gateway), _relay: None }
+            }
+            Way::Directly if behind.client.wants_tls => {
+                let relay = Relay::to(upstream.port(), behind.installed).await;
+                let relay = relay.expect("a free port");
+                let authority = Some(behind.installed.join("tls/ca.pem"));
+                Self { base_url: relay.base_url(), authority, gateway: None, _relay: Some(relay) }
+            }
+            Way::Directly => Self { base_url, authority, gateway: None, _relay: None },
+        }
+    }
+
+    pub(crate) fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
     }
 
     pub(crate) fn base_url(&self) -> &str {
@@ -84,17 +104,19 @@ impl Door {
 
 impl Gateway {
     /// `deadletter serve` in front of that upstream, as fast as it.
-    async fn start(upstream: &str, key: &str) -> Self {
+    async fn start(behind: &Behind<'_>, upstream: &str, key: &str) -> Self {
         let store = tempfile::tempdir().expect("a temporary directory");
         let variables = vec![
-            ("HOME", store.path().display().to_string()),
+            ("HOME", behind.home.display().to_string()),
             ("CAPTCHAAI_API_KEY", key.to_owned()),
             ("CAPTCHAAI_SUBMIT_ENDPOINT", format!("{upstream}/in.php")),
             ("CAPTCHAAI_RESULT_ENDPOINT", format!("{upstream}/res.php")),
             ("DEADLETTER_STORE", format!("sqlite:{}", store.path().join("tasks.db").display())),
             ("DEADLETTER_TIME_SCALE", format!("{PACE}@{}", SystemClock.now().0)),
         ];
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--json", "--allow-host", FOREIGN_HOST];
+        let mut serve = vec!["serve", "--listen", "127.0.0.1:0", "--json"];
+        serve.extend(["--allow-host", FOREIGN_HOST]);
+        serve.extend(behind.client.wants_tls.then_some(["--tls", "local"]).iter().flatten());
         let mut process = command(&store, &variables, &serve)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -108,7 +130,8 @@ impl Gateway {
         told.expect("the gateway starts").expect("it tells where");
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
         let url = told["url"].as_str().expect("a URL").to_owned();
-        Self { url, variables, store, _process: process }
+        let authority = told["authority"].as_str().map(PathBuf::from);
+        Self { url, authority, variables, store, _process: process }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -122,9 +145,4 @@ fn command(folder: &TempDir, variables: &[(&str, String)], args: &[&str]) -> Com
     let variables = variables.iter().map(|(name, value)| (name, value));
     command.args(args).current_dir(folder.path()).env_clear().envs(variables);
     command
-}
-
-fn port_of(url: &str) -> u16 {
-    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
-    port.expect("a URL with a port at its end")
 }

@@ -2,18 +2,22 @@
 
 use crate::{
     client::{Client, Program},
-    door::{Door, Way},
+    door::{Behind, Door, Way},
     install, native,
     scene::{Ask, METHODS_EVERY_MS, PACE, SCENES, Scene},
     tally::{Tally, Verdict},
 };
 use deadletter_sim::{Entry, Simulator};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// A driver that runs longer has lost its way; what is not told by then is lost.
 const LONGEST_RUN: Duration = Duration::from_secs(100);
+
+/// By which clients are told of an authority: `requests`, `httpx`, Node.
+const TRUST_VARIABLES: [&str; 3] = ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
 
 /// A scene that is set.
 struct Set {
@@ -26,18 +30,17 @@ struct Set {
 
 /// Takes a client through the scenes that suit it, all at once.
 pub(crate) async fn all_scenes(client: &'static Client, way: Way, installed: &Path) -> Vec<Tally> {
-    let mut sets = Vec::new();
-    for scene in SCENES.iter().filter(|scene| scene.suits(client)) {
-        let key = new_key();
-        let simulator = Simulator::start(scene.upstream(&key)).await.expect("a free port");
-        let door = Door::open(way, (client, installed), (&simulator, &key)).await;
-        let key = if scene.wrong_key { new_key() } else { key };
-        sets.push(Set { scene, key, simulator, door });
-    }
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let behind = Behind { client, way, installed, home: home.path() };
+    let suiting = SCENES.iter().filter(|scene| scene.suits(client));
+    let sets = join_all(suiting.map(|scene| Set::up(scene, &behind))).await;
     let asks: Vec<Value> = sets.iter().map(|set| set.ask(client)).collect();
     let verdicts = match client.program {
         Program::Native => native::run(&asks).await,
-        program => said(program, installed, &asks).await,
+        program => {
+            let authority = sets.iter().find_map(|set| set.door.authority());
+            said(program, installed, authority, &asks).await
+        }
     };
     let mut tallies = Vec::new();
     for set in &sets {
@@ -56,6 +59,14 @@ fn new_key() -> String {
 }
 
 impl Set {
+    async fn up(scene: &'static Scene, behind: &Behind<'_>) -> Self {
+        let key = new_key();
+        let simulator = Simulator::start(scene.upstream(&key)).await.expect("a free port");
+        let door = Door::open(behind, &simulator, &key).await;
+        let key = if scene.wrong_key { new_key() } else { key };
+        Self { scene, key, simulator, door }
+    }
+
     /// The line that tells a driver what to do.
     fn ask(&self, client: &Client) -> Value {
         let (ask, method, count, every_ms) = match self.scene.ask {
@@ -97,13 +108,16 @@ impl Set {
 }
 
 /// Runs a driver, and hears its verdicts.
-async fn said(program: Program, installed: &Path, asks: &[Value]) -> Vec<Verdict> {
-    let authority = installed.join("tls/ca.pem");
+async fn said(
+    program: Program,
+    installed: &Path,
+    authority: Option<&Path>,
+    asks: &[Value],
+) -> Vec<Verdict> {
+    let trusting = authority.into_iter().flat_map(|file| TRUST_VARIABLES.map(|name| (name, file)));
     let mut child = command(program, installed)
         .arg(PACE.to_string())
-        .env("REQUESTS_CA_BUNDLE", &authority)
-        .env("SSL_CERT_FILE", &authority)
-        .env("NODE_EXTRA_CA_CERTS", &authority)
+        .envs(trusting)
         .env("NODE_PATH", installed.join("node/node_modules"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())

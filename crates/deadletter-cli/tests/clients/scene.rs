@@ -3,9 +3,9 @@
 use crate::client::Client;
 use deadletter_sim::{Fault, Outage, OutageMode, Phase, Rule, Scenario, WhenBusy};
 
-/// Clients and simulator run so many times faster than the wall's clock: a minute of outage is three
-/// seconds, and what a busy machine takes for a request still counts little.
-pub(crate) const PACE: f64 = 20.0;
+/// Clients, simulator and gateway run so many times faster than the wall's clock: the patience of the
+/// most impatient client is ten seconds, and what a busy machine takes for a request counts little.
+pub(crate) const PACE: f64 = 12.0;
 
 /// What a client is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,11 @@ const fn at_once(count: u32) -> Ask {
 
 /// One after the other for a minute, so that an outage meets submits and polls.
 const SPREAD: Ask = Ask::Solves { count: SOME, every_ms: 5_000 };
+/// Shorter than the minute after which an open breaker probes: a probe that still finds the port
+/// closed doubles the wait, and that is beyond the patience of most clients.
+const OUTAGE_MS: u64 = 50_000;
+/// An upstream that is started anew.
+const RESTART_MS: u64 = 10_000;
 /// Between two methods, so that forty of them are not one more crowd.
 pub(crate) const METHODS_EVERY_MS: u64 = 500;
 
@@ -65,8 +70,8 @@ pub(crate) static SCENES: [Scene; 11] = [
     scene("full", at_once(SOME), |healthy| {
         healthy.solve_ms(20_000).threads(4).when_busy(WhenBusy::NoSlot)
     }),
-    scene("outage", SPREAD, |healthy| away(healthy, 60_000)),
-    scene("restart", SPREAD, |healthy| away(healthy, 10_000)),
+    scene("outage", SPREAD, |healthy| away(healthy, OUTAGE_MS)),
+    scene("restart", SPREAD, |healthy| away(healthy, RESTART_MS)),
 ];
 
 /// A fifth of all submits and polls: a page with status 502, or a reset before anything was done.

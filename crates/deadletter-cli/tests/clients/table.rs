@@ -15,11 +15,19 @@ pub(crate) struct Table<'a> {
 impl Table<'_> {
     /// Lost, of how many that were asked for.
     pub(crate) fn lost(&self) -> String {
-        let cell = |directly: &Tally, through: Option<&Tally>| {
-            let through = through.map_or_else(|| "-".to_owned(), |tally| tally.lost().to_string());
-            format!("{} of {} → {through}", directly.lost(), directly.asked)
+        self.lost_in(&SCENES.map(|scene| scene.name))
+    }
+
+    /// The same, where it makes a difference.
+    pub(crate) fn in_short(&self) -> String {
+        self.lost_in(&[&["methods"], &BAD[..]].concat())
+    }
+
+    fn lost_in(&self, scenes: &[&str]) -> String {
+        let cell = |directly: &Tally, through: &Tally| {
+            format!("{} of {} → {}", directly.lost(), directly.asked, through.lost())
         };
-        self.draw(&SCENES.map(|scene| scene.name), cell)
+        self.draw(scenes, cell)
     }
 
     /// Submits that were paid for, per answer that the client got.
@@ -28,23 +36,21 @@ impl Table<'_> {
             0 => format!("{} for nothing", tally.paid),
             solved => format!("{:.2}", tally.paid as f64 / solved as f64),
         };
-        let cell = |directly: &Tally, through: Option<&Tally>| {
-            let through = through.map_or_else(|| "-".to_owned(), per_answer);
-            format!("{} → {through}", per_answer(directly))
+        let cell = |directly: &Tally, through: &Tally| {
+            format!("{} → {}", per_answer(directly), per_answer(through))
         };
         self.draw(&BAD, cell)
     }
 
     /// A line per client, a column per scene.
-    fn draw(&self, scenes: &[&str], cell: impl Fn(&Tally, Option<&Tally>) -> String) -> String {
+    fn draw(&self, scenes: &[&str], cell: impl Fn(&Tally, &Tally) -> String) -> String {
         let head = format!("| client | {} |", scenes.join(" | "));
         let rule = "|---".repeat(scenes.len() + 1) + "|";
         let line = |client: &Client| {
             let cells = scenes.iter().map(|scene| {
                 let own = |tally: &&Tally| tally.client == client.name && tally.scene == *scene;
-                let directly = self.directly.iter().find(own);
-                let Some(directly) = directly else { return "-".to_owned() };
-                cell(directly, self.through.iter().find(own))
+                let both = self.directly.iter().find(own).zip(self.through.iter().find(own));
+                both.map_or_else(|| "-".to_owned(), |(one, other)| cell(one, other))
             });
             format!("| {} | {} |", client.title(), cells.collect::<Vec<_>>().join(" | "))
         };
