@@ -29,13 +29,16 @@ const METHODS = {
     }),
 };
 
+// For images its own patience is ten seconds: less than one of a machine's at a driver's pace.
+const PATIENCE = { image: { firstRequestDelay: 350, requestsInterval: 200, timeout: 60_000 } };
+
 driver.main((serviceUrl, clientKey) => {
   const options = new capmonster.ClientOptions({ clientKey, serviceUrl });
   const client = capmonster.CapMonsterCloudClientFactory.Create(options);
   return {
     methods: Object.keys(METHODS),
     solve: async (method, page) => {
-      const { error, solution } = await client.Solve(METHODS[method](page));
+      const { error, solution } = await client.Solve(METHODS[method](page), PATIENCE[method]);
       // It returns its errors; a verdict is an exception.
       if (error) throw new Error(error);
       return [null, solution.gRecaptchaResponse ?? solution.token ?? solution.text ?? solution];

@@ -122,9 +122,9 @@ impl Client {
             return match scene {
                 // What cannot be solved, and who may not ask: no gateway changes that.
                 "unsolvable" | "wrong key" => Loss::All,
-                // Four submits that find the port closed are soon over, and the task is dead,
-                // before there were outages enough to open the breaker.
-                "outage" | "restart" => Loss::Little,
+                // Where a machine is so busy that the breaker's first probe comes within the
+                // outage, the second comes after the patience of those who asked first.
+                "outage" => Loss::Little,
                 // Reports are not passed on yet.
                 "report" => Loss::Chance,
                 _ => Loss::Nothing,

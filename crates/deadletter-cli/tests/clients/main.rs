@@ -28,7 +28,7 @@ use tally::{Loss, Tally};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Runs at the same time: each waits for most of its time.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 6;
 /// Through the gateway, submits that are paid for, per task that somebody can solve.
 const PAID_PER_TASK: f64 = 1.05;
 

@@ -4,8 +4,8 @@ use crate::client::Client;
 use deadletter_sim::{Fault, Outage, OutageMode, Phase, Rule, Scenario, WhenBusy};
 
 /// Clients, simulator and gateway run so many times faster than the wall's clock: the patience of the
-/// most impatient client is ten seconds, and what a busy machine takes for a request counts little.
-pub(crate) const PACE: f64 = 12.0;
+/// most impatient client is eight seconds, and what a busy machine takes for a request counts little.
+pub(crate) const PACE: f64 = 15.0;
 
 /// What a client is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
