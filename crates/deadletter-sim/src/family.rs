@@ -17,15 +17,34 @@ pub(crate) const BALANCE: &str = "/getBalance";
 /// The method of a type that nobody offers; `submit` refuses it by this name.
 pub(crate) const NO_SUCH_TYPE: &str = "no such type";
 
+/// Where clients tell what an answer was worth: paths of anti-captcha, of 2captcha, of CapMonster.
+const REPORTS: [(&str, &str); 6] = [
+    ("/reportCorrectRecaptcha", "reportgood"),
+    ("/reportIncorrectRecaptcha", "reportbad"),
+    ("/reportIncorrectImageCaptcha", "reportbad"),
+    ("/reportCorrect", "reportgood"),
+    ("/reportIncorrect", "reportbad"),
+    ("/reportIncorrectTokenCaptcha", "reportbad"),
+];
+
 pub(crate) fn is_path(path: &str) -> bool {
-    [CREATE, RESULT, BALANCE].contains(&path)
+    [CREATE, RESULT, BALANCE].contains(&path) || is_report(path)
+}
+
+pub(crate) fn is_report(path: &str) -> bool {
+    REPORTS.iter().any(|(known, _)| *known == path)
 }
 
 /// Types without `Proxyless`, and the parameters that they mean.
-const TYPES: [(&str, &[(&str, &str)]); 11] = [
+const TYPES: [(&str, &[(&str, &str)]); 13] = [
     ("RecaptchaV2Task", &[("method", "userrecaptcha")]),
+    ("NoCaptchaTask", &[("method", "userrecaptcha")]),
     ("RecaptchaV2EnterpriseTask", &[("method", "userrecaptcha"), ("enterprise", "1")]),
     ("RecaptchaV3Task", &[("method", "userrecaptcha"), ("version", "v3")]),
+    (
+        "RecaptchaV3EnterpriseTask",
+        &[("method", "userrecaptcha"), ("version", "v3"), ("enterprise", "1")],
+    ),
     ("ImageToTextTask", &[("method", "base64")]),
     ("TurnstileTask", &[("method", "turnstile")]),
     ("AntiCloudflareTask", &[("method", "cloudflare_challenge")]),
@@ -53,6 +72,12 @@ pub(crate) fn read(path: &str, body: &[u8]) -> Result<Params, Malformed> {
             put("action", Some(&json!("get")));
         }
         BALANCE => put("action", Some(&json!("getbalance"))),
+        path if is_report(path) => {
+            let action =
+                REPORTS.iter().find(|(known, _)| *known == path).map(|(_, action)| *action);
+            put("id", fields.get("taskId"));
+            put("action", Some(&json!(action)));
+        }
         _ => {
             let task = fields.get("task").and_then(Value::as_object).cloned().unwrap_or_default();
             for (name, value) in parameters(&task) {
@@ -81,7 +106,7 @@ fn parameters(task: &Map<String, Value>) -> Vec<(String, Value)> {
     };
     let mut params: Vec<_> =
         fixed.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
-    let is_google = name.starts_with("Recaptcha");
+    let is_google = name.starts_with("Recaptcha") || name.starts_with("NoCaptcha");
     for (field, value) in task {
         let name = match field.as_str() {
             "websiteURL" => "pageurl",
@@ -118,7 +143,7 @@ pub(crate) fn render(answer: &Answer) -> Value {
         Answer::Error(code) => error(code),
         Answer::Word(word) => match word.parse::<f64>() {
             Ok(balance) => json!({ "errorId": 0, "balance": balance }),
-            Err(_) => error(word),
+            Err(_) => json!({ "errorId": 0, "status": "success" }),
         },
         Answer::Threads { .. } => error("ERROR_NO_SUCH_METHOD"),
     }

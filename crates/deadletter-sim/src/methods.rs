@@ -64,10 +64,11 @@ const LEMIN: Kind = kind("lemin", 12_000, Shape::Lemin);
 const IMAGE: Kind = kind("image", 3_000, Shape::Text);
 const GRID: Kind = kind("grid", 4_000, Shape::Squares);
 const BLS: Kind = kind("bls", 5_000, Shape::Squares);
+const HCAPTCHA: Kind = kind("hcaptcha", 15_000, Shape::Token);
 const OTHER: Kind = kind("other", 15_000, Shape::Token);
 
 /// Every name that `[solve.NAME]` may use.
-pub(crate) const KINDS: [Kind; 14] = [
+pub(crate) const KINDS: [Kind; 15] = [
     RECAPTCHA_V2,
     RECAPTCHA_V3,
     ENTERPRISE,
@@ -81,6 +82,7 @@ pub(crate) const KINDS: [Kind; 14] = [
     IMAGE,
     GRID,
     BLS,
+    HCAPTCHA,
     OTHER,
 ];
 
@@ -100,6 +102,7 @@ pub(crate) fn kind_of(params: &Params) -> Kind {
         "base64" | "post" if params.get("grid_size").is_some() => GRID,
         "base64" | "post" => IMAGE,
         "bls" => BLS,
+        "hcaptcha" => HCAPTCHA,
         _ => OTHER,
     }
 }
@@ -154,7 +157,7 @@ pub(crate) fn solution(kind: Kind, id: &str, token: &str) -> Solution {
     let task_field = match kind.shape {
         Shape::Text => "text",
         Shape::Squares => "click",
-        _ if kind.name.starts_with("userrecaptcha") => "gRecaptchaResponse",
+        _ if kind == HCAPTCHA || kind.name.starts_with("userrecaptcha") => "gRecaptchaResponse",
         _ => "token",
     };
     let plain = |request: Value| Solution { request: Some(request), extra: Map::new(), task_field };

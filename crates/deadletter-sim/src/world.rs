@@ -53,6 +53,7 @@ impl Ask {
             ("/in.php" | family::CREATE, _) => Phase::Submit,
             (family::RESULT, _) => Phase::Poll,
             (family::BALANCE, _) => Phase::Account,
+            (path, _) if family::is_report(path) => Phase::Report,
             ("/res.php", "get" | "get2") => Phase::Poll,
             ("/res.php", "threadsinfo" | "getbalance") => Phase::Account,
             ("/res.php", "reportbad" | "reportgood") => Phase::Report,

@@ -44,6 +44,7 @@ async fn each_type_has_its_own_solution() {
     for (task, names) in [
         (json!({"type": "ImageToTextTask", "body": "aGVsbG8="}), vec!["text"]),
         (json!({"type": "TurnstileTaskProxyless", "websiteKey": "0x4AAAA"}), vec!["token"]),
+        (json!({"type": "HCaptchaTask", "websiteKey": "a"}), vec!["gRecaptchaResponse"]),
         (
             json!({"type": "RecaptchaV3TaskProxyless", "websiteKey": "6LeSIM", "isEnterprise": true}),
             vec!["gRecaptchaResponse", "userAgent"],
@@ -88,4 +89,16 @@ async fn what_is_wrong_is_told_in_the_familys_words() {
     assert_eq!(told, json!({"errorId": 0, "balance": 12.345}));
     let told = call(&sim, "/getBalance", &json!({"clientKey": "nobody's"})).await;
     assert_eq!(told["errorCode"], "ERROR_KEY_DOES_NOT_EXIST");
+}
+
+#[tokio::test]
+async fn reports_are_taken_once() {
+    let sim = Simulator::start(Scenario::default().speed(0.0).solve_ms(1)).await.unwrap();
+    let made = create(&sim, json!({"type": "NoCaptchaTask", "websiteKey": "6LeSIM"})).await;
+    sim.advance_ms(1);
+    let report = json!({"clientKey": DEFAULT_KEY, "taskId": made["taskId"]});
+    let told = call(&sim, "/reportIncorrectRecaptcha", &report).await;
+    assert_eq!(told, json!({"errorId": 0, "status": "success"}));
+    let told = call(&sim, "/reportCorrectRecaptcha", &report).await;
+    assert_eq!(told["errorCode"], "ERROR_DUPLICATE_REPORT");
 }
