@@ -4,7 +4,10 @@
 //! not whole; here the frames behind it are looked at too, because each names the checksum that the
 //! next one goes on from.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+};
 
 /// Length of the log's header.
 pub(super) const HEADER_LEN: usize = 32;
@@ -12,13 +15,15 @@ pub(super) const HEADER_LEN: usize = 32;
 pub(super) const FRAME_LEN: usize = 24;
 /// The first word of a log, but for its lowest bit, which says how its checksums read words.
 const MAGIC: u32 = 0x377f_0682;
+/// Read at once: some frames, whatever the log's length.
+const BUFFER: usize = 64 << 10;
 
-/// What a log brings.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    bytes: Vec<u8>,
+/// What a log brings. Its pages stay where they lie until they are asked for.
+#[derive(Debug)]
+pub(super) struct Log<F> {
+    file: F,
     /// Where the newest whole frame of each page keeps its bytes.
-    pages: HashMap<u32, usize>,
+    pages: HashMap<u32, u64>,
     page_len: usize,
     /// Frames of this log's life that are not whole, before others that are.
     pub(super) bad_frames: u64,
@@ -31,72 +36,106 @@ pub(super) struct Log {
 /// The words in which a checksum is summed up.
 pub(super) type Sum = (u32, u32);
 
-impl Log {
-    /// Reads a whole log of pages of `page_len` bytes; an empty one brings nothing.
-    pub(super) fn read(bytes: Vec<u8>, page_len: usize) -> Self {
-        let mut log = Self { bytes, page_len, ..Self::default() };
-        if log.bytes.len() > HEADER_LEN + FRAME_LEN {
-            log.index();
+impl<F: Read + Seek> Log<F> {
+    /// Reads through a log of pages of `page_len` bytes; an empty one brings nothing.
+    ///
+    /// Errors: of `file`; a frame that is cut off is the log's end.
+    pub(super) fn read(file: F, page_len: usize) -> io::Result<Self> {
+        let mut log = Self {
+            file,
+            pages: HashMap::new(),
+            page_len,
+            bad_frames: 0,
+            sound_frames: 0,
+            is_headless: false,
+        };
+        log.index()?;
+        Ok(log)
+    }
+
+    /// The newest bytes of a page; none where the log does not bring it.
+    pub(super) fn page(&mut self, number: u32) -> io::Result<Option<Vec<u8>>> {
+        let Some(at) = self.pages.get(&number) else { return Ok(None) };
+        let mut page = vec![0; self.page_len];
+        self.file.seek(SeekFrom::Start(*at))?;
+        self.file.read_exact(&mut page)?;
+        Ok(Some(page))
+    }
+
+    fn index(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let mut reader = BufReader::with_capacity(BUFFER, &mut self.file);
+        let (mut header, mut head) = ([0; HEADER_LEN], [0; FRAME_LEN]);
+        if !fills(&mut reader, &mut header)? || !fills(&mut reader, &mut head)? {
+            return Ok(());
         }
-        log
+        self.is_headless = !is_header(&header);
+        let is_big = word(&header, 0) & 1 == 1 && !self.is_headless;
+        // Without its header the first frame says which life the log is in.
+        let ours = if self.is_headless { life(&head, 8) } else { life(&header, 16) };
+        let mut before = (word(&header, 24), word(&header, 28));
+        let mut page = vec![0; self.page_len];
+        // Pages wait for the frame that commits them.
+        let mut waiting: Vec<(u32, u64)> = Vec::new();
+        let (mut bad, mut frame, mut is_sound) = (0, 0, !self.is_headless);
+        while fills(&mut reader, &mut page)? {
+            let at = page_at(frame, self.page_len);
+            let stored = (word(&head, 16), word(&head, 20));
+            let is_whole = life(&head, 8) == ours
+                && (sum(&head, &page, before, is_big) == stored
+                    || (self.is_headless && frame == 0));
+            before = stored;
+            frame += 1;
+            if is_whole {
+                // What is not whole before a whole one is damage, not the log's end.
+                self.bad_frames += std::mem::take(&mut bad);
+                waiting.push((word(&head, 0), at));
+                if word(&head, 4) > 0 {
+                    if is_sound {
+                        self.sound_frames = frame;
+                    }
+                    self.pages.extend(waiting.drain(..));
+                }
+            } else {
+                (bad, is_sound) = (bad + 1, false);
+            }
+            if !fills(&mut reader, &mut head)? {
+                break;
+            }
+        }
+        Ok(())
     }
+}
 
-    /// The newest bytes of a page.
-    pub(super) fn page(&self, number: u32) -> Option<&[u8]> {
-        let at = *self.pages.get(&number)?;
-        self.bytes.get(at..at + self.page_len)
-    }
-
+impl<F> Log<F> {
     /// The pages that it brings.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
         self.pages.keys().copied().filter(|number| *number > 0)
     }
+}
 
-    fn index(&mut self) {
-        let is_big = word(&self.bytes, 0) & 1 == 1;
-        let stored = (word(&self.bytes, 24), word(&self.bytes, 28));
-        self.is_headless = !is_header(&self.bytes);
-        // Without its header the first frame says which life the log is in.
-        let from = if self.is_headless { HEADER_LEN + 8 } else { 16 };
-        let salt = (word(&self.bytes, from), word(&self.bytes, from + 4));
-        let is_big = is_big && !self.is_headless;
-        let mut before = stored;
-        // Pages wait for the frame that commits them.
-        let mut waiting: Vec<(u32, usize)> = Vec::new();
-        let (mut bad, mut frame, mut is_sound) = (0, 0, !self.is_headless);
-        let mut at = HEADER_LEN;
-        while at + FRAME_LEN + self.page_len <= self.bytes.len() {
-            let (number, commits) = (word(&self.bytes, at), word(&self.bytes, at + 4));
-            let is_ours = (word(&self.bytes, at + 8), word(&self.bytes, at + 12)) == salt;
-            let stored = (word(&self.bytes, at + 16), word(&self.bytes, at + 20));
-            let is_whole = is_ours
-                && (self.sum(at, before, is_big) == Some(stored)
-                    || (self.is_headless && at == HEADER_LEN));
-            before = stored;
-            at += FRAME_LEN + self.page_len;
-            frame += 1;
-            if !is_whole {
-                (bad, is_sound) = (bad + 1, false);
-                continue;
-            }
-            // What is not whole before a whole one is damage, not the log's end.
-            self.bad_frames += std::mem::take(&mut bad);
-            waiting.push((number, at - self.page_len));
-            if commits > 0 {
-                if is_sound {
-                    self.sound_frames = frame;
-                }
-                self.pages.extend(waiting.drain(..));
-            }
-        }
-    }
+/// Where the page of that frame lies; the first frame is 0.
+fn page_at(frame: u64, page_len: usize) -> u64 {
+    (HEADER_LEN + FRAME_LEN) as u64 + frame * (FRAME_LEN + page_len) as u64
+}
 
-    /// The checksum that the frame at `at` should have, going on from the one before it.
-    fn sum(&self, at: usize, before: Sum, is_big: bool) -> Option<Sum> {
-        let sum = add(self.bytes.get(at..at + 8)?, before, is_big);
-        let page = at + FRAME_LEN;
-        Some(add(self.bytes.get(page..page + self.page_len)?, sum, is_big))
+/// Reads as many bytes as `into` takes; false where the file ends before.
+fn fills(reader: &mut impl Read, into: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(into) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
     }
+}
+
+/// What sets one life of a log apart from the one before it.
+fn life(bytes: &[u8], at: usize) -> (u32, u32) {
+    (word(bytes, at), word(bytes, at + 4))
+}
+
+/// The checksum that a frame should have, going on from the one before it.
+fn sum(head: &[u8], page: &[u8], before: Sum, is_big: bool) -> Sum {
+    let summed = head.get(..8).unwrap_or_default();
+    add(page, add(summed, before, is_big), is_big)
 }
 
 /// True for the beginning of a log: its magic number, and a checksum that fits.
@@ -134,7 +173,7 @@ impl Frame {
 
     /// True where it was written behind the frame with that checksum, and is whole.
     pub(super) fn goes_on_from(&self, before: Sum, page: &[u8]) -> bool {
-        add(page, add(&self.summed, before, self.is_big), self.is_big) == self.sum
+        sum(&self.summed, page, before, self.is_big) == self.sum
     }
 }
 

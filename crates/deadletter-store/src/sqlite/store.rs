@@ -106,11 +106,7 @@ impl Drop for SqliteStore {
 
 /// The writer's connection to a file whose schema is ours.
 fn upgrade(path: &Path) -> Outcome<Connection> {
-    let conn = connect::open_writer(path)?;
-    if let Err(failure) = hidden::refuse(&conn, path) {
-        connect::retire(conn);
-        return Err(failure);
-    }
+    let conn = hidden::refuse(connect::open_writer(path)?, path)?;
     schema::migrate(&conn, path, schema::MIGRATIONS)?;
     Ok(conn)
 }

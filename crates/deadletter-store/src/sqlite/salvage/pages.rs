@@ -14,7 +14,7 @@ use rusqlite::types::Value;
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{Read, Seek, SeekFrom},
+    io::{Cursor, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -37,7 +37,8 @@ pub(super) struct Row {
 pub(super) struct Pages {
     file: File,
     length: u64,
-    log: Log,
+    /// In memory: others may write on while the file is read, and what they change would be torn.
+    log: Log<Cursor<Vec<u8>>>,
     free: HashSet<u32>,
 }
 
@@ -57,7 +58,8 @@ impl Pages {
         let length = file.metadata().map_err(read)?.len();
         // A log that is not there brings nothing.
         let log = fs::read(beside(path, "-wal")).unwrap_or_default();
-        let mut pages = Self { file, length, log: Log::read(log, PAGE_LEN), free: HashSet::new() };
+        let log = Log::read(Cursor::new(log), PAGE_LEN).map_err(read)?;
+        let mut pages = Self { file, length, log, free: HashSet::new() };
         pages.free = pages.free_pages();
         Ok(pages)
     }
@@ -158,8 +160,8 @@ impl Pages {
     }
 
     fn page(&mut self, number: u32) -> Option<Vec<u8>> {
-        if let Some(page) = self.log.page(number) {
-            return Some(page.to_vec());
+        if let Some(page) = self.log.page(number).ok()? {
+            return Some(page);
         }
         let at = u64::from(number.checked_sub(1)?) * PAGE_LEN as u64;
         if at >= self.length {
