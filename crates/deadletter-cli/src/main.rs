@@ -4,7 +4,6 @@ mod app;
 mod cli;
 mod commands;
 mod config;
-mod draft;
 mod exit;
 mod fault;
 mod input;

@@ -6,6 +6,7 @@
 
 mod call;
 pub mod clock;
+pub mod draft;
 mod error;
 pub mod faulty;
 pub mod memory;

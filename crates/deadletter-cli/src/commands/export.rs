@@ -3,7 +3,6 @@
 use super::salvage::Heap;
 use crate::{
     app::App,
-    draft::Draft,
     exit::Exit,
     fault::{Fault, Result},
     letter, render,
@@ -13,9 +12,10 @@ use clap::ValueEnum;
 use deadletter::{
     TaskFile,
     core::{Filter, UnixMs},
+    store::draft::Draft,
 };
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -145,7 +145,8 @@ struct Sink {
     format: Format,
     with_secrets: bool,
     letters: u64,
-    draft: Option<(Draft, PathBuf)>,
+    /// The second is the file once more, to be flushed.
+    draft: Option<(Draft, File, PathBuf)>,
 }
 
 impl Sink {
@@ -165,8 +166,9 @@ impl Sink {
         }
         let path = behind_links(path).map_err(|error| failed(path, error))?;
         let (draft, file) = Draft::begin(&path).map_err(|error| failed(&path, error))?;
+        let flushed = file.try_clone().map_err(|error| failed(&path, error))?;
         let writer = Box::new(BufWriter::new(file));
-        Ok(Self { writer, format, with_secrets, letters: 0, draft: Some((draft, path)) })
+        Ok(Self { writer, format, with_secrets, letters: 0, draft: Some((draft, flushed, path)) })
     }
 
     fn begin(&mut self, now: UnixMs) -> Result<()> {
@@ -207,9 +209,14 @@ impl Sink {
             Format::Article => self.line(if self.letters == 0 { "]" } else { "\n]" })?,
         }
         self.writer.flush().map_err(Fault::of_output)?;
-        if let Some((draft, path)) = self.draft {
-            draft.replace().map_err(|error| {
+        if let Some((draft, file, path)) = self.draft {
+            let placed = draft.replace(file).map_err(|error| {
                 Fault::failed(format!("cannot write {}", path.display())).because(error)
+            })?;
+            placed.durable().map_err(|error| {
+                Fault::failed(format!("{} may be lost with the power", path.display()))
+                    .because(error)
+                    .fix("look after the disk (dmesg, free space), and export again")
             })?;
         }
         Ok(self.letters)

@@ -117,6 +117,32 @@ fn a_backup_whose_flush_fails_is_no_backup() {
 }
 
 #[test]
+fn a_file_whose_folder_cannot_be_flushed_stands_whole_and_that_is_told() {
+    let scene = Scene::new();
+    scene.good(&["import", &scene.letters("letters", 10)]);
+    let (copy, out) = (scene.path("copy.db"), scene.path("out.jsonl"));
+    let (to_copy, to_out) = (copy.display().to_string(), out.display().to_string());
+    for (file, args) in
+        [(&copy, ["store", "backup", &to_copy]), (&out, ["export", "--out", &to_out])]
+    {
+        // Each flushes the file first, and then its folder.
+        let told = ended(scene.start(with_bad_flushes(&scene, "1", &args)));
+        assert_eq!(told.code, 1, "{}", told.stderr);
+        assert!(!file.exists(), "what is not on disk was put in its place");
+        let told = ended(scene.start(with_bad_flushes(&scene, "2", &args)));
+        assert_eq!(told.code, 1, "{}", told.stderr);
+        assert!(file.exists() && told.stderr.contains("stands there whole"), "{}", told.stderr);
+    }
+    let check = scene.run(&["store", "check", "--store", &format!("sqlite:{to_copy}")]);
+    assert_eq!(check.code, 0, "{}", check.stdout);
+    let left = std::fs::read_dir(scene.path("")).expect("a folder");
+    let drafts = left.filter(|entry| {
+        entry.as_ref().expect("one").file_name().to_string_lossy().contains(".part")
+    });
+    assert_eq!(drafts.count(), 0, "a draft stays");
+}
+
+#[test]
 fn ctrl_c_ends_a_backup_and_leaves_nothing_of_it() {
     let scene = Scene::new();
     scene.good(&["import", &scene.letters("letters", 100)]);

@@ -1,20 +1,22 @@
 //! The database file before SQLite sees it: is it ours, is it whole, or is it yet to be made?
 //!
-//! A new store is built under another name and linked into place, so that nobody ever sees half
-//! of one, and a file that stands is never written by the check.
+//! A new store is a draft until it is whole, so that nobody ever sees half of one; a file that
+//! stands is never written by the check.
 
 use super::{
     connect,
     failure::{self, Failure},
     filesystem, schema,
 };
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    draft::{Draft, flush_folder},
+};
 use rusqlite::Connection;
 use std::{
     fs, io,
     io::Read,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The first 16 bytes of every SQLite database.
@@ -23,9 +25,6 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_LEN: usize = 100;
 /// The smallest page that SQLite knows: a file below it holds no database.
 const SMALLEST_PAGE: u64 = 512;
-
-/// Stores that this process has begun to create.
-static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 /// Makes sure that a whole store of ours lies at `path`, and answers its full path.
 ///
@@ -144,17 +143,19 @@ fn create(path: &Path) -> Result<()> {
         // SQLite would take the log of a lost store for the new one's.
         return Err(damaged(path, "is missing, but its log (-wal) stands: bring the file back"));
     }
-    // One name per attempt: two may begin one store at the same time, in one process too.
-    let n = DRAFTS.fetch_add(1, Ordering::Relaxed);
-    let draft = beside(path, &format!(".new-{}-{n}", std::process::id()));
-    let linked = build(&draft).and_then(|()| link(&draft, path));
-    let removed = remove_store(&draft);
-    linked.and(removed)
+    let (draft, file) = Draft::begin(path).map_err(|e| unavailable("create", path, e))?;
+    drop(file);
+    build(draft.at())?;
+    // Another process may be faster: its store is the store then.
+    put_in_place(draft, path).or_else(|error| match error {
+        Error::Exists(_) => flush_folder(path)
+            .map_err(|e| unavailable("flush the directory of the new store", path, e)),
+        error => Err(error),
+    })
 }
 
-/// Creates an empty file that only its owner may read; what stood there under that name goes.
+/// Creates an empty file that only its owner may read, where nothing stands.
 pub(super) fn create_private(path: &Path) -> Result<()> {
-    remove_store(path)?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     // The log and the shared memory inherit these rights from the file.
@@ -164,42 +165,27 @@ pub(super) fn create_private(path: &Path) -> Result<()> {
 }
 
 fn build(draft: &Path) -> Result<()> {
-    create_private(draft)?;
     let fail = |e: Failure| e.into_error("create the store");
     let conn = connect::open_file(draft).map_err(fail)?;
     schema::migrate(&conn, draft, schema::MIGRATIONS).map_err(fail)?;
     connect::enter_wal(&conn).map_err(fail)?;
-    conn.close().map_err(|(_, e): (Connection, _)| fail(e.into()))?;
-    fs::File::open(draft)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| unavailable("flush", draft, e))
+    conn.close().map_err(|(_, e): (Connection, _)| fail(e.into()))
 }
 
-fn link(draft: &Path, path: &Path) -> Result<()> {
-    match fs::hard_link(draft, path) {
-        Ok(()) => {}
-        // Another process was faster: its store is the store.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(unavailable("create", path, error)),
-    }
-    sync_directory(path).map_err(|e| unavailable("flush the directory of", path, e))
-}
-
-/// Gives a flushed draft its name, where nothing stands under it, and flushes the directory.
-pub(super) fn put_in_place(draft: &Path, path: &Path) -> Result<()> {
-    // A link, unlike a rename, never takes another file's place.
-    fs::hard_link(draft, path).map_err(|e| match e.kind() {
+/// Gives a draft its name, where nothing stands under it: first the file is flushed, then the
+/// folder.
+///
+/// Errors: `Exists`; `InDoubt` where the folder could not be flushed; others of the file system.
+pub(super) fn put_in_place(draft: Draft, path: &Path) -> Result<()> {
+    let file = fs::File::open(draft.at()).map_err(|e| unavailable("flush", draft.at(), e))?;
+    let placed = draft.put_in_place(file).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
         _ => unavailable("create", path, e),
     })?;
-    sync_directory(path).map_err(|e| unavailable("flush the directory of", path, e))
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(directory) if cfg!(unix) => fs::File::open(directory)?.sync_all(),
-        _ => Ok(()),
-    }
+    placed.durable().map_err(|error| Error::InDoubt {
+        what: format!("create {}", path.display()),
+        source: Some(error.into()),
+    })
 }
 
 /// Removes a file; one that does not exist is removed already.
@@ -210,12 +196,6 @@ pub(super) fn remove(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Removes a draft with whatever SQLite laid beside it.
-pub(super) fn remove_store(path: &Path) -> Result<()> {
-    let beside = ["", "-journal", "-wal", "-shm"].map(|suffix| remove(&beside(path, suffix)));
-    beside.into_iter().collect()
 }
 
 /// The file system said no.

@@ -2,11 +2,10 @@
 
 use crate::{
     commands::act::Prepared,
-    draft::Draft,
     fault::{Fault, Result},
     letter, work,
 };
-use deadletter::Error;
+use deadletter::{Error, store::draft::Draft};
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
@@ -39,7 +38,11 @@ pub(super) async fn write(prepared: &Prepared<'_>, path: &Path, with_secrets: bo
     let mut file = BufWriter::new(file);
     let letters = letters(prepared, &mut file, with_secrets).await?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error).map_err(failed)?;
-    draft.put_in_place(&file).map_err(failed)?;
+    draft.put_in_place(file).map_err(failed)?.durable().map_err(|error| {
+        Fault::failed(format!("{} may be lost with the power; nothing was deleted", path.display()))
+            .because(error)
+            .fix("look after the disk (dmesg, free space), and name a file that does not exist yet")
+    })?;
     Ok(letters)
 }
 

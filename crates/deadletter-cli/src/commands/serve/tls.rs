@@ -3,10 +3,12 @@
 
 use crate::{
     app::App,
-    draft::Draft,
     fault::{Fault, Result},
 };
-use deadletter::store::{Clock, SystemClock};
+use deadletter::store::{
+    Clock, SystemClock,
+    draft::{Draft, Placed},
+};
 use deadletter_gateway::{Authority, Tls, TlsError};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -166,14 +168,14 @@ fn made(kept: &Path, stands: bool, failed: impl Fn(io::Error) -> Fault) -> Resul
     let (draft, mut file) = Draft::begin(kept).map_err(&failed)?;
     file.write_all(authority.document().expose_secret().as_bytes()).map_err(&failed)?;
     if stands {
-        draft.replace().map_err(failed)?;
+        draft.replace(file).and_then(Placed::durable).map_err(failed)?;
         return Ok(authority);
     }
-    match draft.put_in_place(&file) {
+    match draft.put_in_place(file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             standing(kept)?.ok_or_else(|| failed(error))
         }
-        put => put.map(|()| authority).map_err(failed),
+        put => put.and_then(Placed::durable).map(|()| authority).map_err(failed),
     }
 }
 
@@ -205,7 +207,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    draft.replace()
+    draft.replace(file)?.durable()
 }
 
 fn quoted(path: &Path) -> String {

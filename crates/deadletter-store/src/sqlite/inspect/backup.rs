@@ -1,8 +1,9 @@
 //! A copy of a store, taken while others work on it: whole, checked, durable, or not there.
 
-use super::{Inspection, Progress, beside, uri};
+use super::{Inspection, Progress, uri};
 use crate::{
     Error, Result,
+    draft::Draft,
     sqlite::{
         connect, desk,
         failure::{Failure, Outcome},
@@ -49,24 +50,20 @@ impl Inspection {
     ///
     /// Errors: `Exists` where something stands at `path`; `Damaged` where the store is; `Full` and
     /// `Unavailable` of the file system; `Unavailable` where it was interrupted. Nothing is left
-    /// behind then.
+    /// behind then. `InDoubt` where the copy has its place and its folder could not be flushed.
     pub fn backup(&self, path: &Path, progress: &Progress) -> Result<BackedUp> {
         let path = std::path::absolute(path).map_err(|e| unavailable("find", path, e))?;
         refuse_overwrite(&path)?;
-        let draft = beside(&path, &format!(".part-{}", std::process::id()));
-        let copied = self.copy(&draft, progress).and_then(|tasks| {
-            let bytes = fs::metadata(&draft).map_err(|e| unavailable("look at", &draft, e))?.len();
-            file::put_in_place(&draft, &path)?;
-            Ok(BackedUp { path: path.clone(), bytes, tasks })
-        });
-        let removed = file::remove_store(&draft);
-        let copied = copied?;
-        removed.map(|()| copied)
+        let (draft, file) = Draft::begin(&path).map_err(|e| unavailable("create", &path, e))?;
+        drop(file);
+        let tasks = self.copy(draft.at(), progress)?;
+        let bytes = fs::metadata(draft.at()).map_err(|e| unavailable("look at", &path, e))?.len();
+        file::put_in_place(draft, &path)?;
+        Ok(BackedUp { path, bytes, tasks })
     }
 
     fn copy(&self, draft: &Path, progress: &Progress) -> Result<i64> {
         let fail = |failure: Failure| failure.into_error(&format!("write {}", draft.display()));
-        file::create_private(draft)?;
         let mut copy = open_copy(draft).map_err(fail)?;
         self.in_snapshot("copy the store", |conn| {
             // The first read takes the snapshot; otherwise each write of others begins the copy anew.
@@ -76,9 +73,6 @@ impl Inspection {
         copy.close().map_err(|(_, error)| fail(error.into()))?;
         progress("the copy's check", 0, 0);
         let tasks = verify(draft, &self.is_stopped).map_err(fail)?;
-        fs::File::open(draft)
-            .and_then(|file| file.sync_all())
-            .map_err(|e| unavailable("flush", draft, e))?;
         // The last moment: from here on it is a backup.
         go_on(&self.is_stopped).map_err(|error| fail(error.into()))?;
         Ok(tasks)
