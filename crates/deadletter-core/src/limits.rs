@@ -8,7 +8,8 @@ const TAGS: usize = 64;
 const WORD: usize = 256;
 /// Bytes of an idempotency key: what a caller composes of several words.
 const KEY: usize = 512;
-/// Bytes of a site key, a host or a proxy, by which tasks are counted and grouped.
+/// Bytes of a site key, a host or a proxy, by which tasks are counted and grouped, and of the place
+/// that is told of a task.
 const DIMENSION: usize = 1_024;
 /// Bytes of a payload: nine images in base64 and their parameters, as upstream's largest method
 /// takes them.
@@ -42,6 +43,7 @@ pub(crate) fn check(task: &Task, payload: &Payload) -> Result<(), TooLarge> {
         ("the site key has", "bytes", text(&dimensions.sitekey), DIMENSION),
         ("the host has", "bytes", text(&dimensions.host), DIMENSION),
         ("the proxy has", "bytes", text(&dimensions.proxy), DIMENSION),
+        ("the place to tell has", "bytes", text(&task.delivers_to), DIMENSION),
     ];
     let too_large = parts.into_iter().find(|(_, _, found, limit)| found > limit);
     match too_large {
@@ -81,6 +83,7 @@ mod tests {
         assert!(refused(|task| task.dimensions.sitekey = long(1_025)).contains("site key"));
         assert!(refused(|task| task.dimensions.host = long(1_025)).contains("host"));
         assert!(refused(|task| task.dimensions.proxy = long(1_025)).contains("proxy"));
+        assert!(refused(|task| task.delivers_to = long(1_025)).contains("place to tell"));
         let mut largest = task();
         largest.dimensions.batch = long(256);
         assert!(NewTask::new(largest, payload(1)).is_ok());

@@ -125,6 +125,10 @@ pub struct Task {
     pub idempotency_key: Option<String>,
     /// When the idempotency key may be used for another task.
     pub idempotency_expires_at: Option<UnixMs>,
+    /// Who is told of its ends: host and port of the target, whose whole URL, which may hold a
+    /// secret, stands in its request. Set at insert, never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivers_to: Option<String>,
     /// The task that this one repeats.
     pub parent: Option<TaskId>,
     /// The attempt whose answer is the task's answer.
@@ -166,6 +170,7 @@ impl Task {
             owner: None,
             idempotency_key: None,
             idempotency_expires_at: None,
+            delivers_to: None,
             parent: None,
             answered_by: None,
             verdict_read_at: None,

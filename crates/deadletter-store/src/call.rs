@@ -6,7 +6,8 @@ use std::fmt;
 macro_rules! calls {
     ($($variant:ident = $label:literal,)+) => {
         /// One method of [`Tasks`](crate::Tasks), [`Desk`](crate::Desk),
-        /// [`Registry`](crate::Registry) or [`Store`](crate::Store), by its name.
+        /// [`Registry`](crate::Registry), [`Deliveries`](crate::Deliveries) or
+        /// [`Store`](crate::Store), by its name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "each is the method of the same name")]
         pub enum Call { $($variant,)+ }
@@ -62,6 +63,11 @@ calls! {
     Documents = "documents",
     Audit = "audit",
     AuditLog = "audit_log",
+    TakeDeliveries = "take_deliveries",
+    SettleDeliveries = "settle_deliveries",
+    NextDelivery = "next_delivery",
+    Deliveries = "deliveries",
+    CountDeliveries = "count_deliveries",
     Pulse = "pulse",
     Close = "close",
 }
@@ -86,6 +92,8 @@ impl Call {
                 | Self::DeclareDead
                 | Self::PutDocument
                 | Self::Audit
+                | Self::TakeDeliveries
+                | Self::SettleDeliveries
         )
     }
 }

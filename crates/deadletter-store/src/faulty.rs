@@ -6,14 +6,14 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error,
-    Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result,
-    Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
+    Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
+    Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, OperationId, Payload, StateKind, Task, TaskId, UnixMs,
-    UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
+    Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::{
@@ -348,6 +348,30 @@ impl<S: Store + ?Sized> Registry for Faulty<S> {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.meet(Call::AuditLog, self.inner.audit_log(writer, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Deliveries for Faulty<S> {
+    async fn take_deliveries(&self, due: &Due) -> Result<Vec<Delivery>> {
+        self.meet(Call::TakeDeliveries, self.inner.take_deliveries(due)).await
+    }
+
+    async fn settle_deliveries(&self, settled: &[Settlement]) -> Result<Vec<bool>> {
+        let told = self.inner.settle_deliveries(settled);
+        self.meet(Call::SettleDeliveries, told).await
+    }
+
+    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
+        self.meet(Call::NextDelivery, self.inner.next_delivery(busy)).await
+    }
+
+    async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {
+        self.meet(Call::Deliveries, self.inner.deliveries(task, limit)).await
+    }
+
+    async fn count_deliveries(&self) -> Result<DeliveryCounts> {
+        self.meet(Call::CountDeliveries, self.inner.count_deliveries()).await
     }
 }
 

@@ -23,10 +23,10 @@ pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
 pub use requests::{
-    AuditEntry, Beat, Claim, Claimed, Committed, Document, Durability, Forget, Forgotten, Freeze,
-    Frozen, Inserted, Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken, Totals, Trail,
-    Worker, document_of,
+    AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability, Forget,
+    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Sequenced, TakeOver, Taken,
+    Totals, Trail, Worker, document_of,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;
-pub use traits::{Desk, Registry, Store, Tasks};
+pub use traits::{Deliveries, Desk, Registry, Store, Tasks};

@@ -1,8 +1,8 @@
 //! What is asked of a store, and what it answers.
 
 use deadletter_core::{
-    AccountName, Attempt, AttemptToken, Event, Filter, ItemState, Lane, NewTask, OperationId,
-    Payload, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
+    AccountName, Attempt, AttemptToken, DeliveryState, Event, Filter, ItemState, Lane, NewTask,
+    OperationId, Payload, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -218,6 +218,39 @@ pub struct Forgotten {
     pub workers: u64,
     /// Where the next step goes on among the events; none where all others are younger.
     pub next_event: Option<u64>,
+}
+
+/// Deliveries that are due: what a deliverer asks for.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Store time.
+    pub now: UnixMs,
+    /// Until when nobody else takes what is taken now.
+    pub until: UnixMs,
+    /// None for these places: as much is under way there as may be.
+    pub busy: Vec<String>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// How many deliveries stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each field is the state of the same name")]
+pub struct DeliveryCounts {
+    pub waiting: i64,
+    pub delivered: i64,
+    pub given_up: i64,
+}
+
+impl DeliveryCounts {
+    /// The count of a state.
+    pub const fn of(&mut self, state: DeliveryState) -> &mut i64 {
+        match state {
+            DeliveryState::Waiting => &mut self.waiting,
+            DeliveryState::Delivered => &mut self.delivered,
+            DeliveryState::GivenUp => &mut self.given_up,
+        }
+    }
 }
 
 /// The numbers that must agree: accepted = sum over states + purged.

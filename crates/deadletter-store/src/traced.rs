@@ -4,14 +4,15 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Forget,
-    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced,
-    Store, TakeOver, Taken, Tasks, Totals, Trail, Worker, clock::Stopwatch,
+    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
+    Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page,
+    Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, OperationId, Payload, StateKind, Task, TaskId, UnixMs,
-    UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
+    Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::sync::Arc;
@@ -64,7 +65,7 @@ macro_rules! one {
         })+
     };
 }
-one!((), bool, u32, u64, [u64; 3], Beat, Totals);
+one!((), bool, u32, u64, [u64; 3], Beat, DeliveryCounts, Totals);
 
 impl<T> Size for Vec<T> {
     fn size(&self) -> usize {
@@ -283,6 +284,30 @@ impl<S: Store + ?Sized> Registry for Traced<S> {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.watch(Call::AuditLog, limit as usize, self.inner.audit_log(writer, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Deliveries for Traced<S> {
+    async fn take_deliveries(&self, due: &Due) -> Result<Vec<Delivery>> {
+        self.watch(Call::TakeDeliveries, due.limit as usize, self.inner.take_deliveries(due)).await
+    }
+
+    async fn settle_deliveries(&self, settled: &[Settlement]) -> Result<Vec<bool>> {
+        let told = self.inner.settle_deliveries(settled);
+        self.watch(Call::SettleDeliveries, settled.len(), told).await
+    }
+
+    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
+        self.watch(Call::NextDelivery, 1, self.inner.next_delivery(busy)).await
+    }
+
+    async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {
+        self.watch(Call::Deliveries, limit as usize, self.inner.deliveries(task, limit)).await
+    }
+
+    async fn count_deliveries(&self) -> Result<DeliveryCounts> {
+        self.watch(Call::CountDeliveries, 1, self.inner.count_deliveries()).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The contract of a store, in three small object-safe traits.
+//! The contract of a store, in four small object-safe traits.
 //!
 //! Laws that hold for every method of every store, and that the conformance suite proves:
 //!
@@ -14,14 +14,15 @@
 //!    it asks the core (`RowChange::claim`, `RowChange::adopt`, `Attempt::learn`).
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Document, Durability, Forget, Forgotten,
-    Freeze, Frozen, Inserted, Item, Page, Query, Result, TakeOver, Taken, Totals, Trail, Worker,
+    AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document, Due, Durability,
+    Forget, Forgotten, Freeze, Frozen, Inserted, Item, Page, Query, Result, TakeOver, Taken,
+    Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, OperationId, Payload, StateKind, Task, TaskId, UnixMs,
-    UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
+    Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::sync::Arc;
@@ -47,7 +48,8 @@ pub trait Tasks: Send + Sync {
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
 
     /// Writes changes, in order, one answer each: the row, and the facts that the core
-    /// names for a row that was written or not (`Change::facts_taken`), in one transaction.
+    /// names for a row that was written or not (`Change::facts_taken`), in one transaction; and the
+    /// delivery that a row makes (`Delivery::of`) with it.
     ///
     /// A change that would name two tasks' open attempts of an account alike (`Change::naming`,
     /// `Attempt::keeps_its_id_from`) answers `IdTaken`: one token never goes to two tasks.
@@ -147,8 +149,8 @@ pub trait Desk: Send + Sync {
     async fn tally_items(&self, operation: &OperationId) -> Result<[u64; 3]>;
 
     /// Deletes terminal tasks that still stand at that version, with everything that is theirs
-    /// (payload, attempts, answers, items, [documents](crate::document_of); events stay). Answers how
-    /// many.
+    /// (payload, attempts, answers, deliveries, items, [documents](crate::document_of); events stay).
+    /// Answers how many.
     ///
     /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
@@ -216,9 +218,32 @@ pub trait Registry: Send + Sync {
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>>;
 }
 
+/// Deliveries: what is to be told of tasks that ended, and what came of it.
+///
+/// They are made by commits alone, with the change that they tell of.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Takes waiting deliveries that are due, by (due, task, version): each counts a try
+    /// (`Delivery::taken`), and is due again at the end of its lease unless it is settled before.
+    async fn take_deliveries(&self, due: &Due) -> Result<Vec<Delivery>>;
+
+    /// Writes what came of tries (`Delivery::settle`), in order, one answer each: false where the
+    /// delivery is over, was taken again, or is not there any more.
+    async fn settle_deliveries(&self, settled: &[Settlement]) -> Result<Vec<bool>>;
+
+    /// When the next waiting delivery becomes due, leaving out those for places that are `busy`.
+    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>>;
+
+    /// The deliveries of a task, newest first, at most `limit`.
+    async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>>;
+
+    /// How many deliveries stand, by how far they have come, from the counts.
+    async fn count_deliveries(&self) -> Result<DeliveryCounts>;
+}
+
 /// A whole store.
 #[async_trait]
-pub trait Store: Tasks + Desk + Registry {
+pub trait Store: Tasks + Desk + Registry + Deliveries {
     /// What survives what.
     fn durability(&self) -> Durability;
 

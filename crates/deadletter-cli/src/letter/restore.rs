@@ -74,6 +74,8 @@ impl Restorer<'_> {
         task.idempotency_key.get_or_insert(key);
         task.account = self.account.clone();
         (task.worker, task.attempt, task.deadline_at, task.answered_by) = (None, None, None, None);
+        // Whoever asked for it was told by the store that it comes from.
+        task.delivers_to = None;
         if !masked.is_empty() {
             task.hold = Some(HOLD_MASKED.to_owned());
         }

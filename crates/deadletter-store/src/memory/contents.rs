@@ -1,8 +1,10 @@
 //! Everything that is stored, and the one way in which a row is written.
 
-use super::{counts::Counts, operation::Operation, rows::Rows};
+use super::{counts::Counts, operation::Operation, outbox::Outbox, rows::Rows};
 use crate::{AuditEntry, Document, Worker};
-use deadletter_core::{Event, ItemState, OperationId, RowChange, TaskId, WorkerId, counts::Deltas};
+use deadletter_core::{
+    Delivery, Event, ItemState, OperationId, RowChange, TaskId, WorkerId, counts::Deltas,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An owner's idempotency key; tasks without an owner share one space of keys.
@@ -20,6 +22,7 @@ pub(super) struct Contents {
     /// The numbers of each task's events.
     pub(super) events_of: BTreeMap<TaskId, Vec<u64>>,
     pub(super) operations: BTreeMap<OperationId, Operation>,
+    pub(super) outbox: Outbox,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) documents: BTreeMap<String, Document>,
     /// In the order in which it was appended.
@@ -44,6 +47,9 @@ impl Contents {
             let n = self.last_event() + 1;
             self.events.insert(n, event);
             self.events_of.entry(id).or_default().push(n);
+        }
+        if let Some(delivery) = Delivery::of(row) {
+            self.outbox.put(delivery);
         }
         if let Some(operation) = &row.settles {
             self.settle(operation, id, ItemState::Done);

@@ -103,6 +103,7 @@ impl Contents {
         for operation in self.operations.values_mut() {
             operation.forget(id);
         }
+        self.outbox.forget(id);
         self.pulse += 1;
         true
     }

@@ -9,6 +9,7 @@
 //!       ├ Rows           one Row per task (attempts, payload and answers with it), and
 //!       │   └ Index      where each row is found: taken out before a change, put back after it
 //!       ├ Counts         standing and tallies, by the core's deltas
+//!       ├ Outbox         deliveries, and when each is due
 //!       └ ...            events, idempotency keys, operations, workers, documents, audit
 //! ```
 //!
@@ -19,6 +20,7 @@ mod counts;
 mod desk;
 mod index;
 mod operation;
+mod outbox;
 mod registry;
 mod row;
 mod rows;
@@ -26,15 +28,15 @@ mod sets;
 mod tasks;
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Desk, Document, Durability, Error, Forget,
-    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, Registry, Result, Sequenced,
-    Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk, Document,
+    Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page,
+    Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use contents::Contents;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, OperationId, Payload, StateKind, Task, TaskId, UnixMs,
-    UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
+    Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::{
@@ -261,6 +263,29 @@ impl Registry for MemoryStore {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.with(|contents| contents.audit_log(writer, limit))
+    }
+}
+
+#[async_trait]
+impl Deliveries for MemoryStore {
+    async fn take_deliveries(&self, due: &Due) -> Result<Vec<Delivery>> {
+        self.with(|contents| contents.take_deliveries(due))
+    }
+
+    async fn settle_deliveries(&self, settled: &[Settlement]) -> Result<Vec<bool>> {
+        self.with(|contents| contents.settle_deliveries(settled))
+    }
+
+    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
+        self.with(|contents| contents.outbox.next_due(busy))
+    }
+
+    async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {
+        self.with(|contents| contents.outbox.of(task, limit))
+    }
+
+    async fn count_deliveries(&self) -> Result<DeliveryCounts> {
+        self.with(|contents| contents.outbox.counts())
     }
 }
 

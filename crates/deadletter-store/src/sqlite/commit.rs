@@ -1,10 +1,10 @@
 //! Changes: facts under an attempt's token, rows under a version.
 
-use super::{attempt_row, failure::Outcome, task_row, writer::Session};
+use super::{attempt_row, deliveries, failure::Outcome, task_row, writer::Session};
 use crate::Committed;
 use deadletter_core::{
-    AttemptToken, Change, DeadReason, Event, Fact, ItemState, Learned, OperationId, RowChange,
-    TaskId,
+    AttemptToken, Change, DeadReason, Delivery, Event, Fact, ItemState, Learned, OperationId,
+    RowChange, TaskId,
 };
 
 /// Writes changes in order, one answer each.
@@ -45,7 +45,8 @@ fn learn(session: &mut Session<'_, '_>, fact: &Fact) -> Outcome<()> {
     Ok(())
 }
 
-/// Writes a row with its counts, its event and its operation's item; false where it is stale.
+/// Writes a row with its counts, its event, its delivery and its operation's item; false where it
+/// is stale.
 pub(super) fn write_row(session: &mut Session<'_, '_>, row: &RowChange) -> Outcome<bool> {
     if !task_row::update(session.statements, row, session.now)? {
         return Ok(false);
@@ -53,6 +54,9 @@ pub(super) fn write_row(session: &mut Session<'_, '_>, row: &RowChange) -> Outco
     session.counts.changed(row);
     if let Some(event) = row.event() {
         append(session, &event)?;
+    }
+    if let Some(delivery) = Delivery::of(row) {
+        deliveries::insert(session, &delivery)?;
     }
     if let Some(operation) = &row.settles {
         settle(session, operation, row.after.id, ItemState::Done)?;

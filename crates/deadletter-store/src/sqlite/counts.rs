@@ -2,7 +2,7 @@
 
 use super::statements::Statements;
 use deadletter_core::{
-    Attempt, ItemState, OperationId, RowChange, Task, UnixMs,
+    Attempt, DeliveryState, ItemState, OperationId, RowChange, Task, UnixMs,
     counts::{Deltas, Standing, Tally},
 };
 use rusqlite::Result;
@@ -20,12 +20,16 @@ const ADD_TALLY: &str = "INSERT INTO tallies (dim, minute, tallied, cause, value
 const ADD_ITEMS: &str = "INSERT INTO item_counts (operation, state, n) VALUES (?, ?, ?) \
      ON CONFLICT DO UPDATE SET n = n + excluded.n";
 
+const ADD_DELIVERIES: &str = "INSERT INTO delivery_counts (state, n) VALUES (?, ?) \
+     ON CONFLICT DO UPDATE SET n = n + excluded.n";
+
 /// What a transaction adds to the counts.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     standing: HashMap<Standing, i64>,
     tallies: HashMap<Tally, i64>,
     items: HashMap<(OperationId, ItemState), i64>,
+    deliveries: HashMap<DeliveryState, i64>,
 }
 
 impl Counts {
@@ -56,11 +60,17 @@ impl Counts {
         }
     }
 
+    /// `n` deliveries came into a state (left it, where negative).
+    pub(super) fn deliveries(&mut self, state: DeliveryState, n: i64) {
+        *self.deliveries.entry(state).or_default() += n;
+    }
+
     /// Adds another transaction's part to this one's.
     pub(super) fn merge(&mut self, other: Self) {
         add(&mut self.standing, other.standing);
         add(&mut self.tallies, other.tallies);
         add(&mut self.items, other.items);
+        add(&mut self.deliveries, other.deliveries);
     }
 
     fn take_in(&mut self, deltas: Deltas) {
@@ -78,6 +88,9 @@ impl Counts {
         }
         for ((operation, state), n) in self.items.iter().filter(|(_, n)| **n != 0) {
             statements.get(ADD_ITEMS)?.execute((operation.as_str(), state.label(), n))?;
+        }
+        for (state, n) in self.deliveries.iter().filter(|(_, n)| **n != 0) {
+            statements.get(ADD_DELIVERIES)?.execute((state.label(), n))?;
         }
         Ok(())
     }

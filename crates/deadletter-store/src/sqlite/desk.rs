@@ -1,8 +1,8 @@
 //! What people ask: counts, items of operations, purges, events.
 
 use super::{
-    attempt_row, columns::Columns, commit::settle, failure::Outcome, insert::owner, page,
-    writer::Session,
+    attempt_row, columns::Columns, commit::settle, deliveries, failure::Outcome, insert::owner,
+    page, writer::Session,
 };
 use crate::{
     Item, Page, Totals, Trail,
@@ -214,6 +214,7 @@ fn delete(session: &mut Session<'_, '_>, task: &Task) -> Outcome<()> {
     for (operation, state) in items_of(session.conn, task.id)? {
         session.counts.items(&operation, state, -1);
     }
+    deliveries::delete(session, task.id)?;
     for sql in [
         "DELETE FROM operation_items WHERE task = ?",
         "DELETE FROM answers WHERE task = ?",

@@ -1,9 +1,9 @@
 //! The SQLite store: one file, one writer thread per process, several processes.
 //!
 //! ```text
-//! SqliteStore            the async shell of the three traits
+//! SqliteStore            the async shell of the traits
 //!   ├ writer             one thread: all that waits in one transaction, answers after the commit
-//!   │   ├ insert, claim, commit, adopt, desk, registry: what a request does in it
+//!   │   ├ insert, claim, commit, adopt, deliveries, desk, registry: what a request does in it
 //!   │   └ statements: compiled once per connection
 //!   ├ readers            three threads, one snapshot per question
 //!   ├ locks              proof of life between processes
@@ -25,6 +25,7 @@ mod columns;
 mod commit;
 mod connect;
 mod counts;
+mod deliveries;
 mod desk;
 mod failure;
 mod file;

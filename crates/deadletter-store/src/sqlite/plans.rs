@@ -3,7 +3,8 @@
 //! SQLite takes.
 
 use super::{
-    adopt, attempt_row, claim, connect, desk, forget, insert, page, permits, schema, task_row,
+    adopt, attempt_row, claim, connect, deliveries, desk, forget, insert, page, permits, schema,
+    task_row,
 };
 use crate::Query;
 use deadletter_core::{Cause, Filter, StateKind, TaskId, UnixMs, filter::Range};
@@ -84,6 +85,16 @@ fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=? AND task>?)");
     assert_direct(&conn, desk::EVENTS_OF, "events_task (task=?)");
     assert_direct(&conn, desk::ITEMS_OF, "operation_items_task (task=?)");
+}
+
+#[test]
+fn deliveries_are_found_by_key_and_those_that_wait_by_their_time() {
+    let conn = database();
+    assert_direct(&conn, deliveries::DUE, "deliveries_due (due_at>? AND due_at<?)");
+    assert_direct(&conn, deliveries::NEXT_DUE, "deliveries_due (due_at>?)");
+    assert_direct(&conn, deliveries::GET, "PRIMARY KEY (task=? AND version=?)");
+    assert_direct(&conn, deliveries::UPDATE, "PRIMARY KEY (task=? AND version=?)");
+    assert_direct(&conn, deliveries::OF_TASK, "PRIMARY KEY (task=?)");
 }
 
 fn query(newest_first: bool) -> Query {

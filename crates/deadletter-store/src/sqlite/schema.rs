@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x646c_7132;
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The schema version that this program writes.
 pub(super) fn known() -> i64 {
@@ -174,10 +174,26 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
+/// Deliveries. Only one that waits has a `due_at`: the index knows no other, and the names of places
+/// stand in it, so that those that are busy are left out without a look at their rows.
+const V2: &str = "
+ALTER TABLE tasks ADD COLUMN delivers_to TEXT;
+
+CREATE TABLE deliveries (
+  task INTEGER NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, place TEXT NOT NULL,
+  ended TEXT NOT NULL, cause TEXT, class TEXT, answered_by INTEGER, made_at INTEGER NOT NULL,
+  due_at INTEGER, tries INTEGER NOT NULL, settled_at INTEGER, said TEXT,
+  PRIMARY KEY (task, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (due_at, task, version, place) WHERE due_at IS NOT NULL;
+
+CREATE TABLE delivery_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::failure::Failure;
+    use crate::sqlite::{failure::Failure, page};
 
     /// What a later release might append to the list.
     const NEXT: &str = "ALTER TABLE tasks ADD COLUMN colour TEXT;";
@@ -203,6 +219,24 @@ mod tests {
             .query_row("SELECT count(*) FROM documents WHERE key = 'kept'", [], |r| r.get(0))
             .expect("a count");
         assert_eq!(kept, 1);
+    }
+
+    #[test]
+    fn tasks_of_before_deliveries_are_read_and_told_to_nobody() {
+        let conn = Connection::open_in_memory().expect("a database");
+        migrate(&conn, Path::new("x.db"), &[V1]).expect("the first schema");
+        let sql = "INSERT INTO tasks (id, created_at, method, state, reason, at_rest, lane, version, \
+             account, priority, turn, attempts, submits, failures, refusals, panics, redrives, \
+             deaths, round_allowance, round_failures, round_unsolvable, round_lost, \
+             round_refusals, round_proxies_failed, max_submits, proxies, updated_at) \
+             VALUES (7, 0, 'm', 'dead', 'unknown', 'dead', 'first', 1, 'main', 1, 0, 0, 0, 0, 0, 0, \
+             0, 0, 4, 0, 0, 0, 0, 0, 7, 0, 0)";
+        conn.execute(sql, []).expect("a task of then");
+        migrate(&conn, Path::new("x.db"), MIGRATIONS).expect("an upgrade");
+        let id = 7_u64.try_into().expect("an id");
+        let task = page::get(&conn, id).ok().flatten().expect("the task");
+        assert_eq!((task.id, task.delivers_to), (id, None));
+        assert!(conn.prepare("SELECT due_at FROM deliveries").is_ok());
     }
 
     #[test]

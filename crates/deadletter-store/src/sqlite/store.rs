@@ -1,5 +1,6 @@
 //! The SQLite store as its callers see it: each call goes to the writer or to a reader.
 
+mod deliveries;
 mod desk;
 mod registry;
 mod tasks;

@@ -16,6 +16,7 @@ const FIXED: &[&str] = &[
     "id",
     "idempotency_key",
     "idempotency_expires_at",
+    "delivers_to",
     "created_at",
     "method",
     "sitekey",
@@ -88,7 +89,7 @@ const PLACE: Group = Group {
 const GROUPS: [&Group; 5] = [&STEP, &QUEUE, &LEASE, &REST, &PLACE];
 
 /// The columns of a task, as [`read`] expects them.
-pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, created_at, \
+pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, delivers_to, created_at, \
      method, sitekey, host, proxy, batch, tags, state, why, reason, due_at, upstream_id, version, \
      account, owner, worker, attempt, priority, turn, hold, deadline_at, attempts, submits, \
      failures, refusals, panics, redrives, deaths, round_allowance, round_failures, \
@@ -155,6 +156,7 @@ fn bind_fixed(binder: &mut Binder<'_, '_>, task: &Task) -> Result<()> {
     binder.put(task.id.as_i64())?;
     binder.put(&task.idempotency_key)?;
     binder.instant(task.idempotency_expires_at)?;
+    binder.put(&task.delivers_to)?;
     binder.put(task.created_at.0)?;
     binder.put(method)?;
     binder.put(sitekey)?;
@@ -263,6 +265,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Task> {
         id: fixed.id,
         idempotency_key: fixed.idempotency_key,
         idempotency_expires_at: fixed.idempotency_expires_at,
+        delivers_to: fixed.delivers_to,
         created_at: fixed.created_at,
         dimensions: fixed.dimensions,
     })
@@ -273,6 +276,7 @@ struct Fixed {
     id: TaskId,
     idempotency_key: Option<String>,
     idempotency_expires_at: Option<UnixMs>,
+    delivers_to: Option<String>,
     created_at: UnixMs,
     dimensions: Dimensions,
 }
@@ -282,6 +286,7 @@ fn read_fixed(columns: &mut Columns<'_, '_>) -> Result<Fixed> {
         id: columns.number()?,
         idempotency_key: columns.take()?,
         idempotency_expires_at: columns.instant_opt()?,
+        delivers_to: columns.take()?,
         created_at: columns.instant()?,
         dimensions: Dimensions {
             method: columns.take()?,

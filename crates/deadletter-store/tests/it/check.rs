@@ -2,8 +2,8 @@
 //! counts tell the same story.
 
 use crate::harness::{CANARY, Harness, MANY};
-use deadletter_core::{Attempt, StateKind, Task, counts::Dim, invariants};
-use deadletter_store::Totals;
+use deadletter_core::{Attempt, DeliveryState, StateKind, Task, counts::Dim, invariants};
+use deadletter_store::{DeliveryCounts, Totals};
 use std::collections::BTreeMap;
 
 impl Harness {
@@ -24,10 +24,29 @@ impl Harness {
                 *permits.entry(attempt.account).or_insert(0) += u32::from(holds);
             }
         }
+        self.check_deliveries(&all.tasks).await;
         for (account, lent) in permits {
             let counted = self.store.permits(&account, self.now()).await.unwrap();
             assert_eq!(counted, lent, "permits of {account}");
         }
+    }
+
+    /// Deliveries are those of tasks that stand and tell somebody, and are counted.
+    async fn check_deliveries(&self, tasks: &[Task]) {
+        let mut found = DeliveryCounts::default();
+        for task in tasks {
+            for delivery in self.store.deliveries(task.id, MANY).await.unwrap() {
+                assert_eq!(Some(&delivery.to), task.delivers_to.as_ref());
+                assert!(delivery.version <= task.version && delivery.ended.is_terminal());
+                let waits = delivery.state == DeliveryState::Waiting;
+                assert_eq!(
+                    (delivery.due_at.is_some(), delivery.settled_at.is_none()),
+                    (waits, waits)
+                );
+                *found.of(delivery.state) += 1;
+            }
+        }
+        assert_eq!(self.store.count_deliveries().await.unwrap(), found);
     }
 
     async fn check_census(&self, totals: &Totals) {

@@ -3,13 +3,13 @@
 
 use crate::backends::Backend;
 use deadletter_core::{
-    AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Failure, Happened, Lane,
-    NewTask, OperationId, Payload, Policy, RowChange, Task, TaskId, Terms, UnixMs, UpstreamId,
-    WorkerId, decide,
+    AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Delivery, Failure,
+    Happened, Lane, NewTask, OperationId, Payload, Policy, RowChange, Task, TaskId, Terms, UnixMs,
+    UpstreamId, WorkerId, decide,
 };
 use deadletter_store::{
-    Claim, Claimed, Clock, Committed, Error, Forget, Inserted, ManualClock, Query, Store, TakeOver,
-    Taken,
+    Claim, Claimed, Clock, Committed, Due, Error, Forget, Inserted, ManualClock, Query, Store,
+    TakeOver, Taken,
 };
 use std::sync::{
     Arc,
@@ -277,6 +277,16 @@ impl Harness {
             workers_before: before,
             limit: MANY,
         }
+    }
+
+    /// Deliveries that are due now, taken for half a minute.
+    pub(crate) fn due(&self, busy: &[&str], limit: u32) -> Due {
+        let busy = busy.iter().map(|place| (*place).to_owned()).collect();
+        Due { now: self.now(), until: self.now().plus(30_000), busy, limit }
+    }
+
+    pub(crate) async fn take_deliveries(&self, busy: &[&str], limit: u32) -> Vec<Delivery> {
+        self.store.take_deliveries(&self.due(busy, limit)).await.unwrap()
     }
 
     /// All tasks, oldest first.

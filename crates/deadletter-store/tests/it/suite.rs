@@ -199,6 +199,24 @@ macro_rules! every_case {
                 of_many_who_write_at_once_one_wins
                 documents_are_found_by_exact_prefix_in_order
             }
+            deliveries {
+                the_end_of_a_task_that_delivers_is_a_delivery
+                a_task_that_tells_nobody_makes_no_delivery
+                every_end_is_told_and_what_is_no_news_is_not
+                a_redriven_task_that_is_solved_is_told_anew_under_another_id
+                a_late_answer_of_a_dead_letter_is_told
+                a_stale_change_makes_no_delivery
+                what_was_taken_is_taken_again_when_its_lease_ends
+                deliveries_are_taken_by_due_time_and_at_most_as_many_as_asked_for
+                a_busy_place_does_not_keep_the_others_back
+                what_is_delivered_or_given_up_is_never_taken_again
+                a_try_that_failed_is_due_again_when_it_was_said
+                a_settlement_of_a_lost_lease_writes_nothing
+                what_two_take_at_once_is_shared_out_without_overlap
+                deliveries_of_a_task_are_listed_newest_first_and_bounded
+                a_purge_takes_the_tasks_deliveries_and_their_counts
+                deliveries_are_counted_by_how_far_they_have_come
+            }
             audit {
                 entries_are_listed_last_appended_first
                 a_number_that_stands_is_not_written_again
@@ -227,6 +245,7 @@ macro_rules! durable_case {
                 what_a_worker_held_is_taken_over_after_a_restart
                 a_declared_death_and_a_departure_are_for_ever
                 the_desk_comes_back
+                deliveries_come_back_with_their_tries
                 an_idempotency_key_and_an_id_stay_taken
                 a_random_walk_comes_back_whole
             }

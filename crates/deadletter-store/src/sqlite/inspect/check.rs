@@ -9,7 +9,7 @@ use crate::{
     sqlite::{
         attempt_row, desk,
         failure::{Failure, Outcome, unwritten},
-        task_row,
+        schema, task_row,
     },
 };
 use deadletter_core::{Attempt, StateKind, Task, invariants};
@@ -32,6 +32,10 @@ const RESCUE: &str = "stop what uses the store; put a backup in its place, or br
 /// For counts alone.
 const RECOUNT: &str = "the tasks are there, and what counts them is wrong: take a backup, then \
      export all letters and import them into a new store";
+
+/// For a file that an older program wrote.
+const UPGRADE: &str = "open it once with this program, for which any command will do \
+     (`deadletter store info`), and check it again";
 
 /// Something that should not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +65,11 @@ pub struct Checked {
 
 impl Checked {
     fn find(&mut self, rule: &'static str, at: impl Into<String>, found: impl Into<String>) {
-        let fix = if matches!(rule, "counts" | "conservation") { RECOUNT } else { RESCUE };
+        let fix = match rule {
+            "counts" | "conservation" => RECOUNT,
+            "schema" => UPGRADE,
+            _ => RESCUE,
+        };
         if self.findings.len() < FINDINGS_LIMIT {
             self.findings.push(Finding { rule, at: at.into(), found: found.into(), fix });
         } else {
@@ -115,6 +123,16 @@ impl Inspection {
         self.watch(None)?;
         for (at, found) in checked.take("the file", integrity)?.unwrap_or_default() {
             checked.find("integrity", at, found);
+        }
+        let schema = self.conn.pragma_query_value(None, "user_version", |row| row.get(0));
+        let schema = checked.take("the file", schema.map_err(Failure::from))?.unwrap_or(0);
+        if (1..schema::known()).contains(&schema) {
+            let found = format!(
+                "version {schema} of {}: what stands in it was not looked at",
+                schema::known()
+            );
+            checked.find("schema", "the file", found);
+            return Ok(checked);
         }
         let ours = self.in_snapshot("check the store", |conn| {
             ours(conn, &mut checked, progress).map_err(Failure::from)
@@ -188,6 +206,11 @@ fn ours(conn: &Connection, checked: &mut Checked, progress: &Progress) -> Result
     for (at, counted, found) in checked.take("item_counts", items(conn))?.unwrap_or_default() {
         checked.find("counts", at, format!("{counted} items are counted, and {found} stand"));
     }
+    let differing = checked.take("delivery_counts", deliveries(conn))?;
+    for (state, counted, found) in differing.unwrap_or_default() {
+        let found = format!("{counted} deliveries are counted, and {found} stand");
+        checked.find("counts", format!("delivery_counts, {state}"), found);
+    }
     for (rule, table, sql) in STRAYS {
         progress("rows without their task", 0, 0);
         let strays = strays(conn, sql);
@@ -214,8 +237,20 @@ fn items(conn: &Connection) -> Outcome<Vec<(String, i64, i64)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Where the counts of deliveries differ from what stands.
+fn deliveries(conn: &Connection) -> Outcome<Vec<(String, i64, i64)>> {
+    let mut statement = conn.prepare(
+        "SELECT state, sum(counted), sum(found) FROM \
+           (SELECT state, n AS counted, 0 AS found FROM delivery_counts UNION ALL \
+            SELECT state, 0, count(*) FROM deliveries GROUP BY 1) \
+         GROUP BY 1 HAVING sum(counted) <> sum(found)",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Rows whose task is gone.
-const STRAYS: [(&str, &str, &str); 5] = [
+const STRAYS: [(&str, &str, &str); 6] = [
     (
         "no request without its task",
         "requests",
@@ -237,6 +272,12 @@ const STRAYS: [(&str, &str, &str); 5] = [
         "no item without its task",
         "operation_items",
         "SELECT task, count(*) FROM operation_items WHERE task NOT IN (SELECT id FROM tasks) \
+         GROUP BY task LIMIT 100",
+    ),
+    (
+        "no delivery without its task",
+        "deliveries",
+        "SELECT task, count(*) FROM deliveries WHERE task NOT IN (SELECT id FROM tasks) \
          GROUP BY task LIMIT 100",
     ),
     (

@@ -1,7 +1,7 @@
 //! Conservation: whatever happens in whatever order, nothing is lost or doubled.
 
 use crate::harness::{Harness, MANY, account, answered, upstream_id};
-use deadletter_core::{Attempt, Class, Failure, Happened, Lane, Task, Why, WorkerId};
+use deadletter_core::{Attempt, Came, Class, Failure, Happened, Lane, Task, Why, WorkerId};
 use deadletter_store::{Claim, Query};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::collections::BTreeSet;
@@ -45,6 +45,7 @@ async fn one_step(h: &Harness, rng: &mut StdRng, workers: &mut Vec<WorkerId>) {
             h.insert_many(n, |i, task| {
                 task.priority = i as u8;
                 task.hold = (i == 3).then(|| "night".to_owned());
+                task.delivers_to = (i > 0).then(|| "a.example".to_owned());
             })
             .await;
         }
@@ -61,7 +62,14 @@ async fn one_step(h: &Harness, rng: &mut StdRng, workers: &mut Vec<WorkerId>) {
             workers.push(h.worker(&format!("w-{}", h.tokens(1)[0])).await);
             h.take_over(workers.last().unwrap()).await;
         }
-        8 => drop(h.take_over(&worker).await),
+        8 => {
+            h.take_over(&worker).await;
+            let settled = h.take_deliveries(&[], 3).await;
+            let came = *[Came::Delivered, Came::Failed, Came::Over].choose(rng).unwrap();
+            let settled: Vec<_> =
+                settled.iter().map(|it| it.after(came, "", h.now(), rng.random())).collect();
+            h.store.settle_deliveries(&settled).await.unwrap();
+        }
         9 => drop(h.clock.advance(rng.random_range(0..60_000))),
         10 => {
             let doomed: Vec<_> = tasks.iter().map(|task| (task.id, task.version)).collect();

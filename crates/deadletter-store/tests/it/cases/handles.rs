@@ -6,7 +6,7 @@ use deadletter_store::{AuditEntry, Error, Freeze};
 
 pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut Harness) {
     let other = h.another_handle().await;
-    let worker = h.worker("w").await;
+    let (worker, worker_of_deliveries) = (h.worker("w").await, h.worker("v").await);
     let task = h.insert(|_| ()).await;
     let mut seen = h.store.pulse().await.unwrap();
     assert_eq!(h.store.pulse().await.unwrap(), seen, "nobody wrote");
@@ -27,6 +27,12 @@ pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut 
     has_changed("claim").await;
     other.leave(&worker).await.unwrap();
     has_changed("leave").await;
+    h.dead(&worker_of_deliveries, "ERROR_BAD", |task| task.delivers_to = Some("a".into())).await;
+    has_changed("an end that is told").await;
+    let taken = other.take_deliveries(&h.due(&[], 1)).await.unwrap();
+    has_changed("take_deliveries").await;
+    other.settle_deliveries(&[taken[0].given_back("", h.now())]).await.unwrap();
+    has_changed("settle_deliveries").await;
     let heir = h.worker("heir").await;
     has_changed("register").await;
     other.take_over(h.take_of(&heir)).await.unwrap();
@@ -108,5 +114,11 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.documents("", 1).await));
     assert!(is_closed(s.audit(&entry).await));
     assert!(is_closed(s.audit_log(None, 1).await));
+
+    assert!(is_closed(s.take_deliveries(&h.due(&[], 1)).await));
+    assert!(is_closed(s.settle_deliveries(&[]).await));
+    assert!(is_closed(s.next_delivery(&[]).await));
+    assert!(is_closed(s.deliveries(id, 1).await));
+    assert!(is_closed(s.count_deliveries().await));
     assert!(is_closed(s.pulse().await));
 }

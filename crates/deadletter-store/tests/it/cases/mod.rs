@@ -6,6 +6,7 @@ pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod conservation;
 pub(crate) mod counts;
+pub(crate) mod deliveries;
 pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod facts;

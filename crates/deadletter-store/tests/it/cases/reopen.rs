@@ -119,6 +119,29 @@ pub(crate) async fn the_desk_comes_back(h: &mut Harness) {
     assert_eq!(h.store.audit_log(None, MANY).await.unwrap(), [entry]);
 }
 
+pub(crate) async fn deliveries_come_back_with_their_tries(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let tells = |task: &mut deadletter_core::Task| task.delivers_to = Some("a.example".into());
+    let waiting = h.solved(&worker, tells).await;
+    let told = h.dead(&worker, "ERROR_BAD", tells).await;
+    let taken = h.take_deliveries(&[], MANY).await;
+    let settled = taken[1].after(deadletter_core::Came::Delivered, "200", h.now(), 0.5);
+    assert_eq!(settled.task, told.id);
+    h.store.settle_deliveries(&[settled]).await.unwrap();
+    let counts = h.store.count_deliveries().await.unwrap();
+    let mut before = Vec::new();
+    for id in [waiting.id, told.id] {
+        before.push((id, h.store.deliveries(id, MANY).await.unwrap()));
+    }
+    assert_eq!((before[0].1[0].tries, before[0].1[0].due_at), (1, taken[0].due_at));
+    h.reopen().await;
+    for (id, deliveries) in before {
+        assert_eq!(h.store.deliveries(id, MANY).await.unwrap(), deliveries);
+    }
+    assert_eq!(h.store.count_deliveries().await.unwrap(), counts);
+    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), taken[0].due_at);
+}
+
 pub(crate) async fn an_idempotency_key_and_an_id_stay_taken(h: &mut Harness) {
     let key = |task: &mut deadletter_core::Task| task.idempotency_key = Some("row-1".into());
     let first = h.insert(key).await;
