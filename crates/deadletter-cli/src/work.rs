@@ -8,8 +8,8 @@ use crate::{
     upstream,
 };
 use deadletter::{
-    AccountConfig, Builder, CrashPoint, Deadletter, Error, core::Terms, provider::Provider,
-    store::Store,
+    AccountConfig, Builder, CrashPoint, Deadletter, Error, core::Terms, outbound::Guard,
+    provider::Provider, store::Store,
 };
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter>
 pub(crate) async fn idle(app: &App, settings: &Settings) -> Result<Deadletter> {
     let account = account(settings)?;
     let shelf = Shelf::open(settings).await?;
-    let builder = builder(app, shelf.store, account, settings.keep_solved_ms);
+    let builder = builder(app, shelf.store, account, settings.keep_solved_ms, &settings.guard);
     builder.desk_only().await.map_err(of_engine)
 }
 
@@ -42,14 +42,15 @@ pub(crate) async fn desk_on(settings: &Settings, shelf: Shelf) -> Result<Deadlet
     builder.desk_only().await.map_err(of_engine)
 }
 
-/// Starts an engine, which deletes solved tasks after `keep_solved_ms`.
+/// Starts an engine, which deletes solved tasks after `keep_solved_ms`, and posts where `guard` allows.
 pub(crate) async fn start(
     app: &App,
     store: Arc<dyn Store>,
     account: AccountConfig,
     keep_solved_ms: Option<i64>,
+    guard: &Guard,
 ) -> Result<Deadletter> {
-    let builder = builder(app, store, account, keep_solved_ms);
+    let builder = builder(app, store, account, keep_solved_ms, guard);
     let engine = builder.desk_only().await.map_err(of_engine)?;
     begin(app, &engine).await?;
     Ok(engine)
@@ -60,10 +61,11 @@ fn builder(
     store: Arc<dyn Store>,
     account: AccountConfig,
     keep_solved_ms: Option<i64>,
+    guard: &Guard,
 ) -> Builder {
     let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
     let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
-    builder.keep_solved_for(keep_solved_ms)
+    builder.keep_solved_for(keep_solved_ms).guard(guard.clone())
 }
 
 /// Sets an engine to work, and says which account of it is stopped.

@@ -7,7 +7,9 @@ use crate::{
     crash::CrashPoint,
     dispatcher,
     health::Health,
-    heartbeat, keeper, operator, poller, reporter, retention,
+    heartbeat, keeper, operator,
+    outbound::{Courier, Guard},
+    poller, reporter, retention,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -25,6 +27,7 @@ pub struct Builder {
     seed: Option<u64>,
     crash: CrashPoint,
     keep_solved_ms: Option<i64>,
+    guard: Guard,
 }
 
 impl Default for Builder {
@@ -35,6 +38,7 @@ impl Default for Builder {
             seed: None,
             crash: CrashPoint::default(),
             keep_solved_ms: Some(retention::USUAL_MS),
+            guard: Guard::default(),
         }
     }
 }
@@ -62,6 +66,14 @@ impl Builder {
     #[must_use]
     pub const fn keep_solved_for(mut self, ms: Option<i64>) -> Self {
         self.keep_solved_ms = ms;
+        self
+    }
+
+    /// Which special addresses (of this machine, of private networks) may be posted to where a task
+    /// asks for it; none, where this is not called.
+    #[must_use]
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -110,6 +122,7 @@ impl Builder {
             seed: self.seed,
             crash: self.crash,
             keep_solved_ms: self.keep_solved_ms,
+            courier: Courier::new(self.guard),
         };
         Ok(Deadletter::new(Arc::new(Shared::new(parts)), committing))
     }

@@ -4,6 +4,7 @@ use crate::{
     Builder, Desk, Error, Job, Notice, Result,
     account::Account,
     heartbeat, keeper,
+    outbound::Guard,
     patience::Patience,
     provider::{AccountState, Explanation, PollError},
     shared::Shared,
@@ -194,6 +195,12 @@ impl Deadletter {
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.shared.notices.subscribe()
+    }
+
+    /// Which addresses that clients name may be posted to.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        self.shared.courier.guard()
     }
 
     /// How it does at this moment: this process's view, without asking the store.

@@ -44,6 +44,7 @@ mod notice;
 mod operation;
 mod operator;
 mod orphans;
+pub mod outbound;
 mod patience;
 mod poller;
 pub mod provider;

@@ -10,6 +10,7 @@ use crate::{
     heap::Poller,
     inhand::InHand,
     notice::{Notice, Waiters},
+    outbound::Courier,
     patience::patiently,
     stop,
 };
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) crash: CrashPoint,
     /// Solved tasks are deleted after this time; never where there is none.
     pub(crate) keep_solved_ms: Option<i64>,
+    pub(crate) courier: Courier,
     pub(crate) submits_in_flight: AtomicUsize,
     pub(crate) last_id: AtomicU64,
     /// Guards the present worker id: replaced when the store declares it dead.
@@ -104,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) seed: Option<u64>,
     pub(crate) crash: CrashPoint,
     pub(crate) keep_solved_ms: Option<i64>,
+    pub(crate) courier: Courier,
 }
 
 impl Shared {
@@ -129,6 +132,7 @@ impl Shared {
             in_hand: InHand::default(),
             crash: parts.crash,
             keep_solved_ms: parts.keep_solved_ms,
+            courier: parts.courier,
             submits_in_flight: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
             worker: RwLock::new(parts.worker),

@@ -52,12 +52,16 @@ pub(crate) struct Args {
     /// Let pages of any origin read answers that they ask for with header_acao=1
     #[arg(long)]
     header_acao: bool,
+    /// A network or address, such as 127.0.0.1 or 10.0.0.0/8, to which answers may be posted although
+    /// it is not a public one (deliveries.allow); more than once for more of them
+    #[arg(long, value_name = "NETWORK")]
+    allow_deliveries: Vec<String>,
     #[command(flatten)]
     tls: tls::TlsArgs,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    let settings = app.settings()?;
+    let settings = app.settings_with(&own(&args))?;
     let key = settings.key()?.clone();
     let (tls, trust) = args.tls.read(app, &args.allow_host)?.unzip();
     let mut signals = Signals::listen()?;
@@ -92,6 +96,15 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// Settings that its own flags set.
+fn own(args: &Args) -> Vec<(&'static str, &'static str, String)> {
+    let networks = Some(args.allow_deliveries.join(",")).filter(|networks| !networks.is_empty());
+    networks
+        .map(|networks| ("deliveries.allow", "--allow-deliveries", networks))
+        .into_iter()
+        .collect()
 }
 
 /// What an operator wants to hear. A store that fails is told to clients as well, and may be well

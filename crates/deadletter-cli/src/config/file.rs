@@ -8,7 +8,7 @@ use super::{
 };
 use crate::fault::{Fault, Result};
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// The file's name, in the current directory and in the configuration directory.
 const FILE_NAME: &str = "deadletter.toml";
@@ -67,7 +67,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, Sourced)>> {
         let line = error.span().map_or(1, |span| line_at(text, span.start));
         Fault::usage(format!("{}:{line} is not TOML", path.display()))
             .why(error.message())
-            .fix("a line is `name = \"text\"` or `name = 1`, under [account], [policy], [timeouts] or [codes]")
+            .fix("a line is `name = \"text\"` or `name = 1`, under [account], [policy], [deliveries], [timeouts] or [codes]")
     })?;
     let mut values = Vec::new();
     Walk { path, text }.table("", document.get_ref(), &mut values)?;
@@ -104,7 +104,12 @@ impl Walk<'_> {
                     self.table(&key, inner, values)?;
                 }
                 value if open || by_key(&key).is_some() => {
-                    let raw = self.scalar(&key, line, value)?;
+                    let raw = match value {
+                        DeValue::Array(items) if by_key(&key).is_some_and(|it| it.list) => {
+                            self.list(&key, line, items)?
+                        }
+                        value => self.scalar(&key, line, value)?,
+                    };
                     let origin = Origin::File { path: self.path.to_owned(), line };
                     values.push((key, Sourced { raw, origin }));
                 }
@@ -112,6 +117,12 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// As it would stand in a variable.
+    fn list(&self, key: &str, line: usize, items: &DeArray<'_>) -> Result<String> {
+        let texts = items.iter().map(|item| self.scalar(key, line, item.get_ref()));
+        Ok(texts.collect::<Result<Vec<_>>>()?.join(", "))
     }
 
     fn scalar(&self, key: &str, line: usize, value: &DeValue<'_>) -> Result<String> {
@@ -200,6 +211,15 @@ mod tests {
     fn text_that_is_not_toml_names_its_line() {
         let fault = read_text("store = \"memory:\"\n[account\n").expect_err("it is torn");
         assert!(fault.what.starts_with("deadletter.toml:2"), "{}", fault.what);
+    }
+
+    #[test]
+    fn a_list_is_read_where_a_setting_takes_one() {
+        for text in ["[\"10.0.0.0/8\", \"::1\"]", "\"10.0.0.0/8, ::1\""] {
+            let values = read_text(&format!("[deliveries]\nallow = {text}")).expect("valid");
+            assert_eq!(values[0].1.raw, "10.0.0.0/8, ::1");
+        }
+        assert!(read_text("[deliveries]\nallow = [[\"::1\"]]").is_err());
     }
 
     #[test]

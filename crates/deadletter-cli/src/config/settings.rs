@@ -10,7 +10,10 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
 };
-use deadletter::core::{AccountName, Class, OnDoubt, Policy, UnixMs};
+use deadletter::{
+    core::{AccountName, Class, OnDoubt, Policy, UnixMs},
+    outbound::Guard,
+};
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
@@ -50,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// For how long solved tasks are kept, in milliseconds; none: until somebody purges them.
     pub(crate) keep_solved_ms: Option<i64>,
+    /// Which special addresses answers may be posted to, where a client asks for it.
+    pub(crate) guard: Guard,
     /// Time-out of an attempt, by method, in milliseconds.
     pub(crate) timeouts_ms: BTreeMap<String, i64>,
     /// Error codes beyond the provider's own table.
@@ -80,6 +85,10 @@ impl Settings {
             },
             policy: policy(layers)?,
             keep_solved_ms: retention(layers, "retention.solved")?,
+            guard: match layers.get("deliveries.allow") {
+                Some(_) => parsed(layers, "deliveries.allow")?,
+                None => Guard::default(),
+            },
             timeouts_ms: layers
                 .entries("timeouts")
                 .map(|(method, value)| Ok((method.to_owned(), timeout(method, value)?)))
@@ -330,13 +339,15 @@ mod tests {
     fn everything_that_can_be_set_arrives() {
         let settings = read(
             "store = \"memory:\"\n[account]\nname = \"a\"\nthreads = 8\n[policy]\nmax_submits = 9\n\
-             on_doubt = \"dead_letter\"\n[retention]\nsolved = \"never\"\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
+             on_doubt = \"dead_letter\"\n[retention]\nsolved = \"never\"\n\
+             [deliveries]\nallow = [\"10.0.0.0/8\"]\n[timeouts]\nturnstile = \"90s\"\n[codes]\nERROR_X = \"transient\"\n",
             &[("CAPTCHAAI_API_KEY", "0123456789abcdef"), ("DEADLETTER_TIME_SCALE", "50@7")],
         )
         .expect("valid");
         assert_eq!((settings.threads, settings.policy.max_submits), (Some(8), 9));
         assert_eq!(settings.policy.on_doubt, OnDoubt::DeadLetter);
         assert_eq!(settings.keep_solved_ms, None);
+        assert_eq!(Ok(&settings.guard), "10.0.0.0/8".parse().as_ref());
         assert_eq!(settings.timeouts_ms.get("turnstile"), Some(&90_000));
         assert_eq!(settings.codes.get("ERROR_X"), Some(&Class::Transient));
         assert!(settings.key().is_ok());
@@ -353,6 +364,7 @@ mod tests {
             ("[policy]\nfirst_submits = 8", "policy.first_submits"),
             ("[policy]\non_doubt = \"perhaps\"", "policy.on_doubt"),
             ("[retention]\nsolved = \"1s\"", "retention.solved"),
+            ("[deliveries]\nallow = \"10.0.0.1/8\"", "deliveries.allow"),
             ("[timeouts]\nturnstile = \"120\"", "timeouts.turnstile"),
             ("[codes]\nERROR_X = \"transiant\"", "codes.ERROR_X"),
         ] {

@@ -11,6 +11,8 @@ pub(crate) struct Setting {
     pub(crate) default: Option<&'static str>,
     /// Never shown whole.
     pub(crate) secret: bool,
+    /// Takes a list of texts in the file; elsewhere they stand between commas.
+    pub(crate) list: bool,
 }
 
 const fn setting(
@@ -18,7 +20,7 @@ const fn setting(
     variable: Option<&'static str>,
     default: Option<&'static str>,
 ) -> Setting {
-    Setting { key, variable, default, secret: false }
+    Setting { key, variable, default, secret: false, list: false }
 }
 
 /// Every setting with a fixed name.
@@ -41,13 +43,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("account.key_env", Some("DEADLETTER_KEY_ENV"), Some(KEY_VARIABLE)),
     setting("account.key_file", Some("DEADLETTER_KEY_FILE"), None),
     // Its variable is the one that `account.key_env` names.
-    Setting { key: "account.key", variable: None, default: None, secret: true },
+    Setting { secret: true, ..setting("account.key", None, None) },
     setting("account.threads", Some("DEADLETTER_THREADS"), None),
     setting("policy.first_submits", Some("DEADLETTER_FIRST_SUBMITS"), Some("4")),
     setting("policy.redrive_submits", Some("DEADLETTER_REDRIVE_SUBMITS"), Some("2")),
     setting("policy.max_submits", Some("DEADLETTER_MAX_SUBMITS"), Some("7")),
     setting("policy.on_doubt", Some("DEADLETTER_ON_DOUBT"), Some("resubmit")),
     setting("retention.solved", Some("DEADLETTER_RETENTION_SOLVED"), Some("24h")),
+    Setting {
+        list: true,
+        ..setting("deliveries.allow", Some("DEADLETTER_DELIVERIES_ALLOW"), None)
+    },
 ];
 
 /// Tables whose keys are the user's: `[timeouts]` by method, `[codes]` by error code.

@@ -37,6 +37,21 @@ fn an_unknown_key_is_a_usage_fault_with_what_why_and_fix() {
 }
 
 #[test]
+fn networks_of_deliveries_are_shown_with_their_origin_and_checked() {
+    let bench = Bench::new();
+    bench.write("deadletter.toml", "[deliveries]\nallow = [\"10.0.0.0/8\", \"::1\"]\n");
+    let shown = bench.run(&["config", "show"]).stdout;
+    let row = shown.lines().find(|row| row.contains("deliveries.allow")).expect("it is listed");
+    assert!(row.contains("10.0.0.0/8, ::1") && row.contains("deadletter.toml:2"), "{row}");
+    let mut command = bench.command(&["config", "validate"]);
+    command.env("DEADLETTER_DELIVERIES_ALLOW", "10.1.2.3/8").env("CAPTCHAAI_API_KEY", KEY);
+    let ran = ran(command);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("(DEADLETTER_DELIVERIES_ALLOW)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("within the network 10.0.0.0/8"), "{}", ran.stderr);
+}
+
+#[test]
 fn validate_ends_with_the_code_of_a_missing_key() {
     let bench = Bench::new();
     assert_eq!(bench.run(&["config", "validate"]).code, 4);

@@ -15,7 +15,7 @@ mod methods;
 pub mod scripted;
 mod settings;
 mod table;
-mod transport;
+pub(crate) mod transport;
 mod verdict;
 mod word;
 

@@ -11,6 +11,7 @@ use crate::{
 use deadletter::{
     AccountConfig, Deadletter, Job, Notice, OperationState, RedriveOptions,
     core::{AccountName, Filter, StateKind, TaskId, breaker::Transition, counts::Dim},
+    outbound::Guard,
     provider::captchaai::{CaptchaAi, Settings},
     store::{Clock, FastClock, SqliteStore, Store, SystemClock},
 };
@@ -80,7 +81,7 @@ impl Story {
         let store = SqliteStore::open(&path, Arc::clone(&clock)).await.map_err(fault)?;
         let store: Arc<dyn Store> = Arc::new(store);
         let account = account(&simulator.base_url())?;
-        let engine = work::start(app, store, account, None).await?;
+        let engine = work::start(app, store, account, None, &Guard::default()).await?;
         app.out.say(&format!(
             "upstream: simulated, {}/in.php, {THREADS} threads",
             simulator.base_url()

@@ -113,7 +113,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let mut answers = Answers::open(args.out.clone(), args.csv, args.resume)?;
     // Not before: a pipe opens when somebody reads it, and until then ctrl-C ends the program.
     let mut signals = Signals::listen()?;
-    let engine = work::start(app, shelf.store.clone(), account, settings.keep_solved_ms).await?;
+    let keep_solved_ms = settings.keep_solved_ms;
+    let engine =
+        work::start(app, shelf.store.clone(), account, keep_solved_ms, &settings.guard).await?;
     let mut follow = Follow {
         app,
         shelf: &shelf,

@@ -25,7 +25,7 @@ const BUFFER_LIMIT: usize = 64 << 10;
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// An HTTP/1.1 connection that carries one request at a time.
-pub(super) struct Link {
+pub(crate) struct Link {
     sender: SendRequest<Full<Bytes>>,
     /// Gone once the connection has ended.
     driver: Option<Driver>,
@@ -33,14 +33,14 @@ pub(super) struct Link {
 }
 
 /// Why an exchange failed.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     Line(hyper::Error),
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Link {
     /// A connection over a stream that stands.
-    pub(super) async fn over<T>(stream: T) -> hyper::Result<Self>
+    pub(crate) async fn over<T>(stream: T) -> hyper::Result<Self>
     where
         T: Read + Write + Unpin + Send + 'static,
     {
@@ -52,34 +52,48 @@ impl Link {
     }
 
     /// Whether bytes of the last request may have left.
-    pub(super) fn sent(&self) -> Sent {
+    pub(crate) fn sent(&self) -> Sent {
         if self.written.load(Ordering::Relaxed) { Sent::Maybe } else { Sent::No }
     }
 
     /// Looks once whether the peer still keeps the connection, without waiting.
-    pub(super) async fn is_usable(&mut self) -> bool {
+    pub(crate) async fn is_usable(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         let look = poll_fn(|cx| Poll::Ready(sender.poll_ready(cx)));
         matches!(drive(driver, look).await, Poll::Ready(Ok(()))) && driver.is_some()
     }
 
     /// Sends a request and reads its answer, the body up to `limit` bytes.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<(Parts, Bytes), Broken> {
+        let (parts, body) = self.head(request).await?;
+        Ok((parts, self.read(body, limit).await?))
+    }
+
+    /// Sends a request and reads the head of its answer.
+    pub(crate) async fn head(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, Incoming), Broken> {
         self.written.store(false, Ordering::Relaxed);
         let Self { sender, driver, .. } = self;
         let work = async {
             sender.ready().await.map_err(Broken::Line)?;
             let response: Response<Incoming> =
                 sender.send_request(request).await.map_err(Broken::Line)?;
-            let (parts, body) = response.into_parts();
-            let body = Limited::new(body, limit).collect().await.map_err(Broken::Body)?;
-            Ok((parts, body.to_bytes()))
+            Ok(response.into_parts())
         };
         drive(driver, work).await
+    }
+
+    /// Reads the body of an answer, up to `limit` bytes.
+    pub(crate) async fn read(&mut self, body: Incoming, limit: usize) -> Result<Bytes, Broken> {
+        let work = Limited::new(body, limit).collect();
+        let body = drive(&mut self.driver, work).await.map_err(Broken::Body)?;
+        Ok(body.to_bytes())
     }
 }
 
@@ -100,7 +114,7 @@ async fn drive<T>(driver: &mut Option<Driver>, work: impl Future<Output = T>) ->
 
 impl Broken {
     /// The same in the words that are kept.
-    pub(super) fn at(self, place: &str, sent: Sent) -> LineError {
+    pub(crate) fn at(self, place: &str, sent: Sent) -> LineError {
         let (cause, what) = match &self {
             Self::Line(error) if error.is_parse() => {
                 (Cause::UNREADABLE, format!("{place} did not answer in HTTP: {}", innermost(error)))

@@ -7,7 +7,7 @@
 //! Idle connections are kept for a short while, and are looked at before they are used again: one
 //! that the peer has closed is dropped before the request is handed to it.
 
-mod link;
+pub(crate) mod link;
 
 use super::Sent;
 use bytes::Bytes;
@@ -137,12 +137,7 @@ impl Transport {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .expect("ring has the default protocol versions")
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let connector = https_or_http(http);
         let permits = Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS));
         Self { connector, connect_timeout, permits, idle: Mutex::new(Vec::new()) }
     }
@@ -258,6 +253,17 @@ impl Received {
     }
 }
 
+/// TLS over what `plain` connects, where an address begins with `https`; with the roots that
+/// browsers trust, whatever the machine trusts besides.
+pub(crate) fn https_or_http<C>(plain: C) -> HttpsConnector<C> {
+    HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        .expect("ring has the default protocol versions")
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(plain)
+}
+
 /// `Retry-After` in seconds; the form with a date is left to the code's own time.
 fn retry_after_ms(text: &str) -> Option<i64> {
     let seconds: i64 = text.trim().parse().ok()?;
@@ -265,7 +271,7 @@ fn retry_after_ms(text: &str) -> Option<i64> {
 }
 
 /// The last error of a chain: the one that says what happened (`Connection refused`).
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     // A chain is a handful of errors; the bound is for one that refers to itself.
     const CHAIN_LIMIT: usize = 16;
     std::iter::successors(Some(error), |error| (*error).source())
