@@ -5,6 +5,7 @@ use crate::{
     account::{Account, AccountConfig},
     committer::Committer,
     crash::CrashPoint,
+    delivery::deliverer,
     dispatcher,
     health::Health,
     heartbeat, keeper, operator,
@@ -179,6 +180,7 @@ fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
         tokio::spawn(sweeper::run(Arc::clone(shared))),
         tokio::spawn(operator::run(Arc::clone(shared))),
         tokio::spawn(reporter::run(Arc::clone(shared))),
+        tokio::spawn(deliverer::run(Arc::clone(shared))),
         tokio::spawn(watcher::run(Arc::clone(shared), seen)),
     ];
     for account in shared.accounts.values() {

@@ -3,6 +3,7 @@
 use crate::{
     Builder, Desk, Error, Job, Notice, Result,
     account::Account,
+    delivery::{Target, Tries},
     heartbeat, keeper,
     outbound::Guard,
     patience::Patience,
@@ -14,6 +15,7 @@ use deadletter_core::{
     AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
 };
 use deadletter_store::{Inserted, Store};
+use secrecy::ExposeSecret;
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
@@ -130,7 +132,8 @@ impl Deadletter {
     /// Stores one job; it is durable, as the store's [`durability`](Store::durability) says, when
     /// this returns.
     ///
-    /// Errors: [`Error::Stopping`], [`Error::NoSuchAccount`], [`Error::TooLarge`], and the store's.
+    /// Errors: [`Error::Stopping`], [`Error::NoSuchAccount`], [`Error::TooLarge`], [`Error::Target`], and
+    /// the store's.
     /// Where it is dropped or the store is in doubt, the job may be stored and worked on: with an
     /// idempotency key the same call may be made again, without one it would be paid for twice.
     pub async fn submit(&self, job: Job) -> Result<Handle> {
@@ -201,6 +204,12 @@ impl Deadletter {
     #[must_use]
     pub fn guard(&self) -> &Guard {
         self.shared.courier.guard()
+    }
+
+    /// What came of the deliveries that this process has tried so far.
+    #[must_use]
+    pub fn tries(&self) -> Tries {
+        self.shared.tries.so_far()
     }
 
     /// How it does at this moment: this process's view, without asking the store.
@@ -379,6 +388,9 @@ fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
     dimensions.batch = job.batch;
     dimensions.tags = job.tags;
     let (idempotency_key, life_ms) = job.idempotency.unzip();
+    let target = Target::of(&job.payload).filter(|_| job.is_told);
+    let guard = shared.courier.guard();
+    let delivers_to = target.map(|target| guard.place(target.url.expose_secret())).transpose()?;
     let task = Task {
         priority: job.priority,
         turn: account.turns.next(job.owner.as_deref(), job.priority),
@@ -387,6 +399,7 @@ fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
         owner: job.owner,
         idempotency_key,
         idempotency_expires_at: life_ms.flatten().map(|ms| now.plus(ms)),
+        delivers_to,
         dimensions,
         ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };

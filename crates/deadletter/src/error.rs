@@ -48,6 +48,9 @@ pub enum Error {
     /// A part of a job is larger than what is stored.
     #[error(transparent)]
     TooLarge(#[from] deadletter_core::TooLarge),
+    /// Nothing would ever be told there.
+    #[error("nothing may be delivered to that URL: {0}")]
+    Target(#[from] crate::outbound::Refused),
     /// A filter is too large, or says what cannot be said.
     #[error(transparent)]
     Filter(#[from] deadletter_core::filter::FilterError),

@@ -23,6 +23,8 @@ pub struct Job {
     pub(crate) batch: Option<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) owner: Option<String>,
+    /// True where its target is to be told of its ends.
+    pub(crate) is_told: bool,
 }
 
 /// The lowest priority: best effort.
@@ -49,6 +51,7 @@ impl Job {
             batch: None,
             tags: Vec::new(),
             owner: None,
+            is_told: false,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     account::Account,
     committer::Committer,
     crash::CrashPoint,
+    delivery::tries::Counting,
     gate::Pass,
     health::Health,
     heap::Poller,
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) operations_written: Notify,
     /// Wakes the reporter: a report may be new.
     pub(crate) reports_written: Notify,
+    /// Wakes the deliverer: a delivery may be new.
+    pub(crate) deliveries_written: Notify,
     /// True where the operator runs: the desk leaves its work to it.
     pub(crate) has_operator: AtomicBool,
     /// True while the store knows the worker and has not heard its good-bye.
@@ -64,6 +67,7 @@ pub(crate) struct Shared {
     /// Solved tasks are deleted after this time; never where there is none.
     pub(crate) keep_solved_ms: Option<i64>,
     pub(crate) courier: Courier,
+    pub(crate) tries: Counting,
     pub(crate) submits_in_flight: AtomicUsize,
     pub(crate) last_id: AtomicU64,
     /// Guards the present worker id: replaced when the store declares it dead.
@@ -124,6 +128,7 @@ impl Shared {
             events_written: Notify::new(),
             operations_written: Notify::new(),
             reports_written: Notify::new(),
+            deliveries_written: Notify::new(),
             has_operator: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
             stopping: parts.health.stopping.clone(),
@@ -133,6 +138,7 @@ impl Shared {
             crash: parts.crash,
             keep_solved_ms: parts.keep_solved_ms,
             courier: parts.courier,
+            tries: Counting::default(),
             submits_in_flight: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
             worker: RwLock::new(parts.worker),
@@ -330,6 +336,9 @@ impl Shared {
         }
         if after.kind().is_terminal() {
             self.events_written.notify_one();
+            if after.delivers_to.is_some() {
+                self.deliveries_written.notify_one();
+            }
         }
         if !after.kind().is_leased() {
             // Its permit may be free now.

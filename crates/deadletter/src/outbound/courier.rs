@@ -2,7 +2,7 @@
 
 use super::{
     dial::{Dial, DialError, Names, SystemNames},
-    guard::{Guard, Refused},
+    guard::{Guard, Refused, place},
 };
 use crate::provider::{
     Sent,
@@ -29,6 +29,9 @@ const BODY_LIMIT: usize = 8 << 10;
 
 /// Sent with each post.
 const USER_AGENT: &str = concat!("deadletter/", env!("CARGO_PKG_VERSION"));
+
+/// The parcel's id, as Standard Webhooks spell it.
+const ID: &str = "webhook-id";
 
 /// Posts to addresses that its [`Guard`] allows. Each post has a connection of its own, so what was
 /// allowed once is judged again at the next. No limit on posts at a time: that is the caller's.
@@ -89,18 +92,17 @@ impl Courier {
         &self.guard
     }
 
-    /// Posts once, within ten seconds. Dropped, the receiver may have it all the same.
-    pub async fn post(&self, url: &str, parcel: Parcel) -> Handover {
+    /// Posts once, within ten seconds, under an id by which the receiver knows a parcel that it has
+    /// already. Dropped, the receiver may have it all the same.
+    pub async fn post(&self, url: &str, id: &str, parcel: Parcel) -> Handover {
         let url = match self.guard.read(url) {
             Ok(url) => url,
             Err(refused) => return Handover::Refused(refused),
         };
-        // A URL that was read has both; an empty place only makes an error's text shorter.
-        let host = url.host_str().unwrap_or_default();
-        let place = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
+        let place = place(&url);
         let unsent = |what: String| Handover::Failed { sent: Sent::No, what };
         let deadline = Instant::now() + TIMEOUT;
-        let Some(request) = request(&url, parcel) else {
+        let Some(request) = request(&url, id, parcel) else {
             return unsent(format!("the post to {place} cannot be written as HTTP"));
         };
         let mut link = match timeout_at(deadline, self.connect(&url)).await {
@@ -148,7 +150,7 @@ impl Courier {
 }
 
 /// The post, as one request on a connection that ends with it; none where it cannot be written.
-fn request(url: &Url, parcel: Parcel) -> Option<Request<Full<Bytes>>> {
+fn request(url: &Url, id: &str, parcel: Parcel) -> Option<Request<Full<Bytes>>> {
     let (kind, body) = match parcel {
         Parcel::Form(form) => ("application/x-www-form-urlencoded", form),
         Parcel::Json(json) => ("application/json", json),
@@ -161,6 +163,7 @@ fn request(url: &Url, parcel: Parcel) -> Option<Request<Full<Bytes>>> {
         .header(header::ACCEPT, "*/*")
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::CONTENT_TYPE, kind)
+        .header(ID, id)
         .header(header::CONNECTION, "close")
         .body(Full::new(body.into()))
         .ok()

@@ -118,6 +118,11 @@ impl Guard {
         self.read(url).map(|_| ())
     }
 
+    /// The same; where the URL leads to, as `host:port`: what may be shown and stored of it.
+    pub fn place(&self, url: &str) -> Result<String, Refused> {
+        self.read(url).map(|url| place(&url))
+    }
+
     /// The same, with the URL as it is understood.
     pub(super) fn read(&self, url: &str) -> Result<Url, Refused> {
         if url.len() > URL_LIMIT {
@@ -156,6 +161,12 @@ impl Guard {
         }?;
         (!self.allowed.iter().any(|network| network.contains(&ip))).then_some(what)
     }
+}
+
+/// Host and port of a URL that was read, and so has both.
+pub(super) fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
 }
 
 /// The names that every machine keeps for itself (RFC 6761 6.3).

@@ -11,6 +11,7 @@
 mod acts;
 mod breaker;
 mod crash;
+mod deliveries;
 mod engine;
 mod faults;
 mod fleet;
@@ -19,6 +20,7 @@ mod limits;
 mod operations;
 mod provider;
 mod quiet;
+mod receiver;
 mod record;
 mod retention;
 mod rig;

@@ -48,12 +48,12 @@ pub(crate) async fn dead_letters(engine: &Deadletter, n: usize) -> Vec<TaskId> {
     ids
 }
 
-async fn redrive(engine: &Deadletter, options: RedriveOptions) -> OperationId {
+pub(crate) async fn redrive(engine: &Deadletter, options: RedriveOptions) -> OperationId {
     engine.desk().redrive(&Filter::default(), options).await.expect("begun")
 }
 
 /// Waits until the operation rests, and answers it with its items: pending, done, skipped.
-async fn settled(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3]) {
+pub(crate) async fn settled(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3]) {
     soon(async {
         loop {
             let found = engine.desk().operation(id).await.expect("read").expect("there");

@@ -2,6 +2,7 @@
 //!
 //! Parameters are passed through, never checked: methods and parameters come and go upstream.
 
+use crate::delivery;
 use crate::provider::Submission;
 use crate::provider::dimensions::proxy_in_turn;
 use deadletter_core::{Payload, UpstreamId};
@@ -9,11 +10,11 @@ use form_urlencoded::Serializer;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-/// Parameters that a payload does not decide: the account's key, the answer's form, and callbacks,
-/// which would go past the store.
-const OURS: [&str; 3] = ["key", "json", "pingback"];
+/// Parameters that a payload does not decide: the account's key and the answer's form. Nor does it
+/// decide whom upstream tells ([`delivery::FIELDS`]): that would go past the store.
+const OURS: [&str; 2] = ["key", "json"];
 
-/// A submit: everything in the payload but [`OURS`], with the proxy whose turn it is.
+/// A submit: everything in the payload but [`OURS`] and targets, with the proxy whose turn it is.
 ///
 /// A payload with a file (`method=post`, `file` in base64) goes as `method=base64` with `body`,
 /// which upstream treats alike: so a submit never needs multipart.
@@ -25,7 +26,7 @@ pub(super) fn submit(key: &SecretString, submission: Submission<'_>) -> String {
     for (name, value) in payload.expose() {
         let Some(text) = text(value) else { continue };
         match name.as_str() {
-            name if OURS.contains(&name) => {}
+            name if OURS.contains(&name) || delivery::FIELDS.contains(&name) => {}
             "proxy" => {
                 if let Some(proxy) = proxy_in_turn(payload, submission.proxies_failed) {
                     form.append_pair("proxy", proxy);
@@ -93,7 +94,8 @@ mod tests {
     fn a_submit_passes_every_parameter_through_but_ours() {
         let payload = json!({
             "method": "new_one", "data-s": "a b&c=ü", "min_score": 0.3, "invisible": true, "off": false,
-            "nested": {"a": [1, 2]}, "none": null, "key": "theirs", "json": 0, "pingback": "http://x"
+            "nested": {"a": [1, 2]}, "none": null, "key": "theirs", "json": 0,
+            "pingback": "http://x", "callback": "http://x", "callbackUrl": "http://x"
         });
         let sent = fields(&payload, 0);
         for (name, value) in [
@@ -107,6 +109,8 @@ mod tests {
             ("nested", Some("{\"a\":[1,2]}")),
             ("none", None),
             ("pingback", None),
+            ("callback", None),
+            ("callbackUrl", None),
         ] {
             assert_eq!(field(&sent, name).as_deref(), value, "{name}");
         }

@@ -14,11 +14,13 @@ mod kinds;
 mod read;
 mod solution;
 mod task;
+mod told;
 mod written;
 
 pub use super::settings::InvalidSettings;
 pub use solution::{DIALECT, solution};
 pub use task::{NotATask, payload};
+pub use told::{Told, refused, told};
 pub use written::{Unwritable, task};
 
 use super::clean::Cleaner;

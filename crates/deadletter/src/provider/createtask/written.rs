@@ -1,13 +1,13 @@
 //! Our payload as a task of the family.
 
 use super::kinds::{EVERYWHERE, Form, Kind, Proxyless, by_label};
+use crate::delivery;
 use deadletter_core::Payload;
 use serde_json::{Map, Number, Value};
 
 /// What is no field of a task: who asks, how to answer, where to deliver, and the proxy, which goes
 /// in parts.
-const OURS: [&str; 8] =
-    ["key", "json", "pingback", "method", "type", "proxy", "proxytype", "header_acao"];
+const OURS: [&str; 7] = ["key", "json", "method", "type", "proxy", "proxytype", "header_acao"];
 
 /// Why a payload cannot be said in the family's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,7 @@ pub fn task(
     let mut task = Map::new();
     add_type(kind, proxy.is_some(), &mut task)?;
     let mut known = OURS.to_vec();
+    known.extend(delivery::FIELDS);
     known.extend(kind.ours.iter().map(|(name, _)| *name));
     let ours = payload.expose();
     for field in kind.fields.iter().chain(EVERYWHERE) {
