@@ -220,4 +220,12 @@ mod tests {
         }
         assert_eq!(task("bls", &Payload::new(Map::new()), None), Err(Unwritable::NotSupported));
     }
+
+    #[test]
+    fn whom_we_tell_is_nobody_elses_affair() {
+        let targets = json!({"pingback": "http://x", "callback": "http://x", "callbackUrl": "http://x",
+            "sitekey": "s"});
+        let sent = theirs("turnstile", targets, None);
+        assert!(!sent.to_string().contains("http://x"), "{sent}");
+    }
 }
