@@ -1,5 +1,6 @@
 //! The binary `deadletter`: starts the command line and hands its exit code to the shell.
 
+mod ahead;
 mod app;
 mod cli;
 mod commands;

@@ -202,6 +202,11 @@ fn kind(error: &store::Error) -> Fault {
                 "`deadletter store check` tells what is wrong; put a backup in its place, or bring \
                  out what can be read: deadletter export --salvage --with-secrets --out rescued.jsonl",
             ),
+        store::Error::Empty(_) => {
+            Fault::failed("the store's file is empty; nothing was changed").fix(
+                "remove it to begin a new one; where a store stood there, put a backup in its place",
+            )
+        }
         store::Error::InDoubt { .. } => {
             Fault::failed("the disk failed in the middle of a write; nobody knows what was written")
                 .fix(

@@ -1,6 +1,7 @@
 //! From the settings to a store, an account and a running engine.
 
 use crate::{
+    ahead::{self, Ahead},
     app::App,
     config::{CRASH_VARIABLE, Settings},
     fault::{Fault, Result},
@@ -70,6 +71,9 @@ fn builder(
 
 /// Sets an engine to work, and says which account of it is stopped.
 pub(crate) async fn begin(app: &App, engine: &Deadletter) -> Result<()> {
+    if let Some(ahead) = ahead::look(engine.store()).await? {
+        app.out.warn(&format!("{}; {}", ahead.told(), Ahead::fix()));
+    }
     engine.set_to_work().await.map_err(of_engine)?;
     for account in engine.status().accounts {
         if let Some(failure) = account.stopped {

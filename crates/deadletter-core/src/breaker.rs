@@ -226,7 +226,7 @@ impl Breaker {
             return None;
         }
         self.serial = self.serial.saturating_add(1);
-        let lease_until = now.plus(rules.probe_lease_ms.max(1));
+        let lease_until = now.plus(rules.lease_ms());
         let lease = Probe { who: shortened(who), until: lease_until, serial: self.serial };
         *probe = Some(lease.clone());
         let first = !std::mem::replace(announced, true);
@@ -295,6 +295,31 @@ impl Breaker {
         (changed.from != changed.to).then_some(changed)
     }
 
+    /// Bounds what a clock that was set back would leave to wait for: from the first call on,
+    /// nothing waits for longer than it was to wait when it was set.
+    ///
+    /// A breaker that changed at an instant that is still to come has its whole time before it
+    /// again. Without a step back this changes nothing.
+    pub fn bound_waits(&mut self, rules: &BreakerRules, now: UnixMs) {
+        let ahead_ms = self.last.as_ref().map_or(0, |last| last.at.since(now).max(0));
+        if let Some(last) = &mut self.last {
+            last.at = last.at.min(now);
+        }
+        match &mut self.standing {
+            Standing::Closed { since, .. } => *since = (*since).min(now),
+            Standing::Open { until, probe, .. } => {
+                *until = until.plus(-ahead_ms);
+                if self.last.is_none() {
+                    *until = until.within(now, rules.longest_open_ms());
+                }
+                if let Some(probe) = probe {
+                    probe.until = probe.until.within(now, rules.lease_ms());
+                }
+            }
+            Standing::Forced { .. } => {}
+        }
+    }
+
     fn open(
         &mut self,
         rules: &BreakerRules,
@@ -305,9 +330,8 @@ impl Breaker {
         let doublings = self.openings;
         self.openings = self.openings.saturating_add(1);
         let factor = 1_i64.checked_shl(doublings).filter(|f| *f > 0).unwrap_or(i64::MAX);
-        // A cap below the first time would shorten what was asked for.
-        let cap_ms = rules.open_cap_ms.max(rules.open_ms);
-        let open_ms = rules.open_ms.max(0).saturating_mul(factor).min(cap_ms).max(0);
+        let longest_ms = rules.longest_open_ms();
+        let open_ms = rules.open_ms.max(0).saturating_mul(factor).min(longest_ms);
         let until = now.plus(open_ms);
         let standing = Standing::Open { until, probe: None, answered: 0, announced: false };
         self.renew(from, standing, reason, now)

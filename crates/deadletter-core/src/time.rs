@@ -24,6 +24,15 @@ impl UnixMs {
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The instant itself, or the one `longest_ms` after `now` where it lies further away: what was
+    /// set before a clock was set back is over in bounded time.
+    ///
+    /// Only an instant that is kept so is reached; asked anew each time it moves on with `now`.
+    #[must_use]
+    pub fn within(self, now: Self, longest_ms: i64) -> Self {
+        self.min(now.plus(longest_ms.max(0)))
+    }
 }
 
 impl fmt::Display for UnixMs {

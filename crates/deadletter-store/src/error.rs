@@ -46,6 +46,9 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// A file without a byte: begun by somebody, or cut off. It is never taken for a new store.
+    #[error("{0} is empty, and no store is")]
+    Empty(PathBuf),
     /// Nobody knows whether the write is durable: read again before you act.
     #[error("the outcome of a write is unknown: {what}")]
     InDoubt {

@@ -73,9 +73,10 @@ impl Desk {
         for name in self.breaker_names().await? {
             let key = format!("{}{name}", gate::PREFIX);
             let stored = document::read::<Breaker>(self.store(), &key).await?;
-            let breaker = stored.map_or_else(|| Breaker::new(now), |(_, breaker)| breaker);
+            let mut breaker = stored.map_or_else(|| Breaker::new(now), |(_, breaker)| breaker);
             let account = self.shared.accounts.get(&name);
             let rules = account.map_or_else(BreakerRules::default, |account| *account.gate.rules());
+            breaker.bound_waits(&rules, now);
             found.push(BreakerStatus {
                 phase: breaker.phase(now),
                 retry_after_ms: breaker.retry_after_ms(now),

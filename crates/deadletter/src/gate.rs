@@ -142,7 +142,7 @@ impl Gate {
             }
         }
         let asking = Asking(self);
-        let grant = self.update(store, |b| b.lease_probe(&self.rules, who, now)).await;
+        let grant = self.update(store, now, |b| b.lease_probe(&self.rules, who, now)).await;
         drop(asking);
         Ok(grant?.map(|grant| (Pass::Probe(grant.probe), grant.transition)))
     }
@@ -158,7 +158,7 @@ impl Gate {
         match pass {
             Pass::Bystander => Ok(None),
             Pass::Probe(probe) => {
-                self.update(store, |b| b.finish_probe(&self.rules, probe, outcome, now)).await
+                self.update(store, now, |b| b.finish_probe(&self.rules, probe, outcome, now)).await
             }
             Pass::Open(generation) => {
                 let tripped = {
@@ -174,7 +174,8 @@ impl Gate {
     /// Hands a probe back that told nothing.
     pub(crate) async fn release(&self, store: &dyn Store, pass: &Pass) -> Result<()> {
         if let Pass::Probe(probe) = pass {
-            self.update(store, |breaker| breaker.release_probe(probe)).await?;
+            let now = store.clock().now();
+            self.update(store, now, |breaker| breaker.release_probe(probe)).await?;
         }
         Ok(())
     }
@@ -186,7 +187,7 @@ impl Gate {
             let merged = sending.deltas.iter().map(|delta| breaker.merge(&self.rules, delta, now));
             merged.fold(None, |moved, transition| transition.or(moved))
         };
-        let moved = self.update(store, merge).await?;
+        let moved = self.update(store, now, merge).await?;
         sending.deltas.clear();
         Ok(moved)
     }
@@ -211,7 +212,7 @@ impl Gate {
         (by, why): (&str, &str),
         now: UnixMs,
     ) -> Result<Option<Transition>> {
-        self.update(store, |breaker| breaker.force(phase, by, why, now)).await
+        self.update(store, now, |breaker| breaker.force(phase, by, why, now)).await
     }
 
     /// Opens it by hand for a time.
@@ -222,7 +223,7 @@ impl Gate {
         (by, why): (&str, &str),
         now: UnixMs,
     ) -> Result<Option<Transition>> {
-        self.update(store, |breaker| breaker.trip(by, why, for_ms, now)).await
+        self.update(store, now, |breaker| breaker.trip(by, why, for_ms, now)).await
     }
 
     /// Closes it by hand, with nothing counted.
@@ -232,19 +233,23 @@ impl Gate {
         (by, why): (&str, &str),
         now: UnixMs,
     ) -> Result<Option<Transition>> {
-        self.update(store, |breaker| breaker.reset(by, why, now)).await
+        self.update(store, now, |breaker| breaker.reset(by, why, now)).await
     }
 
     async fn update<T>(
         &self,
         store: &dyn Store,
+        now: UnixMs,
         act: impl Fn(&mut Breaker) -> T + Send + Sync,
     ) -> Result<T>
     where
         T: Send,
     {
-        let fresh = Breaker::new(store.clock().now());
-        let updated = document::update(store, &self.key, &fresh, act).await?;
+        let bounded = |breaker: &mut Breaker| {
+            breaker.bound_waits(&self.rules, now);
+            act(breaker)
+        };
+        let updated = document::update(store, &self.key, &Breaker::new(now), bounded).await?;
         self.take(updated.version, updated.value);
         Ok(updated.answer)
     }
@@ -325,6 +330,21 @@ mod tests {
         assert_eq!(gate.phase(NOW), Phase::Closed, "four outages");
         outage(&gate, store.as_ref()).await;
         assert_eq!(gate.phase(NOW), Phase::Open, "five");
+    }
+
+    #[tokio::test]
+    async fn what_opened_before_the_clock_was_set_back_is_over_after_its_own_time() {
+        let (gate, store) = (gate(), memory());
+        let day = NOW.plus(86_400_000);
+        for _ in 0..5 {
+            let pass = Pass::Open(gate.local().breaker.generation());
+            gate.learn(store.as_ref(), &pass, Outcome::Outage, day).await.unwrap();
+        }
+        assert_eq!(gate.retry_after_ms(day), Some(60_000));
+        gate.sync(store.as_ref(), NOW).await.unwrap();
+        assert_eq!(gate.retry_after_ms(NOW), Some(60_000));
+        let later = NOW.plus(60_000);
+        assert!(gate.probe(store.as_ref(), "w", later).await.unwrap().is_some());
     }
 
     #[test]

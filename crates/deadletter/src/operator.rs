@@ -179,7 +179,9 @@ async fn lease(shared: &Shared, known: &Operation) -> Result<Option<Operation>> 
         if !operation.state.is_active() {
             return false;
         }
-        match &operation.lease {
+        // One that ends later than any that begins now is from before the clock was set back.
+        let lease = operation.lease.as_ref().filter(|(_, until)| until.since(now) <= LEASE_MS);
+        match lease {
             Some((holder, until)) if *holder != worker && *until > now => return false,
             Some((holder, until)) if *holder == worker && until.since(now) > LEASE_MS / 2 => {}
             _ => operation.lease = Some((worker.clone(), until)),

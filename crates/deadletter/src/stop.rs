@@ -39,11 +39,10 @@ impl Stop {
         if self.failure.is_some() {
             return false;
         }
-        let wait_ms = failure.retry_after_ms.unwrap_or(0).max(PROBE_MS);
         self.failure = Some(failure.clone());
         self.credential = credential.map(str::to_owned);
         self.from = Some(now);
-        self.probe_at = Some(now.plus(wait_ms));
+        self.probe_at = Some(now.plus(longest_wait_ms(failure)));
         true
     }
 
@@ -63,6 +62,10 @@ impl Stop {
 
     /// The right to probe, once per gap over all workers.
     fn take_probe(&mut self, now: UnixMs) -> bool {
+        // A clock that was set back must not keep it stopped until the old instant.
+        let longest_ms = self.failure.as_ref().map_or(PROBE_MS, longest_wait_ms);
+        self.probe_at = self.probe_at.map(|at| at.within(now, longest_ms));
+        self.from = self.from.map(|at| at.min(now));
         let is_due = self.failure.is_some() && self.probe_at.is_none_or(|at| at <= now);
         if is_due {
             self.probe_at = Some(now.plus(PROBE_MS));
@@ -76,6 +79,11 @@ impl Stop {
         let spans = self.past.iter().copied().chain(present);
         spans.map(|(began, ended)| ended.min(to).since(began.max(from)).max(0)).sum()
     }
+}
+
+/// Until the first probe; later ones come after a gap.
+fn longest_wait_ms(failure: &Failure) -> i64 {
+    failure.retry_after_ms.unwrap_or(0).max(PROBE_MS)
 }
 
 /// What the names of these documents begin with.
@@ -247,6 +255,17 @@ mod tests {
         assert!(stop.take_probe(UnixMs(PROBE_MS)));
         assert!(!stop.take_probe(UnixMs(PROBE_MS + 1)));
         assert!(stop.take_probe(UnixMs(2 * PROBE_MS)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_the_next_probe_by_a_gap_at_most() {
+        let mut stop = Stop::default();
+        let day = UnixMs(86_400_000);
+        stop.begin(&Failure::new("ERROR_KEY_DOES_NOT_EXIST", Class::Account), None, day);
+        assert!(!stop.take_probe(UnixMs(0)), "its gap begins anew");
+        assert!(!stop.take_probe(UnixMs(PROBE_MS - 1)));
+        assert!(stop.take_probe(UnixMs(PROBE_MS)));
+        assert_eq!(stop.stopped_ms(UnixMs(0), UnixMs(PROBE_MS)), PROBE_MS);
     }
 
     #[test]

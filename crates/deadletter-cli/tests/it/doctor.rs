@@ -117,6 +117,37 @@ fn an_open_breaker_and_a_stopped_account_are_doubtful() {
     assert!(told["detail"].as_str().expect("text").contains("is stopped"), "{told}");
 }
 
+#[test]
+fn an_empty_file_is_told_from_a_damaged_store_and_can_be_removed() {
+    let scene = Scene::happy();
+    scene.bench.write("tasks.db", "");
+    set_mode(&scene.bench.path("tasks.db"), 0o600);
+    let ran = scene.run(&["doctor", "--offline"]);
+    let checks = lines(&ran);
+    assert!(failed(&ran, &checks, "store").contains("remove it to begin"), "{}", ran.stdout);
+    let detail = of(&checks, "store")["detail"].as_str().expect("text").to_owned();
+    assert!(detail.contains("is empty") && !detail.contains("damaged"), "{detail}");
+    std::fs::remove_file(scene.bench.path("tasks.db")).expect("it stands");
+    scene.rows("tasks.csv", crate::upstream::GOOD, 1);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 0);
+}
+
+#[test]
+fn a_store_that_is_ahead_of_the_clock_is_told_with_what_waits() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", crate::upstream::GOOD, 1);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 0);
+    let behind = |args: &[&str]| ran(scene.command_behind(args));
+    let told = behind(&["doctor", "--offline"]);
+    let queue = of(&lines(&told), "queue").clone();
+    assert_eq!(queue["status"], "doubtful", "{}", told.stdout);
+    assert!(queue["detail"].as_str().expect("text").contains("ahead of this clock"), "{queue}");
+    scene.rows("more.csv", crate::upstream::GOOD, 2);
+    let told = behind(&["run", "more.csv"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert!(told.stderr.contains("ahead of this clock"), "{}", told.stderr);
+}
+
 fn ran_of(command: std::process::Command) -> i32 {
     ran(command).code
 }

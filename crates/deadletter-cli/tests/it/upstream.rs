@@ -46,6 +46,15 @@ impl Scene {
         command
     }
 
+    /// The same, whose clock has fallen behind the store's by days.
+    pub(crate) fn command_behind(&self, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        // A fast clock that agrees with the wall an hour later is behind one that did before.
+        let scale = format!("{SPEED}@{}", self.anchor + 3_600_000);
+        command.env("DEADLETTER_TIME_SCALE", scale);
+        command
+    }
+
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         checked(ran(self.command(args)))
     }

@@ -28,6 +28,19 @@ pub struct BreakerRules {
     pub probe_successes: u32,
 }
 
+impl BreakerRules {
+    /// The longest time that it opens for by itself: a cap below the first time would shorten what
+    /// was asked for.
+    pub(super) fn longest_open_ms(&self) -> i64 {
+        self.open_cap_ms.max(self.open_ms).max(0)
+    }
+
+    /// How long a lease is: never nothing, or two would probe at once.
+    pub(super) fn lease_ms(&self) -> i64 {
+        self.probe_lease_ms.max(1)
+    }
+}
+
 impl Default for BreakerRules {
     /// Five failures, 60 s and one probe are what the vendor's guides advise. Half of at least
     /// 20 in a minute catches an upstream that fails every other time. The longest opening is

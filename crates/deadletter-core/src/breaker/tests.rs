@@ -368,6 +368,41 @@ proptest! {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_makes_nothing_wait_for_longer_than_it_was_to(
+        trip_ms in proptest::option::of(0_i64..200_000_000),
+        openings in 1_u32..8, leases in any::<bool>(), back_ms in 0_i64..400_000_000,
+    ) {
+        let (mut breaker, mut now) = (opened(), START);
+        for _ in 1..openings {
+            now = now.plus(breaker.retry_after_ms(now).expect("it is open"));
+            probed(&mut breaker, Outcome::Outage, now);
+        }
+        if let Some(for_ms) = trip_ms {
+            breaker.trip("ada", "their maintenance", for_ms, now);
+        }
+        let asked_ms = breaker.retry_after_ms(now).expect("it is open");
+        let mut kept = breaker.clone();
+        kept.bound_waits(&RULES(), now);
+        prop_assert_eq!(&kept, &breaker, "nothing was set back");
+        if leases {
+            now = now.plus(asked_ms);
+            breaker.lease_probe(&RULES(), "w1", now).expect("it is half-open");
+        }
+        let now = now.plus(-back_ms);
+        breaker.bound_waits(&RULES(), now);
+        let waits_ms = breaker.retry_after_ms(now).expect("it is open");
+        prop_assert!(waits_ms <= asked_ms.max(RULES().probe_lease_ms), "{waits_ms} of {asked_ms}");
+        prop_assert!(breaker.last().is_some_and(|last| last.at <= now));
+        // Each later look finds it nearer.
+        let later = now.plus(waits_ms / 2);
+        breaker.bound_waits(&RULES(), later);
+        prop_assert_eq!(breaker.retry_after_ms(later), Some(waits_ms - waits_ms / 2));
+        let over = now.plus(waits_ms);
+        prop_assert_eq!(breaker.phase(over), Phase::HalfOpen);
+        prop_assert!(breaker.lease_probe(&RULES(), "w2", over).is_some());
+    }
+
+    #[test]
     fn reports_add_up_to_the_same_as_recording_directly(
         outcomes in proptest::collection::vec((any::<bool>(), 0_i64..9_000), 0..60),
         cut in 1_usize..10,

@@ -28,7 +28,7 @@ const SMALLEST_PAGE: u64 = 512;
 
 /// Makes sure that a whole store of ours lies at `path`, and answers its full path.
 ///
-/// Errors: `NetworkFileSystem`; `Damaged` for anything that is not ours or not whole;
+/// Errors: `NetworkFileSystem`; `Empty`; `Damaged` for anything that is not ours or not whole;
 /// `Unavailable` for what the file system refuses.
 pub(super) fn prepare(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).map_err(|e| unavailable("find", path, e))?;
@@ -96,7 +96,7 @@ fn check_header(path: &Path, header: &[u8], length: u64) -> Result<()> {
         return Err(damaged(path, "is empty, but its log (-wal) stands: bring the file back"));
     }
     if length == 0 {
-        return Err(damaged(path, "is empty, and no store is; remove it to begin a new one"));
+        return Err(Error::Empty(path.to_owned()));
     }
     if header.get(..MAGIC.len()) != Some(MAGIC) {
         return Err(damaged(path, "is not an SQLite database"));

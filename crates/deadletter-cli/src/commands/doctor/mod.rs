@@ -68,9 +68,12 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
     let path = shelf::path(&settings);
     let disk = path.as_ref().map_or(Finding::Unknown("`store` names no store"), |p| disk::look(*p));
     report.add("disk", disk)?;
-    let (path, store) = match path {
-        Ok(path) => (path, store(&settings, path).await),
-        Err(fault) => (None, Err(fault)),
+    let (workers, store) = match path {
+        Ok(path) => {
+            let workers = queue::workers(shelf::clock(&settings), path).await;
+            (workers, store(&settings, path).await)
+        }
+        Err(fault) => (Ok(0), Err(fault)),
     };
     let shelf = match store {
         Ok(opened) => {
@@ -84,7 +87,7 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
         }
     };
     let (queue, account) = match &shelf {
-        Some(shelf) => (queue::look(shelf, path).await, account::look(&settings).await),
+        Some(shelf) => (queue::look(shelf, workers).await, account::look(&settings).await),
         None => {
             let none = || Finding::Unknown("there is no store to look into");
             (none(), none())

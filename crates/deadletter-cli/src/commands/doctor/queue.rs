@@ -2,13 +2,17 @@
 
 use super::Finding;
 use crate::{
+    ahead::{self, Ahead},
     fault::{Fault, Result},
     render,
     shelf::{Shelf, fault},
 };
-use deadletter::store::sqlite::inspect::{Inspection, Tolerance};
+use deadletter::store::{
+    Clock,
+    sqlite::inspect::{Inspection, Tolerance},
+};
 use serde_json::json;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// The document that a doctor writes, to see that the store takes writes: when it last looked.
 const DOCUMENT: &str = "doctor";
@@ -28,9 +32,14 @@ pub(super) async fn write(shelf: &Shelf) -> Result<()> {
     Err(Fault::failed("the store takes no write").why("another program was ahead each time"))
 }
 
-/// Who works on the store's file, if it is one, and what waits for it.
-pub(super) async fn look(shelf: &Shelf, path: Option<&Path>) -> Finding {
-    match (workers(shelf, path).await, shelf.store.totals().await.map_err(fault)) {
+/// What waits in the store, and whether one of its `workers` works on that.
+pub(super) async fn look(shelf: &Shelf, workers: Result<usize>) -> Finding {
+    match ahead::look(shelf.store.as_ref()).await {
+        Ok(None) => {}
+        Ok(Some(ahead)) => return Finding::Doubtful(ahead.told(), Ahead::fix().to_owned()),
+        Err(fault) => return Finding::Bad(fault),
+    }
+    match (workers, shelf.store.totals().await.map_err(fault)) {
         (Ok(workers), Ok(totals)) => {
             let waiting = totals.queued + totals.submitting + totals.polling;
             let detail = format!(
@@ -47,10 +56,12 @@ pub(super) async fn look(shelf: &Shelf, path: Option<&Path>) -> Finding {
     }
 }
 
-async fn workers(shelf: &Shelf, path: Option<&Path>) -> Result<usize> {
+/// How many work on the store's file, if it stands. To be asked before this process opens the
+/// store: closing a file that was looked at gives up all locks of the process on it.
+pub(super) async fn workers(clock: Arc<dyn Clock>, path: Option<&Path>) -> Result<usize> {
     // Only this process works on a store in memory.
-    let Some(path) = path.map(Path::to_owned) else { return Ok(0) };
-    let clock = shelf.store.clock();
+    let Some(path) = path.filter(|path| path.exists()) else { return Ok(0) };
+    let path = path.to_owned();
     // Ends with its answer, which is waited for.
     let counted = tokio::task::spawn_blocking(move || {
         Inspection::open(&path, Tolerance::None)?.living(clock.as_ref())
