@@ -9,6 +9,7 @@ mod exit;
 mod fault;
 mod input;
 mod letter;
+mod number;
 mod output;
 mod render;
 mod shelf;

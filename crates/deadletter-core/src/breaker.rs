@@ -151,6 +151,17 @@ impl Breaker {
         }
     }
 
+    /// True where a person opened or closed it, for a time or until it is reset, and it stands so.
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        let by_hand = |last: &LastChange| matches!(last.reason, Reason::Forced { .. });
+        match &self.standing {
+            Standing::Closed { .. } => false,
+            Standing::Open { .. } => self.last.as_ref().is_some_and(by_hand),
+            Standing::Forced { .. } => true,
+        }
+    }
+
     /// Why and when it was last opened, closed or forced; nothing where it never was.
     #[must_use]
     pub const fn last(&self) -> Option<&LastChange> {

@@ -58,7 +58,8 @@ pub struct BreakerStatus {
     pub seen: Seen,
     /// The window that it counts in, in milliseconds.
     pub window_ms: i64,
-    /// True where a person's order stands, until it is reset.
+    /// True where it stands as a person made it: for a time, or until it is reset, where
+    /// `retry_after_ms` says nothing.
     pub is_forced: bool,
     /// Why it stands so, and since when; none where nothing has ever changed.
     pub last: Option<LastChange>,
@@ -83,7 +84,7 @@ impl Desk {
                 generation: breaker.generation(),
                 seen: breaker.seen(&rules, now),
                 window_ms: rules.window_ms,
-                is_forced: breaker.order().is_some(),
+                is_forced: breaker.is_forced(),
                 last: breaker.last().cloned(),
                 account: name,
             });

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// At most this many; 0 for all [default: 50 in a table, all in a pipe]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_0)]
     limit: Option<u64>,
     /// Oldest first
     #[arg(long)]

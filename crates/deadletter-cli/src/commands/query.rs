@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     csv: bool,
     /// At most this many rows; 0 for all [default: 1,000 in a table, 1,000,000 in a pipe]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_0)]
     limit: Option<u64>,
     /// Requests and answers may be asked for
     #[arg(long)]

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 50.0)]
     rate: f64,
     /// Tasks at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_0)]
     limit: Option<u64>,
     /// Also tasks whose reason says that the same request fails again
     #[arg(long)]

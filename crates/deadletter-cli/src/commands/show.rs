@@ -162,6 +162,8 @@ fn facts(file: &TaskFile, now: UnixMs) -> Vec<[String; 2]> {
     row("host", task.dimensions.host.clone());
     row("proxy", task.dimensions.proxy.clone());
     row("batch", task.dimensions.batch.clone());
+    row("owner", task.owner.clone());
+    row("idempotency key", task.idempotency_key.clone());
     row("hold", task.hold.clone());
     let spent = &task.counters;
     row(

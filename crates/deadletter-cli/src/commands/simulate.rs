@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
     /// Threads of each key [default: the scenario's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_1)]
     threads: Option<usize>,
     /// Append every request to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]

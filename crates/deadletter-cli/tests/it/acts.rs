@@ -261,7 +261,8 @@ fn the_breaker_is_shown_tripped_and_reset() {
     assert_eq!((&fresh["account"], &fresh["phase"]), (&"main".into(), &"closed".into()));
     assert_eq!((&fresh["retry_after_s"], &fresh["why"]), (&0.into(), &Value::Null));
     let tripped = status(&["trip", "--for", "10m", "--reason", "maintenance"]);
-    assert_eq!((&tripped["phase"], &tripped["forced"]), (&"open".into(), &false.into()));
+    assert_eq!((&tripped["phase"], &tripped["forced"]), (&"open".into(), &true.into()));
+    assert!(tripped["retry_after_s"].as_u64().is_some(), "it has an end: {tripped}");
     let left = tripped["retry_after_s"].as_i64().expect("a countdown");
     assert!((500..=600).contains(&left), "{tripped}");
     let forced = status(&["trip"]);

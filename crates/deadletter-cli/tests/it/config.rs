@@ -150,6 +150,22 @@ fn an_unknown_command_is_a_usage_fault() {
 }
 
 #[test]
+fn a_number_that_cannot_be_meant_is_told_with_what_can() {
+    let bench = Bench::new();
+    let cases: [(&[&str], &str); 4] = [
+        (&["list", "--limit", "-1"], "0 or more"),
+        (&["query", "--limit", "-1", "SELECT 1"], "0 or more"),
+        (&["drain", "--max", "many"], "0 or more"),
+        (&["simulate", "--threads", "0"], "1 or more"),
+    ];
+    for (args, range) in cases {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(range), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_fast_clock_is_refused_unless_both_endpoints_are_on_this_machine() {
     let bench = Bench::new();
     let here = "http://127.0.0.1:9/x";

@@ -28,6 +28,48 @@ fn a_word_is_explained_with_the_policy_of_the_configuration() {
 }
 
 #[test]
+fn a_redrive_is_told_to_ask_for_a_paid_id_first_where_it_does() {
+    let bench = Bench::new();
+    let redrive = |word: &str| {
+        let page = json_lines(&bench.run(&["explain", word]).stdout).remove(0);
+        let done = page["done"].as_array().expect("a list").clone();
+        let told = done.iter().find(|it| it["when"] == "a redrive").expect("it is told");
+        told["what"].as_str().expect("words").to_owned()
+    };
+    for resumed in ["TIMEOUT", "DEADLINE", "attempts_exhausted"] {
+        let told = redrive(resumed);
+        assert!(told.starts_with("Asks again for the paid id"), "{resumed}: {told}");
+        assert!(told.ends_with("Submits it again."), "{resumed}: {told}");
+    }
+    assert_eq!(redrive("ERROR_CAPTCHA_UNSOLVABLE"), "Submits it again.");
+    assert!(redrive("ERROR_GOOGLEKEY").starts_with("Leaves it out"));
+}
+
+#[test]
+fn a_row_whose_request_the_store_lost_is_sent_again_as_the_advice_says() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll);
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    scene.bench.write("deadletter.toml", "[policy]\nfirst_submits = 1\n");
+    scene.rows("tasks.csv", "6Le-lost", 1);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 3);
+    let conn = rusqlite::Connection::open(scene.bench.path("tasks.db")).expect("a database");
+    conn.execute("DELETE FROM requests", []).expect("deleted");
+    drop(conn);
+    assert_eq!(scene.run(&["redrive", "--where", "state:dead", "--force", "--yes"]).code, 3);
+    let dead = lines(&scene.run(&["list", "cause:REQUEST_MISSING"])).remove(0);
+    let id = dead["id"].to_string();
+    let shown = lines(&scene.run(&["show", &id])).remove(0);
+    assert!(shown["task"]["idempotency_key"].is_string(), "it says which row it was: {shown}");
+    let page = json_lines(&scene.run(&["explain", "REQUEST_MISSING"]).stdout).remove(0);
+    let advice = page["advice"].as_str().expect("words");
+    assert!(advice.contains("purge the task") && advice.contains("--resume"), "{advice}");
+    scene.simulator.clear_rules();
+    assert_eq!(scene.run(&["purge", &id, "--confirm", "1"]).code, 0);
+    let again = scene.run(&["run", "tasks.csv", "--resume"]);
+    assert_eq!((again.code, lines(&again).len()), (0, 1), "{}", again.stderr);
+}
+
+#[test]
 fn an_unknown_code_has_its_nearest_and_the_way_to_tell_of_it() {
     let bench = Bench::new();
     let ran = bench.run(&["explain", "ERROR_CAPCHA_UNSOLVABLE"]);

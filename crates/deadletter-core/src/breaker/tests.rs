@@ -33,6 +33,20 @@ fn five_outages_in_a_row_open_it_for_a_minute() {
 }
 
 #[test]
+fn it_is_forced_while_what_a_person_made_of_it_stands() {
+    let mut breaker = opened();
+    assert!(!breaker.is_forced());
+    breaker.trip("ada", "their maintenance", 60_000, START);
+    assert!(breaker.is_forced());
+    probed(&mut breaker, Outcome::Outage, START.plus(60_000));
+    assert!(!breaker.is_forced(), "it is open of itself now");
+    breaker.force(Forced::Closed, "ada", "they are back", START.plus(60_001));
+    assert!(breaker.is_forced());
+    breaker.reset("ada", "", START.plus(60_002));
+    assert!(!breaker.is_forced());
+}
+
+#[test]
 fn an_answer_ends_the_run() {
     let mut breaker = Breaker::new(START);
     for _ in 0..3 {

@@ -260,7 +260,7 @@ table! {
         "Nothing; if it repeats, look for what ends the process (memory, deployment).";
     "REQUEST_MISSING" Permanent Permanent none:
         "The store is damaged: it has lost what this task asked for.";
-        "Look at the store with `deadletter store check`, and submit the job anew from its source.";
+        "Look at the store with `deadletter store check`. `show` says which row or key it was: purge the task, then send that row again (`run FILE --resume`), or the job under that key.";
     "ATTEMPT_MISSING" Unknown Unknown none:
         "The store is damaged: it has lost what stood of the attempt that this task waited for.";
         "Look at the store with `deadletter store check`, then redrive it; it may be paid for twice.";

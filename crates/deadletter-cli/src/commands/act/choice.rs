@@ -30,7 +30,7 @@ pub(in crate::commands) struct Choice {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Tasks at most, oldest first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_0)]
     pub(super) limit: Option<u64>,
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]

@@ -20,7 +20,7 @@ use deadletter::{
     Deadletter, Holder, RedriveOptions, Turn, TurnTaken,
     core::{Filter, UnixMs, filter::Key},
 };
-use pass::{Pass, taken_over};
+use pass::{Done, Pass, taken_over};
 use std::path::PathBuf;
 
 /// Dead letters that may succeed: neither the request nor a person's decision stands in the way.
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = render::duration_ms)]
     every: Option<i64>,
     /// Tasks of one pass at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::number::from_0)]
     max: Option<u64>,
     /// Tasks per second at most
     #[arg(long, value_name = "N", default_value_t = 50.0)]
@@ -143,13 +143,14 @@ async fn repeat(
 ) -> Result<Exit> {
     let clock = engine.store().clock();
     let first_at = clock.now();
+    let mut before: Option<Done> = None;
     for n in 1_u64.. {
         let began_at = clock.now();
         let done = pass.run(signals).await?;
         let is_interrupted = done.exit == Exit::Interrupted;
         let goes_on = every_ms.filter(|_| !is_interrupted);
         let next_at = goes_on.map(|ms| next_after(first_at, ms, clock.now()));
-        done.tell(app, n, (began_at, clock.now()), next_at)?;
+        done.tell(app, n, (began_at, clock.now()), next_at, before.as_ref())?;
         if is_interrupted {
             app.out.say("interrupted: what was brought back goes on with the next process");
         }
@@ -160,6 +161,7 @@ async fn repeat(
         if !pass.wait_until(next_at, signals).await? {
             break;
         }
+        before = Some(done);
     }
     // A signal is how it ends where it was told to go on and on.
     app.out.say("the drain has ended");

@@ -92,14 +92,20 @@ impl Pass<'_> {
     pub(super) async fn wait_until(&self, at: UnixMs, signals: &mut Signals) -> Result<bool> {
         let clock = self.engine.store().clock();
         let mut notices = self.engine.notices();
+        let whole_ms = at.since(clock.now());
+        let bar = self.app.out.bar(seconds(whole_ms));
         loop {
             let left_ms = at.since(clock.now());
             if left_ms <= 0 {
                 return Ok(true);
             }
+            let words = format!("the next pass begins in {}", render::duration(left_ms));
+            bar.draw(seconds(whole_ms - left_ms), words);
+            // Without a terminal nobody counts the seconds.
+            let step_ms = if bar.is_hidden() { left_ms } else { left_ms.min(1_000) };
             tokio::select! {
                 () = signals.next() => return Ok(false),
-                () = tokio::time::sleep(clock.wait_for(left_ms)) => {}
+                () = tokio::time::sleep(clock.wait_for(step_ms)) => {}
                 notice = notices.recv() => match notice {
                     Ok(Notice::AccountStopped { failure, .. })
                         if failure.retry_after_ms.is_none() => return Err(solve::stopped(&failure)),
@@ -111,6 +117,10 @@ impl Pass<'_> {
     }
 }
 
+fn seconds(ms: i64) -> usize {
+    usize::try_from(ms / 1_000).unwrap_or(0)
+}
+
 /// Two drains would redrive the same letters twice as fast as anybody asked for.
 pub(super) fn taken_over() -> Fault {
     Fault::failed("another drain has taken over")
@@ -119,12 +129,19 @@ pub(super) fn taken_over() -> Fault {
 }
 
 impl Done {
+    /// True where neither pass had anything to redrive, and both left the same alone.
+    fn finds_as_little_as(&self, next: &Self) -> bool {
+        let is_empty = self.operation.is_none() && next.operation.is_none();
+        is_empty && self.left == next.left
+    }
+
     pub(super) fn tell(
         &self,
         app: &App,
         n: u64,
         (began_at, ended_at): (UnixMs, UnixMs),
         next_at: Option<UnixMs>,
+        before: Option<&Self>,
     ) -> Result<()> {
         let of = |state| self.verdicts.get(&state).copied().unwrap_or(0);
         let (solved, dead) = (of(StateKind::Solved), of(StateKind::Dead));
@@ -144,6 +161,10 @@ impl Done {
                 "next_at": next_at.map(render::instant),
             }))?;
         }
+        // Nobody reads the same words every few minutes; the documents are for programs.
+        if before.is_some_and(|before| before.finds_as_little_as(self)) {
+            return Ok(());
+        }
         let words = if self.operation.is_none() {
             format!("nothing to redrive ({} matched)", self.matched)
         } else {
@@ -151,7 +172,9 @@ impl Done {
         };
         let next = next_at.map_or(String::new(), |at| {
             let far = render::duration(at.since(ended_at).max(0));
-            format!("; the next begins at {}, in {far}", render::instant(at))
+            let until =
+                if self.operation.is_none() { "; it waits, and tells of what comes" } else { "" };
+            format!("; the next begins at {}, in {far}{until}", render::instant(at))
         });
         app.out.say(&format!("pass {n}: {words}{next}"));
         for (verdict, n) in &self.left {

@@ -33,8 +33,17 @@ pub(super) struct Course {
     pub(super) end: End,
     /// What the account learns of it.
     pub(super) account: AccountSignal,
-    /// Whether a redrive takes the task that came of it.
-    pub(super) redrive: Eligibility,
+    /// What a redrive does with the task that came of it.
+    pub(super) redrive: Redrive,
+}
+
+/// What a redrive does with a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Redrive {
+    /// With the ids that are paid for.
+    pub(super) at_once: Eligibility,
+    /// Without any that may still answer.
+    pub(super) later: Eligibility,
 }
 
 /// How a course ends.
@@ -61,33 +70,43 @@ pub(super) struct Rules<'a> {
 impl Rules<'_> {
     /// What follows where `happened` is met each time.
     pub(super) fn course(&self, met: Met, happened: &Happened) -> Option<Course> {
-        let (mut task, mut attempt) = self.under_way(&self.task()?, met)?;
+        let (mut task, attempt) = self.under_way(&self.task()?, met)?;
+        let mut attempts = vec![attempt];
         let mut course = Course {
             waits_ms: Vec::new(),
             asked: 0,
             end: End::AskedAgain,
             account: AccountSignal::None,
-            redrive: Eligibility::NotDead,
+            redrive: self.redrive(&task, &[], task.updated_at),
         };
         for _ in 0..STEPS {
             let (now, spent) = (task.updated_at, task.counters.submits);
-            let decision = self.decided(&task, &attempt, happened, now, MOST);
+            let decision = self.decided(&task, attempts.last()?, happened, now, MOST);
             course.account = decision.account;
             let Some(row) = decision.change.row else { return Some(course) };
             let due_ms = |row: &RowChange| row.after.due_at().map(|at| at.since(now));
-            let soonest = self.decided(&task, &attempt, happened, now, 0.0).change.row;
+            let soonest = self.decided(&task, attempts.last()?, happened, now, 0.0).change.row;
             let least = soonest.as_deref().and_then(due_ms);
             course.waits_ms.extend(least.zip(due_ms(&row)));
             task = row.after;
+            for fact in &decision.change.facts {
+                for attempt in &mut attempts {
+                    attempt.learn(fact);
+                }
+            }
             match task.kind() {
                 StateKind::Queued if task.counters.submits < spent => {
                     course.end = End::Unspent;
                     return Some(course);
                 }
-                StateKind::Queued => (task, attempt) = self.under_way(&task, met)?,
+                StateKind::Queued => {
+                    let (claimed, attempt) = self.under_way(&task, met)?;
+                    task = claimed;
+                    attempts.push(attempt);
+                }
                 StateKind::Dead | StateKind::Buried => {
                     course.end = End::Dead(task.reason()?);
-                    course.redrive = self.redrive(&task, now);
+                    course.redrive = self.redrive(&task, &attempts, now);
                     return Some(course);
                 }
                 _ => course.asked += 1,
@@ -97,14 +116,15 @@ impl Rules<'_> {
     }
 
     /// What a redrive does with a task that died of `reason`.
-    pub(super) fn redrive_of(&self, reason: DeadReason) -> Option<Eligibility> {
+    pub(super) fn redrive_of(&self, reason: DeadReason) -> Option<Redrive> {
         let mut task = self.task()?;
         task.state = deadletter::core::State::Dead { reason };
-        Some(self.redrive(&task, UnixMs(0)))
+        Some(self.redrive(&task, &[], UnixMs(0)))
     }
 
-    fn redrive(&self, task: &Task, now: UnixMs) -> Eligibility {
-        eligibility(task, &[], self.policy, self.terms, now)
+    fn redrive(&self, task: &Task, attempts: &[Attempt], now: UnixMs) -> Redrive {
+        let of = |attempts| eligibility(task, attempts, self.policy, self.terms, now);
+        Redrive { at_once: of(attempts), later: of(&[]) }
     }
 
     fn task(&self) -> Option<Task> {
@@ -118,14 +138,17 @@ impl Rules<'_> {
     fn under_way(&self, task: &Task, met: Met) -> Option<(Task, Attempt)> {
         let now = task.due_at()?;
         let worker = WorkerId::new("explain").ok()?;
-        let token = AttemptToken::from_random(2);
-        let (row, attempt) = RowChange::claim(task, &worker, token, now)?;
+        let token = AttemptToken::from_random(u64::from(task.counters.attempts) << 1 | 1 << 32);
+        let (row, mut attempt) = RowChange::claim(task, &worker, token, now)?;
         if met == Met::Submit {
             return Some((row.after, attempt));
         }
         let id = Happened::Accepted(UpstreamId::new("1").ok()?);
-        let accepted = self.decided(&row.after, &attempt, &id, now, 0.0);
-        Some((accepted.change.row?.after, attempt))
+        let accepted = self.decided(&row.after, &attempt, &id, now, 0.0).change;
+        for fact in &accepted.facts {
+            attempt.learn(fact);
+        }
+        Some((accepted.row?.after, attempt))
     }
 
     fn decided(

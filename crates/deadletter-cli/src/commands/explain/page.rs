@@ -1,7 +1,7 @@
 //! One page of `explain`: what a word means, what is done about it, what to do.
 
 use super::{
-    course::{End, Met, Rules},
+    course::{End, Met, Redrive, Rules},
     words::{self, Word},
 };
 use deadletter::{
@@ -16,6 +16,12 @@ const ZERO_BALANCE: &str = "ERROR_ZERO_BALANCE";
 
 /// The other way that a failure of the proxy can go.
 const TWO_PROXIES: &str = "where two proxies are given";
+
+/// When something is done that nobody asks for in the course of things.
+const A_REDRIVE: &str = "a redrive";
+/// What is done first where an attempt may still answer.
+const RESUMES: &str =
+    "Asks again for the paid id, while its answer may come and be of use; after that:";
 
 /// What kind of word it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,13 +180,22 @@ fn told(rules: &Rules<'_>, met: Vec<(&'static str, Met, Happened)>) -> Vec<(&'st
             redrive.get_or_insert(course.redrive);
         }
     }
-    done.extend(redrive.map(|redrive| ("a redrive", redriven(redrive).to_owned())));
+    done.extend(redrive.map(|redrive| (A_REDRIVE, redriven(redrive))));
     done
 }
 
-const fn redriven(verdict: Eligibility) -> &'static str {
+fn redriven(redrive: Redrive) -> String {
+    match redrive {
+        Redrive { at_once: Eligibility::Resume, later } => {
+            format!("{RESUMES} {}", verdict_words(later))
+        }
+        Redrive { at_once, .. } => verdict_words(at_once).to_owned(),
+    }
+}
+
+const fn verdict_words(verdict: Eligibility) -> &'static str {
     match verdict {
-        Eligibility::Resume => "Asks for the paid id again.",
+        Eligibility::Resume => "Asks for it again.",
         Eligibility::Submit => "Submits it again.",
         Eligibility::Hopeless => {
             "Leaves it out, since the same request fails again; --force submits it."
@@ -246,8 +261,14 @@ fn of_reason(rules: &Rules<'_>, reason: DeadReason, pages: &[Page]) -> Page {
         page.done.iter().any(|(_, what)| what.contains(&end) || what.contains(&later))
     };
     let codes = pages.iter().filter(|page| page.kind == Kind::Code).filter(ends_so);
-    let redrive =
-        rules.redrive_of(reason).map(|verdict| ("a redrive", redriven(verdict).to_owned()));
+    // What the codes that end so leave to be asked for again, their deaths do.
+    let resumes = codes.clone().any(|page| {
+        page.done.iter().any(|(when, what)| *when == A_REDRIVE && what.starts_with(RESUMES))
+    });
+    let redrive = rules.redrive_of(reason).map(|redrive| {
+        let at_once = if resumes { Eligibility::Resume } else { redrive.at_once };
+        (A_REDRIVE, redriven(Redrive { at_once, ..redrive }))
+    });
     Page {
         word: reason.label().to_owned(),
         kind: Kind::Reason,
