@@ -1,6 +1,7 @@
 //! What is counted of requests and connections. Labels are what is known beforehand: paths, classes
 //! of words; never a key, an id or anything else that a client chooses.
 
+use crate::createtask;
 use hyper::Response;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,8 +18,8 @@ pub(crate) const TIMES: [(u64, &str); 8] = [
     (5_000_000, "5"),
 ];
 /// Paths that are told apart; all others are one.
-pub(crate) const PATHS: [&str; 6] =
-    ["in.php", "res.php", "createTask", "getTaskResult", "getBalance", "other"];
+pub(crate) const PATHS: [&str; 7] =
+    ["in.php", "res.php", "createTask", "getTaskResult", "getBalance", "report", "other"];
 
 /// What a reply says, as far as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,9 @@ impl Metrics {
     /// The path as it is told.
     pub(crate) fn known(path: &str) -> &'static str {
         let path = path.trim_start_matches('/');
-        PATHS.into_iter().find(|known| *known == path).unwrap_or("other")
+        // What is said of answers has many paths, and is one thing.
+        let others = if createtask::is_report(path) { "report" } else { "other" };
+        PATHS.into_iter().find(|known| *known == path).unwrap_or(others)
     }
 
     /// Counts by path.

@@ -26,15 +26,18 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
         },
         ("getbalance", _) => balance(gateway),
         ("threadsinfo", _) => threads(gateway, asker).await,
-        ("reportbad", _) => report(gateway, asker, params, false).await,
-        ("reportgood", _) => report(gateway, asker, params, true).await,
+        ("reportbad" | "reportgood", _) => {
+            let id = params.text("id");
+            let found = named(gateway, asker, id.as_deref().unwrap_or_default()).await;
+            report(gateway, found, action.trim() == "reportgood").await
+        }
         _ => Word::error(words::NO_SUCH_ACTION),
     }
 }
 
 /// What is said of an answer is recorded, and passed on behind the client's back.
-async fn report(gateway: &Gateway, asker: &Asker, params: &Params, is_good: bool) -> Word {
-    let task = match named(gateway, asker, params.text("id").as_deref().unwrap_or_default()).await {
+pub(crate) async fn report(gateway: &Gateway, found: Result<Task, Word>, is_good: bool) -> Word {
+    let task = match found {
         Ok(task) => task,
         // A store that failed has recorded nothing.
         Err(Word::Pending) => return Word::error(words::STORE_FAILED),

@@ -26,6 +26,9 @@ pub struct Report {
     pub account: AccountName,
     /// Upstream's name for it.
     pub upstream_id: UpstreamId,
+    /// The method that it was solved by, as the task's dimensions have it.
+    #[serde(default)]
+    pub method: String,
     /// How far it has come.
     pub state: ReportState,
     /// How often it was sent, or may have been.
@@ -116,8 +119,17 @@ impl Desk {
             return Ok(Reported::Full);
         }
         let (state, next_at) = (ReportState::Waiting, now);
-        let report =
-            Report { is_good, at: now, account, upstream_id, state, tries: 0, next_at, said: None };
+        let report = Report {
+            is_good,
+            at: now,
+            account,
+            upstream_id,
+            method: task.dimensions.method,
+            state,
+            tries: 0,
+            next_at,
+            said: None,
+        };
         let body = serde_json::to_string(&report)
             .map_err(|source| Error::BadDocument { key: key(id), source })?;
         let is_first = store.put_document(&key(id), 0, &body).await?.is_some();

@@ -109,7 +109,8 @@ async fn step(shared: &Shared, waiting: Waiting) -> Result<Step> {
 
 /// Sends it once: how far it has come, and upstream's word.
 async fn tell(account: &Account, report: &Report) -> (ReportState, String) {
-    let told = guarded(account.provider.report(&report.upstream_id, report.is_good)).await;
+    let told =
+        guarded(account.provider.report(&report.upstream_id, &report.method, report.is_good)).await;
     let may_be_told_later =
         |class| matches!(class, Class::Transient | Class::Capacity | Class::Account);
     let said = match told {
@@ -239,6 +240,7 @@ mod tests {
     async fn what_upstream_refuses_is_answered_and_what_it_never_hears_is_given_up() {
         let (clock, store) = at_hand();
         let provider = Arc::new(ScriptedProvider::default().on_report(|call| async move {
+            assert_eq!(call.method, "image");
             match call.id.as_str() {
                 "1" => Err(failed("ERROR_DUPLICATE_REPORT", Class::Unknown)),
                 _ => Err(failed("ERROR_SERVER_ERROR", Class::Transient)),

@@ -125,8 +125,6 @@ impl Client {
                 // Where a machine is so busy that the breaker's first probe comes within the
                 // outage, the second comes after the patience of those who asked first.
                 "outage" => Loss::Little,
-                // createTask's reports are not taken yet.
-                "report" if self.name == "anticaptchaofficial" => Loss::Chance,
                 _ => Loss::Nothing,
             };
         }

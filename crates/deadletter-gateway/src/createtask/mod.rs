@@ -17,21 +17,31 @@ use bytes::Bytes;
 use deadletter::{
     Job,
     core::Payload,
-    provider::createtask::{NotATask, payload},
+    provider::createtask::{NotATask, REPORTS, Says, payload},
 };
 use hyper::Response;
 use request::Request;
 use std::net::IpAddr;
 use wording::Said;
 
-/// The paths of this front.
+/// The paths of this front, beside those of reports.
 const PATHS: [&str; 3] = ["/createTask", "/getTaskResult", "/getBalance"];
 
 pub(crate) fn is_ours(path: &str) -> bool {
-    PATHS.contains(&path)
+    PATHS.contains(&path) || path.strip_prefix('/').is_some_and(is_report)
 }
 
-/// The reply to a POST to one of [`PATHS`].
+/// True where that name, without a slash, is a report's.
+pub(crate) fn is_report(name: &str) -> bool {
+    says(name).is_some()
+}
+
+/// What a call of that name says of an answer.
+fn says(name: &str) -> Option<Says> {
+    REPORTS.iter().find(|(known, _)| *known == name).map(|(_, says)| *says)
+}
+
+/// The reply to a POST to one of the paths.
 pub(crate) async fn answer(gateway: &Gateway, path: &str, incoming: Incoming) -> Response<Bytes> {
     let said = match Request::read(&incoming.body) {
         Ok(request) => said(gateway, path, request, &incoming).await,
@@ -48,6 +58,9 @@ async fn said(gateway: &Gateway, path: &str, request: Request, incoming: &Incomi
         Ok(asker) => asker,
         Err(word) => return Said::Word(word),
     };
+    if let Some(says) = path.strip_prefix('/').and_then(says) {
+        return report(gateway, &asker, &request, says).await;
+    }
     match path {
         "/createTask" => create(gateway, &asker, request, incoming).await,
         "/getTaskResult" => result(gateway, &asker, &request, incoming.peer).await,
@@ -70,6 +83,22 @@ fn bare(payload: &Payload) -> Payload {
     let mut fields = payload.expose().clone();
     fields.retain(|name, _| !submit::OURS.contains(&name.as_str()));
     Payload::new(fields)
+}
+
+async fn report(gateway: &Gateway, asker: &Asker, request: &Request, says: Says) -> Said {
+    let is_good = match says {
+        Says::Good => true,
+        Says::Bad => false,
+        Says::InBody => match request.is_invalid() {
+            Some(is_invalid) => !is_invalid,
+            None => return Said::Word(Word::error(words::BAD_PARAMETERS)),
+        },
+    };
+    let id = request.task_id().unwrap_or_default();
+    match question::report(gateway, question::find(gateway, asker, &id).await, is_good).await {
+        Word::Bare(_) => Said::Recorded { is_feedback: says == Says::InBody },
+        word => Said::Word(word),
+    }
 }
 
 async fn result(gateway: &Gateway, asker: &Asker, request: &Request, peer: IpAddr) -> Said {

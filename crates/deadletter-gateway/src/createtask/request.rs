@@ -36,6 +36,11 @@ impl Request {
         }
     }
 
+    /// What a client of CapSolver says of an answer; none where it says nothing.
+    pub(super) fn is_invalid(&self) -> Option<bool> {
+        self.0.get("result")?.get("invalid")?.as_bool()
+    }
+
     /// The field by which a client names a job that it may send again.
     pub(super) fn idempotency_key(&self) -> Option<String> {
         let key = self.0.get("idempotency_key")?.as_str()?;

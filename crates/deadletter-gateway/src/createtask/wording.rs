@@ -4,6 +4,7 @@
 //! accepted   {"errorId":0,"taskId":42}
 //! not yet    {"errorId":0,"status":"processing"}
 //! answer     {"errorId":0,"status":"ready","solution":{..},"cost":"0","ip":..,"createTime":..,..}
+//! reported   {"errorId":0,"status":"success"}               CapSolver: {"errorId":0,"message":"okay"}
 //! error      {"errorId":1,"errorCode":"ERROR_X","errorDescription":".."}
 //! ```
 //!
@@ -38,6 +39,8 @@ pub(super) enum Said {
     Ready { task: Box<Task>, answer: Box<Answer>, ip: IpAddr },
     /// The balance that upstream told last.
     Balance(f64),
+    /// What is said of an answer is recorded.
+    Recorded { is_feedback: bool },
 }
 
 /// An answer, with what the family tells beside it.
@@ -61,7 +64,7 @@ impl Said {
         let class = match self {
             Self::Word(word) => word.class(),
             Self::Ready { .. } => Class::Answer,
-            Self::Balance(_) => Class::Told,
+            Self::Balance(_) | Self::Recorded { .. } => Class::Told,
         };
         class.mark(reply(StatusCode::OK, "application/json; charset=utf-8", self.json()))
     }
@@ -74,6 +77,12 @@ impl Said {
             // The other words are answers to questions that this front does not ask.
             Self::Word(_) => error(words::STORE_FAILED),
             Self::Balance(balance) => json!({"errorId": 0, "balance": balance}).to_string(),
+            Self::Recorded { is_feedback: true } => {
+                json!({"errorId": 0, "message": "okay"}).to_string()
+            }
+            Self::Recorded { is_feedback: false } => {
+                json!({"errorId": 0, "status": "success"}).to_string()
+            }
             Self::Ready { task, answer, ip } => ready(task, answer, *ip),
         }
     }

@@ -1,6 +1,9 @@
 //! Clients of the createTask family, at the same port.
 
-use crate::rig::{KEY, Reply, World};
+use crate::{
+    reports::said,
+    rig::{KEY, Reply, World},
+};
 use deadletter_sim::{Fault, OutageMode, Rule, Scenario};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -206,4 +209,73 @@ async fn an_upstream_of_the_family_that_is_away_or_refuses_is_borne() {
     let id = unknown.strip_prefix("OK|").expect("accepted");
     assert_eq!(world.verdict(id, "").await.body, "ERROR_TASK_NOT_SUPPORTED");
     assert_eq!(world.result(id).await["errorCode"], "ERROR_TASK_NOT_SUPPORTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_by_any_path_of_the_family_is_recorded_once_and_passed_on() {
+    let world = World::start().await;
+    let success = json!({"errorId": 0, "status": "success"});
+    for (path, more, is_good) in [
+        ("/reportCorrect", json!({}), true),
+        ("/reportIncorrect", json!({}), false),
+        ("/reportCorrectRecaptcha", json!({}), true),
+        ("/reportIncorrectRecaptcha", json!({}), false),
+        ("/reportIncorrectHcaptcha", json!({}), false),
+        ("/reportIncorrectImageCaptcha", json!({}), false),
+        ("/reportIncorrectTokenCaptcha", json!({}), false),
+        ("/feedbackTask", json!({"result": {"invalid": true, "code": 1001}}), false),
+        ("/feedbackTask", json!({"result": {"invalid": false}}), true),
+    ] {
+        let id = world.create(v2()).await;
+        world.result(id).await;
+        let mut body = json!({"clientKey": KEY, "taskId": id});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let told = world.call(path, &body).await;
+        if path == "/feedbackTask" {
+            assert_eq!(told, json!({"errorId": 0, "message": "okay"}));
+        } else {
+            assert_eq!(told, success, "{path}");
+        }
+        assert_eq!(world.call(path, &body).await["errorCode"], "ERROR_DUPLICATE_REPORT");
+        assert_eq!(said(&world, &id.to_string()).await.as_deref(), Some("OK_REPORT_RECORDED"));
+        let log = world.sim.log();
+        let last = log.entries().filter(|entry| entry.phase == "report").last().expect("sent");
+        let action = if is_good { "reportgood" } else { "reportbad" };
+        assert_eq!(last.action.as_deref(), Some(action), "{path}");
+    }
+    let metrics = world.get("/metrics").await.body;
+    assert!(metrics.contains("path=\"report\",word=\"told\"} 9"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_cannot_be_recorded_is_refused_in_the_familys_words() {
+    let world = World::start().await;
+    world.sim.outage(OutageMode::Html502);
+    let open = world.create(v2()).await;
+    for (path, body, code) in [
+        ("/reportIncorrect", json!({"clientKey": KEY, "taskId": 17}), "ERROR_NO_SUCH_CAPCHA_ID"),
+        ("/reportIncorrect", json!({"clientKey": KEY}), "ERROR_NO_SUCH_CAPCHA_ID"),
+        ("/reportCorrect", json!({"clientKey": KEY, "taskId": open}), "ERROR_REPORT_NOT_RECORDED"),
+        ("/reportCorrect", json!({"taskId": open}), "ERROR_KEY_DOES_NOT_EXIST"),
+        ("/feedbackTask", json!({"clientKey": KEY, "taskId": open}), "ERROR_BAD_PARAMETERS"),
+    ] {
+        let told = world.call(path, &body).await;
+        assert_eq!((&told["errorId"], &told["errorCode"]), (&json!(1), &json!(code)), "{body}");
+    }
+    assert_eq!(world.get("/reportCorrect").await.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_of_the_family_hears_reports_in_its_own_words() {
+    let world = World::in_the_family(Scenario::named("happy").unwrap()).await;
+    for (action, path) in [("reportgood", "/reportCorrect"), ("reportbad", "/reportIncorrect")] {
+        let id = world.submit().await;
+        world.verdict(&id, "").await;
+        let target = format!("/res.php?key={KEY}&action={action}&id={id}");
+        assert_eq!(world.get(&target).await.body, "OK_REPORT_RECORDED");
+        assert_eq!(said(&world, &id).await.as_deref(), Some("OK_REPORT_RECORDED"));
+        let log = world.sim.log();
+        let last = log.entries().filter(|entry| entry.phase == "report").last().expect("sent");
+        assert_eq!((last.path.as_str(), last.action.as_deref()), (path, Some(action)));
+    }
 }

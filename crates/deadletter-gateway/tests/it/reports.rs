@@ -10,7 +10,7 @@ use deadletter_sim::{OutageMode, Scenario};
 use secrecy::ExposeSecret;
 
 /// Waits until upstream has answered a report; what it said.
-async fn said(world: &World, id: &str) -> Option<String> {
+pub(crate) async fn said(world: &World, id: &str) -> Option<String> {
     let id = id.parse().unwrap();
     let answered = async {
         loop {

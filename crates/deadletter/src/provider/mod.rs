@@ -66,10 +66,10 @@ pub trait Provider: Send + Sync + 'static {
     /// is asked at the start, every few minutes, and as the probe of an account that is stopped.
     async fn account(&self) -> Result<AccountState, PollError>;
 
-    /// Tells upstream once that the answer of `id` was good or bad. Upstream's readable no is
-    /// [`JobFailed`]: it has answered, and is not told again where that class is final.
-    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
-        let (_, _) = (id, is_good);
+    /// Tells upstream once that the answer of `id`, solved by that method, was good or bad. Upstream's
+    /// readable no is [`JobFailed`]: it has answered, and is not told again where that class is final.
+    async fn report(&self, id: &UpstreamId, method: &str, is_good: bool) -> Result<(), PollError> {
+        let (_, _, _) = (id, method, is_good);
         Err(JobFailed(Failure::new(NO_REPORTS, Class::Permanent)).into())
     }
 

@@ -44,6 +44,8 @@ pub struct ReportCall {
     pub n: u64,
     /// Whose answer it is about.
     pub id: UpstreamId,
+    /// The method that it was solved by.
+    pub method: String,
     /// What is said of it.
     pub is_good: bool,
 }
@@ -219,8 +221,9 @@ impl Provider for ScriptedProvider {
         (self.on_account)(count(&self.accounts)).await
     }
 
-    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
-        let call = ReportCall { n: count(&self.reports), id: id.clone(), is_good };
+    async fn report(&self, id: &UpstreamId, method: &str, is_good: bool) -> Result<(), PollError> {
+        let (id, method) = (id.clone(), method.to_owned());
+        let call = ReportCall { n: count(&self.reports), id, method, is_good };
         (self.on_report)(call).await
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub(super) on_submit: Grammar,
     /// The grammar of answers to polls.
     pub(super) on_poll: Grammar,
+    /// The grammar of answers to reports.
+    pub(super) on_report: Grammar,
 }
 
 /// Reads a body; the codes are those that are known.
@@ -88,7 +90,7 @@ impl Reader {
         if received.body.trim_ascii() == RECEIPT {
             return Ok(());
         }
-        let no = match self.word(self.on_poll, received) {
+        let no = match self.word(self.on_report, received) {
             Word::Yes(_) => return Ok(()),
             Word::Error { code, text } => No::Code { code, text },
             Word::NotReady => No::Nothing("\"not ready\", as the answer to a report"),

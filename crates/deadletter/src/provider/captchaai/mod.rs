@@ -107,6 +107,7 @@ impl CaptchaAi {
                 cleaner,
                 on_submit: read,
                 on_poll: read,
+                on_report: read,
             },
             zero_balance: ZeroBalance::default(),
         })
@@ -213,7 +214,7 @@ impl Provider for CaptchaAi {
         Ok(AccountState { balance: self.balance().await, ..state })
     }
 
-    async fn report(&self, id: &UpstreamId, is_good: bool) -> Result<(), PollError> {
+    async fn report(&self, id: &UpstreamId, _: &str, is_good: bool) -> Result<(), PollError> {
         let action = if is_good { "reportgood" } else { "reportbad" };
         let query = form::ask(&self.key, action, Some(id));
         let sent = self.transport.send(Outgoing { query: Some(query), ..self.question() }).await;

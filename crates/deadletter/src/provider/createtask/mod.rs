@@ -4,6 +4,7 @@
 //! submit  POST createTask     clientKey, task{type, ..}  -> taskId
 //! poll    POST getTaskResult  clientKey, taskId          -> processing, or ready with a solution
 //! account POST getBalance     clientKey                  -> balance
+//! report  POST reportCorrect, and what it is called elsewhere (`reports`)
 //! ```
 //!
 //! What the family calls a task is our payload in other words. One table (`kinds`) holds both, and
@@ -12,12 +13,14 @@
 
 mod kinds;
 mod read;
+mod reports;
 mod solution;
 mod task;
 mod told;
 mod written;
 
 pub use super::settings::InvalidSettings;
+pub use reports::{REPORTS, Says};
 pub use solution::{DIALECT, solution};
 pub use task::{NotATask, payload};
 pub use told::{Told, refused, told};
@@ -30,8 +33,8 @@ use super::settings::{check_key, credential, endpoint};
 use super::transport::{Body, Endpoint, Outgoing, Received, Transport};
 use super::verdict::Reader;
 use super::{
-    AccountState, CouldNotAsk, Explanation, JobFailed, PollError, Polled, Provider, Submission,
-    SubmitError, methods,
+    AccountState, CouldNotAsk, Explanation, JobFailed, NO_REPORTS, PollError, Polled, Provider,
+    Submission, SubmitError, methods,
 };
 use async_trait::async_trait;
 use deadletter_core::{Class, Dimensions, Failure, Payload, Terms, UpstreamId};
@@ -44,6 +47,9 @@ const SUBMIT_LIMIT: usize = 16 << 20;
 
 /// Ids up to this many digits fit an integer, which is what services with digits for ids want.
 const INTEGER_DIGITS: usize = 18;
+
+/// What a service answers to a report of a kind that it does not take.
+const NO_SUCH_PATH: [u16; 2] = [404, 405];
 
 /// Where and how to reach one account.
 #[derive(Clone, Debug)]
@@ -86,6 +92,8 @@ pub struct CreateTask {
     create: Endpoint,
     result: Endpoint,
     balance: Endpoint,
+    /// Without a slash at its end.
+    base: String,
     key: SecretString,
     submit_timeout: Duration,
     poll_timeout: Duration,
@@ -96,7 +104,7 @@ impl CreateTask {
     /// A provider for one account; nothing is sent yet.
     pub fn new(settings: Settings) -> Result<Self, InvalidSettings> {
         check_key(&settings.key)?;
-        let base = settings.endpoint.trim_end_matches('/');
+        let base = settings.endpoint.trim_end_matches('/').to_owned();
         let below = |name| endpoint("task", &format!("{base}/{name}"));
         // Paid by the answer, the family means what it says: no balance is no capacity to wait for.
         let no_money = ExtraCode { class: Class::Account, retry_after_ms: None };
@@ -107,6 +115,7 @@ impl CreateTask {
             create: below("createTask")?,
             result: below("getTaskResult")?,
             balance: below("getBalance")?,
+            base: base.clone(),
             submit_timeout: settings.submit_timeout,
             poll_timeout: settings.poll_timeout,
             reader: Reader {
@@ -114,6 +123,7 @@ impl CreateTask {
                 cleaner: Cleaner::new(&settings.key),
                 on_submit: read::submitted,
                 on_poll: read::polled,
+                on_report: read::reported,
             },
             key: settings.key,
         })
@@ -196,6 +206,23 @@ impl Provider for CreateTask {
         let balance =
             read::balance(&received.body).ok_or_else(|| self.reader.no_account(&received))?;
         Ok(AccountState { balance: Some(balance), ..AccountState::default() })
+    }
+
+    async fn report(&self, id: &UpstreamId, method: &str, is_good: bool) -> Result<(), PollError> {
+        let not_taken = || JobFailed(Failure::new(NO_REPORTS, Class::Permanent));
+        let path = reports::path(&self.base, method, is_good).ok_or_else(not_taken)?;
+        let to = endpoint("task", &format!("{}/{path}", self.base)).map_err(|_| not_taken())?;
+        let (key, id) = (self.key.expose_secret(), task_id(id));
+        let told = if path == reports::FEEDBACK {
+            json!({"clientKey": key, "taskId": id, "result": {"invalid": !is_good}})
+        } else {
+            json!({"clientKey": key, "taskId": id})
+        };
+        let received = self.ask(&to, told.to_string(), self.poll_timeout).await?;
+        if NO_SUCH_PATH.contains(&received.status) {
+            return Err(not_taken().into());
+        }
+        self.reader.report(&received)
     }
 
     fn explain(&self, code: &str) -> Option<Explanation> {

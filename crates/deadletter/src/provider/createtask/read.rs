@@ -74,6 +74,17 @@ pub(super) fn polled(bytes: &[u8], _: &Codes) -> Word {
     })
 }
 
+/// The answer to a report: any yes is a receipt.
+pub(super) fn reported(bytes: &[u8], _: &Codes) -> Word {
+    with_body(bytes, |body| {
+        let status = body.status.and_then(string).unwrap_or_default().to_ascii_lowercase();
+        match (status.as_str(), body.error_id) {
+            ("success", _) | ("", Some(_)) => yes(Shape::Text, status, None),
+            _ => Word::Unreadable("neither \"success\" nor an error"),
+        }
+    })
+}
+
 /// The balance in an answer to getBalance.
 pub(super) fn balance(bytes: &[u8]) -> Option<f64> {
     let body: Body<'_> = serde_json::from_str(bare(std::str::from_utf8(bytes).ok()?)).ok()?;

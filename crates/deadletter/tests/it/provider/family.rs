@@ -131,3 +131,41 @@ fn settings_that_cannot_work_are_refused_and_the_key_is_never_shown() {
     assert_eq!(provider.name(), "createtask");
     assert!(provider.credential().is_some_and(|mark| !KEY.contains(&mark)));
 }
+
+async fn reported(status: u16, body: &str) -> (Result<(), PollError>, String) {
+    let peer = Peer::answering(&[answer(status, "", body)]).await;
+    let told =
+        provider(&peer.base).report(&UpstreamId::new("7").unwrap(), "turnstile", false).await;
+    (told, peer.requests().pop().unwrap())
+}
+
+#[tokio::test]
+async fn a_report_is_one_call_and_any_readable_yes_is_a_receipt() {
+    for body in [
+        r#"{"errorId":0,"status":"success"}"#,
+        r#"{"errorId":0,"message":"okay"}"#,
+        r#"{"errorId":0}"#,
+        r#"{"status":"success"}"#,
+    ] {
+        let (told, request) = reported(200, body).await;
+        assert!(told.is_ok(), "{body}: {told:?}");
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /reportIncorrect HTTP/1.1\r\n"), "{head}");
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body, json!({"clientKey": KEY, "taskId": 7}));
+    }
+    let unknown = r#"{"errorId":16,"errorCode":"ERROR_NO_SUCH_CAPCHA_ID"}"#;
+    let failure = failed(reported(200, unknown).await.0);
+    assert_eq!(failure.cause.as_str(), "ERROR_NO_SUCH_CAPCHA_ID");
+    for status in [404, 405] {
+        let failure = failed(reported(status, "<html>").await.0);
+        assert_eq!(
+            (failure.cause.as_str(), failure.class),
+            ("REPORTS_NOT_TAKEN", Class::Permanent)
+        );
+    }
+    for (status, body) in [(200, "<html>"), (502, ""), (200, r#"{"status":"processing"}"#)] {
+        let failure = unasked(reported(status, body).await.0);
+        assert_eq!(failure.cause.as_str(), "UNREADABLE", "{body}");
+    }
+}

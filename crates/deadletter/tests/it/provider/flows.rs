@@ -33,17 +33,20 @@ async fn a_report_is_told_and_its_answer_read_in_both_dialects() {
         Err(PollError::Failed(JobFailed(failure))) => failure.cause.to_string(),
         other => panic!("not refused: {other:?}"),
     };
-    assert_eq!(cause(provider.report(&id, false).await), "ERROR_REPORT_NOT_RECORDED");
+    assert_eq!(
+        cause(provider.report(&id, "userrecaptcha", false).await),
+        "ERROR_REPORT_NOT_RECORDED"
+    );
     simulator.advance_ms(60_000);
-    assert_eq!(provider.report(&id, false).await, Ok(()));
-    assert_eq!(cause(provider.report(&id, true).await), "ERROR_DUPLICATE_REPORT");
+    assert_eq!(provider.report(&id, "userrecaptcha", false).await, Ok(()));
+    assert_eq!(cause(provider.report(&id, "userrecaptcha", true).await), "ERROR_DUPLICATE_REPORT");
     let log = simulator.log();
     let actions = log.entries().filter_map(|entry| entry.action.as_deref());
     assert_eq!(actions.collect::<Vec<_>>(), ["reportbad", "reportbad", "reportgood"]);
     let in_text = Peer::answering(&[answer(200, "", "OK_REPORT_RECORDED\n")]).await;
-    assert_eq!(patient(&in_text.base).report(&id, true).await, Ok(()));
+    assert_eq!(patient(&in_text.base).report(&id, "userrecaptcha", true).await, Ok(()));
     let away = Peer::answering(&[answer(502, "", "<html>bad gateway</html>")]).await;
-    let told = patient(&away.base).report(&id, true).await;
+    let told = patient(&away.base).report(&id, "userrecaptcha", true).await;
     assert!(matches!(told, Err(PollError::CouldNotAsk(_))), "{told:?}");
 }
 

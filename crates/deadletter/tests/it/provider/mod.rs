@@ -76,7 +76,7 @@ fn doubted(result: Result<UpstreamId, SubmitError>) -> (Sent, Failure) {
 }
 
 #[track_caller]
-fn failed(result: Result<Polled, PollError>) -> Failure {
+fn failed<T: std::fmt::Debug>(result: Result<T, PollError>) -> Failure {
     match result {
         Err(PollError::Failed(JobFailed(failure))) => failure,
         other => panic!("not failed: {other:?}"),
@@ -84,7 +84,7 @@ fn failed(result: Result<Polled, PollError>) -> Failure {
 }
 
 #[track_caller]
-fn unasked(result: Result<Polled, PollError>) -> Failure {
+fn unasked<T: std::fmt::Debug>(result: Result<T, PollError>) -> Failure {
     match result {
         Err(PollError::CouldNotAsk(CouldNotAsk { failure, .. })) => failure,
         other => panic!("a verdict: {other:?}"),

@@ -31,7 +31,11 @@ async fn an_upstream_that_echoes_the_request_leaks_nothing() {
                 shown(&submit(&provider, &recaptcha()).await.unwrap_err()),
                 shown(&poll(&provider).await.unwrap_err()),
                 shown(&provider.account().await.unwrap_err()),
-                provider.report(&id, true).await.err().map_or(String::new(), |no| shown(&no)),
+                provider
+                    .report(&id, "userrecaptcha", true)
+                    .await
+                    .err()
+                    .map_or(String::new(), |no| shown(&no)),
             ];
             for error in errors {
                 assert!(!error.to_lowercase().contains(&KEY[..8]), "{error}");
