@@ -140,7 +140,9 @@ impl Stage {
     /// Runs an example; the failure tells what was run and what it said.
     pub(crate) fn run(&self, example: &str) -> Result<String, String> {
         // Nothing in a new store is old enough to be purged, so that none is the right count.
-        let line = self.with_real_ids(example).replace("--confirm 12", "--confirm 0");
+        let line = self
+            .with_paused_operation(&self.with_real_ids(example))
+            .replace("--confirm 12", "--confirm 0");
         let output = if ENDLESS.iter().any(|word| line.contains(word)) {
             self.begin_and_stop(&line)
         } else {
@@ -210,6 +212,22 @@ impl Stage {
         let first = output.stdout.split(|b| *b == b'\n').next().unwrap_or_default();
         let task: serde_json::Value = serde_json::from_slice(first).expect("a task");
         example.replace(id, task["id"].to_string().trim_matches('"'))
+    }
+
+    /// The operation of an example that lets one go on: one of this stage's, paused.
+    fn with_paused_operation(&self, example: &str) -> String {
+        let named = example.split_whitespace().find(|word| word.starts_with("redrive-"));
+        let Some(named) = named else { return example.to_owned() };
+        let said = self.run("deadletter redrive --where state:dead --detach --yes").expect("begun");
+        let id = said.split_whitespace().find(|word| word.starts_with("redrive-"));
+        let id = id.expect("its id is told");
+        let store = self.variables.iter().find(|(name, _)| name == "DEADLETTER_STORE");
+        let path = store.and_then(|(_, url)| url.strip_prefix("sqlite:")).expect("a store");
+        let conn = rusqlite::Connection::open(self.dir.path().join(path)).expect("a database");
+        let sql = "UPDATE documents SET body = json_set(body, '$.state', 'paused'), \
+            version = version + 1 WHERE key = 'operation/' || ?";
+        assert_eq!(conn.execute(sql, [id]).expect("written"), 1);
+        example.replace(named, id)
     }
 
     /// Does what a reader does with a line of a page, and holds its outcome against the page.

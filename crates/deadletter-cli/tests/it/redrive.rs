@@ -202,3 +202,33 @@ fn what_a_redrive_did_not_touch_is_none_of_its_verdicts() {
     assert_eq!(answers.len(), 2, "{answers:?}");
     assert!(answers.iter().all(|row| row["state"] == "solved"), "{answers:?}");
 }
+
+#[test]
+fn an_operation_that_paused_itself_is_let_go_on() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll);
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    scene.bench.write("deadletter.toml", "[policy]\nfirst_submits = 1\n");
+    let n = 60;
+    scene.rows("tasks.csv", "6Le-dead", n);
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 3);
+    let unknown = scene.run(&["redrive", "--resume", "redrive-1", "--yes"]);
+    assert_eq!(unknown.code, 1, "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("none is paused"), "{}", unknown.stderr);
+    let paused = scene.run(&["redrive", "--where", "state:dead", "--yes"]);
+    assert_eq!(paused.code, 3, "{}", paused.stderr);
+    let told = "deadletter redrive --resume ";
+    let (_, id) = paused.stderr.split_once(told).expect("how it goes on is told");
+    let id = id.split_whitespace().next().expect("its id");
+    let named = scene.run(&["redrive", "--resume", "redrive-1", "--yes"]);
+    assert!(named.stderr.contains(id), "{}", named.stderr);
+    scene.simulator.clear_rules();
+    let out = ["--out", "answers.jsonl", "--reason", "the page was mended"];
+    let ran = scene.run(&[&["redrive", "--resume", id, "--yes"], &out[..]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let left = lines(&ran)[0]["left"].as_u64().expect("a number");
+    assert!(left > 0 && left < n as u64, "{}", ran.stdout);
+    let answers = json_lines(&scene.bench.read("answers.jsonl"));
+    assert_eq!(answers.len() as u64, left, "each that was left was redriven");
+    assert!(answers.iter().all(|row| row["state"] == "solved"), "{answers:?}");
+    assert_eq!(scene.run(&["redrive", "--resume", id, "--yes"]).code, 1, "it is over");
+}

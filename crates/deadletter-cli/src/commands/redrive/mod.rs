@@ -1,9 +1,11 @@
 //! `deadletter redrive`: dead letters back under control.
 
+mod paused;
+
 use super::{
     act::{self, chosen_ids, confirmed, refuse_unknown, who},
     answers::Answers,
-    follow::{self, Follow},
+    follow::{self, Before, Follow},
 };
 use crate::{
     app::App,
@@ -15,11 +17,12 @@ use crate::{
     work,
 };
 use deadletter::{
-    Deadletter, RedriveOptions, RedrivePlan,
+    Deadletter, Notice, OperationState, RedriveOptions, RedrivePlan,
     core::{Filter, OperationId, TaskId, decide::Eligibility},
 };
 use serde_json::json;
 use std::path::PathBuf;
+use tokio::sync::broadcast::Receiver;
 
 /// Said where nobody gets the answers.
 pub(super) const ANSWERS_STAY: &str =
@@ -28,8 +31,8 @@ pub(super) const ANSWERS_STAY: &str =
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes",
-    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. Where nearly all die\nagain it pauses itself, and the rest stays dead. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
+    before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes\n  deadletter redrive --resume redrive-116230479282176 --yes",
+    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. Where nearly all die\nagain it pauses itself, and the rest stays dead until --resume lets it go on. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
 )]
 pub(crate) struct Args {
     /// Ids of tasks
@@ -43,6 +46,13 @@ pub(crate) struct Args {
         conflicts_with = "ids"
     )]
     filter: Option<String>,
+    /// Let an operation go on that paused itself, with the options that it began with
+    #[arg(
+        long,
+        value_name = "OPERATION",
+        conflicts_with_all = ["ids", "filter", "dry_run", "limit", "rate", "force", "keep_deadline"]
+    )]
+    resume: Option<OperationId>,
     /// Show what it would do, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -76,7 +86,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     if !(args.rate.is_finite() && args.rate > 0.0) {
         return Err(Fault::usage("--rate is not a number above 0").fix("for example: --rate 5"));
     }
-    let filter = chosen(&args)?;
+    let filter = if args.resume.is_some() { Filter::default() } else { chosen(&args)? };
     let settings = app.settings()?;
     let options = RedriveOptions {
         rate: args.rate,
@@ -91,7 +101,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let engine =
         if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };
     let mut signals = Signals::listen()?;
-    let end = redrive(app, &engine, &filter, options, &args, &mut signals).await;
+    let end = match &args.resume {
+        Some(id) => resume(app, &engine, id, &args, &mut signals).await,
+        None => redrive(app, &engine, &filter, options, &args, &mut signals).await,
+    };
     let stopped = tokio::select! {
         stopped = engine.stop() => stopped.map_err(work::of_engine),
         // Asked to stop once more: what is on the wire is left in doubt.
@@ -129,37 +142,75 @@ async fn redrive(
         app.out.say("nothing was changed");
         return Ok(Exit::Good);
     }
-    let mut answers = match &args.out {
-        Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
-        None => {
-            app.out.say(ANSWERS_STAY);
-            None
-        }
-    };
-    let mut notices = engine.notices();
+    let answers = answers(app, args)?;
+    let notices = engine.notices();
     let before = follow::before(engine, &plan.eligible_ids).await?;
     let id = engine.desk().redrive(filter, options).await.map_err(work::of_engine)?;
     app.out.say(&format!("operation {id} has begun"));
-    if args.detach {
+    let begun = Begun { id: &id, before, answers, notices };
+    watch(app, engine, begun, args.detach, signals).await
+}
+
+async fn resume(
+    app: &App,
+    engine: &Deadletter,
+    id: &OperationId,
+    args: &Args,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    let (answers, notices) = (answers(app, args)?, engine.notices());
+    let Some(before) = paused::let_go_on(app, engine, id, args).await? else {
+        app.out.say("nothing was changed");
+        return Ok(Exit::Good);
+    };
+    app.out.say(&format!("operation {id} goes on"));
+    watch(app, engine, Begun { id, before, answers, notices }, args.detach, signals).await
+}
+
+fn answers(app: &App, args: &Args) -> Result<Option<Answers>> {
+    if let Some(path) = &args.out {
+        return Answers::open(Some(path.clone()), false, false).map(Some);
+    }
+    app.out.say(ANSWERS_STAY);
+    Ok(None)
+}
+
+/// An operation that runs, and what is needed to tell what comes of it.
+struct Begun<'a> {
+    id: &'a OperationId,
+    before: Before,
+    answers: Option<Answers>,
+    /// From before it ran.
+    notices: Receiver<Notice>,
+}
+
+async fn watch(
+    app: &App,
+    engine: &Deadletter,
+    mut begun: Begun<'_>,
+    detach: bool,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    if detach {
         app.out.say("a running process does the work: deadletter run, or deadletter redrive");
         return Ok(Exit::Good);
     }
-    let mut follow = Follow::begin(app, engine, &id, before, answers.as_mut());
-    let exit = follow.until_over(&mut notices, signals).await?;
+    let id = begun.id;
+    let mut follow = Follow::begin(app, engine, id, begun.before, begun.answers.as_mut());
+    let exit = follow.until_over(&mut begun.notices, signals).await?;
     if exit == Exit::Interrupted {
         app.out.say(&format!("interrupted; operation {id} goes on with the next process"));
     }
     follow.progress.end(app, engine);
-    tell_skips(app, engine, &id).await?;
-    Ok(exit)
-}
-
-async fn tell_skips(app: &App, engine: &Deadletter, id: &OperationId) -> Result<()> {
     let found = engine.desk().operation(id).await.map_err(work::of_engine)?;
-    if let Some((operation, [_, _, skipped])) = found.filter(|(_, [_, _, n])| *n > 0) {
+    let Some((operation, [_, _, skipped])) = found else { return Ok(exit) };
+    if skipped > 0 {
         app.out.say(&act::told(&operation, skipped));
     }
-    Ok(())
+    if operation.state == OperationState::Paused {
+        app.out.say(&format!("once the cause is gone: deadletter redrive --resume {id}"));
+    }
+    Ok(exit)
 }
 
 fn chosen(args: &Args) -> Result<Filter> {
