@@ -7,6 +7,7 @@ use crate::{
     fault::{Fault, Result},
     letter, render,
     shelf::{self, Shelf, dead_unless, filter_of},
+    signals::Signals,
 };
 use clap::ValueEnum;
 use deadletter::{
@@ -62,26 +63,61 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let filter = dead_unless(filter_of(&args.filter)?, "state:dead,buried")?;
     let shelf = shelf::open(app).await?;
     let sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
-    let letters = write(&shelf, &filter, sink).await.map_err(|fault| match &args.out {
+    let written = if sink.draft.is_some() {
+        unless_interrupted(app, write(&shelf, &filter, sink)).await
+    } else {
+        // A pipe whose reader waits keeps nobody from ending it as everything is ended.
+        write(&shelf, &filter, sink).await.map(Some)
+    };
+    let written = written.map_err(|fault| match &args.out {
         Some(path) => fault.of_named_place(path),
         None => fault,
     })?;
+    let Some(Written { letters, masked }) = written else { return Ok(Exit::Interrupted) };
     let letters = render::counted(letters, "letter", "letters");
     let to = args.out.map_or(String::new(), |path| format!(" to {}", path.display()));
-    let masked = if args.with_secrets { "" } else { "; secrets are masked" };
+    let masked = if masked == 0 { "" } else { "; secrets are masked" };
     app.out.say(&format!("{letters} exported{to}{masked}"));
     Ok(Exit::Good)
+}
+
+/// What `writing` came to; none where a signal came first. A draft goes with it then.
+async fn unless_interrupted<T>(
+    app: &App,
+    writing: impl Future<Output = Result<T>>,
+) -> Result<Option<T>> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        written = writing => written.map(Some),
+        () = signals.next() => {
+            app.out.say("interrupted; no file was written");
+            Ok(None)
+        }
+    }
 }
 
 /// Letters out of a damaged store, in the same form.
 async fn salvage(app: &App, args: Args) -> Result<Exit> {
     let filter = dead_unless(filter_of(&args.filter)?, UNSOLVED)?;
     let Some(heap) = Heap::gather(app).await? else { return Ok(Exit::Interrupted) };
-    let mut sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
+    let sink = Sink::open(args.out.as_deref(), args.format, args.with_secrets)?;
+    let written = unless_interrupted(app, write_heap(&heap, &filter, sink)).await?;
+    let Some(Written { letters, masked }) = written else { return Ok(Exit::Interrupted) };
+    let exit = heap.report(app, letters);
+    if masked > 0 {
+        let which = render::counted(masked, "letter has", "letters have");
+        app.out.warn(&format!(
+            "{which} masked secrets, and cannot be redriven so: --with-secrets keeps them"
+        ));
+    }
+    Ok(exit)
+}
+
+async fn write_heap(heap: &Heap, filter: &Filter, mut sink: Sink) -> Result<Written> {
     sink.begin(heap.shelf.now())?;
     let shelf = &heap.shelf;
     shelf
-        .each(&filter, false, async |task| {
+        .each(filter, false, async |task| {
             if let Some(file) = shelf.file(task.id).await? {
                 let file = Heap::letter(file);
                 sink.put(&file, file.task.updated_at)?;
@@ -89,20 +125,13 @@ async fn salvage(app: &App, args: Args) -> Result<Exit> {
             Ok(true)
         })
         .await?;
-    for file in heap.rebuilt(&filter).await? {
+    for file in heap.rebuilt(filter).await? {
         sink.put(&file, file.task.updated_at)?;
     }
-    let letters = sink.end()?;
-    let exit = heap.report(app, letters);
-    if !args.with_secrets {
-        app.out.warn(
-            "secrets are masked, and such letters cannot be redriven: --with-secrets keeps them",
-        );
-    }
-    Ok(exit)
+    sink.end()
 }
 
-async fn write(shelf: &Shelf, filter: &Filter, mut sink: Sink) -> Result<u64> {
+async fn write(shelf: &Shelf, filter: &Filter, mut sink: Sink) -> Result<Written> {
     sink.begin(shelf.now())?;
     shelf
         .each(filter, false, async |task| {
@@ -139,12 +168,20 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("its symbolic links lead nowhere"))
 }
 
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    letters: u64,
+    /// Those of them that lack secrets of their requests.
+    masked: u64,
+}
+
 /// Where letters go. A file appears under its name only when it is whole.
 struct Sink {
     writer: Box<dyn Write>,
     format: Format,
     with_secrets: bool,
-    letters: u64,
+    written: Written,
     /// The second is the file once more, to be flushed.
     draft: Option<(Draft, File, PathBuf)>,
 }
@@ -153,7 +190,13 @@ impl Sink {
     fn open(path: Option<&Path>, format: Format, with_secrets: bool) -> Result<Self> {
         let Some(path) = path else {
             let writer = Box::new(BufWriter::new(std::io::stdout()));
-            return Ok(Self { writer, format, with_secrets, letters: 0, draft: None });
+            return Ok(Self {
+                writer,
+                format,
+                with_secrets,
+                written: Written::default(),
+                draft: None,
+            });
         };
         let failed = |path: &Path, error| {
             Fault::failed(format!("cannot write {}", path.display())).because(error)
@@ -162,13 +205,25 @@ impl Sink {
         if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
             let file = OpenOptions::new().write(true).open(path);
             let writer = Box::new(BufWriter::new(file.map_err(|error| failed(path, error))?));
-            return Ok(Self { writer, format, with_secrets, letters: 0, draft: None });
+            return Ok(Self {
+                writer,
+                format,
+                with_secrets,
+                written: Written::default(),
+                draft: None,
+            });
         }
         let path = behind_links(path).map_err(|error| failed(path, error))?;
         let (draft, file) = Draft::begin(&path).map_err(|error| failed(&path, error))?;
         let flushed = file.try_clone().map_err(|error| failed(&path, error))?;
         let writer = Box::new(BufWriter::new(file));
-        Ok(Self { writer, format, with_secrets, letters: 0, draft: Some((draft, flushed, path)) })
+        Ok(Self {
+            writer,
+            format,
+            with_secrets,
+            written: Written::default(),
+            draft: Some((draft, flushed, path)),
+        })
     }
 
     fn begin(&mut self, now: UnixMs) -> Result<()> {
@@ -180,6 +235,7 @@ impl Sink {
     }
 
     fn put(&mut self, file: &TaskFile, died_at: UnixMs) -> Result<()> {
+        let has_masked = !self.with_secrets && letter::has_secrets(file);
         match self.format {
             Format::Jsonl => {
                 let letter = letter::document(file, self.with_secrets);
@@ -194,19 +250,20 @@ impl Sink {
                 let entry = entry.map_err(|error| {
                     Fault::failed("cannot write a letter as JSON").because(error)
                 })?;
-                let mark = if self.letters == 0 { "\n" } else { ",\n" };
+                let mark = if self.written.letters == 0 { "\n" } else { ",\n" };
                 self.text(&format!("{mark}  {}", entry.replace('\n', "\n  ")))?;
             }
         }
-        self.letters += 1;
+        self.written.letters += 1;
+        self.written.masked += u64::from(has_masked);
         Ok(())
     }
 
-    fn end(mut self) -> Result<u64> {
+    fn end(mut self) -> Result<Written> {
         match self.format {
-            Format::Jsonl => self.line(&letter::footer(self.letters).to_string())?,
+            Format::Jsonl => self.line(&letter::footer(self.written.letters).to_string())?,
             Format::Csv => {}
-            Format::Article => self.line(if self.letters == 0 { "]" } else { "\n]" })?,
+            Format::Article => self.line(if self.written.letters == 0 { "]" } else { "\n]" })?,
         }
         self.writer.flush().map_err(Fault::of_output)?;
         if let Some((draft, file, path)) = self.draft {
@@ -219,7 +276,7 @@ impl Sink {
                     .fix("look after the disk (dmesg, free space), and export again")
             })?;
         }
-        Ok(self.letters)
+        Ok(self.written)
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
@@ -248,7 +305,7 @@ mod tests {
     fn exported_to(path: &Path) {
         let mut sink = Sink::open(Some(path), Format::Article, false).expect("opened");
         sink.begin(UnixMs(0)).expect("begun");
-        assert_eq!(sink.end().expect("ended"), 0);
+        assert_eq!(sink.end().expect("ended"), Written::default());
     }
 
     #[test]

@@ -17,10 +17,16 @@ use deadletter::{
     provider::Provider,
     store::{
         self, SystemClock,
-        sqlite::salvage::{Salvaged, salvage},
+        sqlite::{
+            inspect::Interrupter,
+            salvage::{Salvaged, salvage},
+        },
     },
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tempfile::TempDir;
 
 /// Ids of lost tasks that are told one by one.
@@ -50,8 +56,13 @@ impl Heap {
         })?;
         let into = folder.path().join("salvaged.db");
         let (from, to) = (path.clone(), into.clone());
-        let salvaged = watch(app, move |progress, _| salvage(&from, &to, progress)).await?;
-        let Some(salvaged) = salvaged else { return Ok(None) };
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let salvaged = watch(app, move |progress, hand_over| {
+            // Nobody waits for it where the command has ended.
+            hand_over.send(Interrupter::of(Arc::clone(&is_stopped))).ok();
+            salvage(&from, &to, progress, &is_stopped)
+        });
+        let Some(salvaged) = salvaged.await? else { return Ok(None) };
         let url = format!("sqlite:{}", into.display());
         let store = store::open(&url, Arc::new(SystemClock)).await.map_err(shelf::fault)?;
         let shelf = Shelf { store };
@@ -83,7 +94,8 @@ impl Heap {
     pub(super) fn report(&self, app: &App, letters: u64) -> Exit {
         let Salvaged { without_row, without_request, bad_pages, pages, .. } = &self.salvaged;
         let (found, path) = (self.salvaged.tasks, self.path.display());
-        let tasks = counted(found + without_row.len() as u64, "task", "tasks");
+        let known = found + (without_row.len() + without_request.len()) as u64;
+        let tasks = counted(known, "task", "tasks");
         app.out.say(&format!(
             "{tasks} were read from {path}, {letters} of them are exported; the store was left as it is"
         ));
@@ -96,7 +108,11 @@ impl Heap {
         }
         if !without_request.is_empty() {
             let n = counted(without_request.len() as u64, "task has", "tasks have");
-            app.out.warn(&format!("{n} lost their request: {}", named(without_request)));
+            app.out.warn(&format!(
+                "{n} lost their request, so that nothing of them can be submitted; their history is \
+                 among the letters: {}",
+                named(without_request)
+            ));
         }
         if self.salvaged.may_be_old {
             app.out

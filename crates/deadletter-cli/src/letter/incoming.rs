@@ -27,6 +27,13 @@ pub(crate) enum Incoming {
     Article(Box<Entry>),
 }
 
+impl Incoming {
+    /// True where what it asked for was lost with the store that had it.
+    pub(crate) fn is_without_request(&self) -> bool {
+        matches!(self, Self::Ours(letter) if letter.request.is_none())
+    }
+}
+
 /// What stands where a letter should be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spoiled {

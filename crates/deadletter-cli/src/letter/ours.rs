@@ -82,6 +82,11 @@ pub(crate) fn document(file: &TaskFile, with_secrets: bool) -> Letter {
     }
 }
 
+/// True where an export without secrets leaves out what a redrive needs.
+pub(crate) fn has_secrets(file: &TaskFile) -> bool {
+    file.payload.as_ref().is_some_and(|payload| !masked(payload.expose()).1.is_empty())
+}
+
 fn answer_of(answer: &Answer, with_secrets: bool) -> Value {
     let mut shown = json!({
         "attempt": answer.token,

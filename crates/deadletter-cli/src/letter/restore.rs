@@ -54,11 +54,6 @@ impl Restorer<'_> {
 
     /// Why `incoming` cannot be a task of this store, if it cannot.
     pub(crate) fn refuse(&self, incoming: &Incoming) -> Result<(), String> {
-        if matches!(incoming, Incoming::Ours(letter) if letter.request.is_none()) {
-            return Err("its request was lost with the store that had it: nothing of it could be \
-                        submitted"
-                .to_owned());
-        }
         // Any id: nothing is inserted.
         let restored = self.restore(incoming.clone(), TaskId::at(UnixMs(0), 0));
         let new = restored.map(|restored| restored.to_insert()).transpose();

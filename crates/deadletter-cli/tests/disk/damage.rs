@@ -100,10 +100,15 @@ fn rescue(scene: &Scene) -> Rescued {
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(scene.path(&format!("new.db{suffix}"))).unwrap_or_default();
     }
-    let taken = scene.good(&["import", &out, "--store", &new]);
+    let taken = scene.run(&["import", &out, "--store", &new]);
+    // What lost its request is in the file, and cannot be a task again.
+    let left_out = lines(&taken)[0]["without_request"].as_u64().expect("a number");
+    assert_eq!(taken.code == 0, left_out == 0, "{}", taken.stderr);
     let check = scene.run(&["store", "check", "--store", &new]);
     assert_eq!(check.code, 0, "{}", check.stdout);
     let imported = lines(&taken)[0]["imported"].as_u64().expect("a number");
+    let letters = fs::read_to_string(&out).expect("it stands").lines().count() as u64 - 2;
+    assert_eq!(letters, imported + left_out, "{}", told.stderr);
     Rescued { code: told.code, stderr: told.stderr, imported }
 }
 
@@ -154,6 +159,31 @@ fn a_page_of_rows_costs_its_rows_and_nothing_else() {
         damage(&scene, |whole| whole.clone_from(&bytes));
     }
     assert!(least < LETTERS as u64, "no page held anything");
+}
+
+#[test]
+fn a_task_whose_request_is_lost_comes_out_with_its_history() {
+    let scene = Scene::new();
+    scene.rows(20);
+    scene.good(&["run", "tasks.csv"]);
+    let conn = rusqlite::Connection::open(scene.store("")).expect("a database");
+    conn.execute("DELETE FROM requests WHERE task IN (SELECT id FROM tasks LIMIT 3)", [])
+        .expect("deleted");
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("emptied");
+    drop(conn);
+    let salvage = ["export", "state:solved", "--salvage"];
+    let told = scene.run(&salvage);
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    assert!(told.stderr.contains("3 tasks have lost their request"), "{}", told.stderr);
+    assert!(!told.stderr.contains("secrets"), "none has any: {}", told.stderr);
+    let letters = lines(&told);
+    let lost: Vec<_> = letters.iter().filter(|letter| letter["request"].is_null()).collect();
+    let lost: Vec<_> = lost.into_iter().filter(|letter| letter["task"].is_object()).collect();
+    assert_eq!(lost.len(), 3, "{}", told.stdout);
+    for letter in lost {
+        assert_eq!(letter["attempts"].as_array().map(Vec::len), Some(1), "{letter}");
+    }
+    assert_eq!(letters.len(), 20 + 2, "all of them, a header and a footer");
 }
 
 #[test]

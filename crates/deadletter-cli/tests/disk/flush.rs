@@ -3,7 +3,7 @@
 //! After a failed flush the kernel may call the same pages clean: whoever tries again on them and
 //! is told "done" has been lied to. So nothing may be acknowledged that was not flushed anew.
 
-use crate::scene::{Scene, ended, lines};
+use crate::scene::{Ran, Scene, ended, lines};
 use std::{
     io::{BufRead, BufReader},
     process::Command,
@@ -27,14 +27,31 @@ fn with_bad_flushes(scene: &Scene, when: &str, args: &[&str]) -> Command {
     scene.program("strace", &[&strace, args].concat())
 }
 
-/// The binary under strace, each of whose writes into files takes long; strace tells of each on
+/// The binary under strace, each of whose calls of `call` takes long; strace tells of each on
 /// standard output, after the id of the thread that makes it.
-fn with_slow_writes(scene: &Scene, args: &[&str]) -> Command {
+fn with_slow(call: &str, scene: &Scene, args: &[&str]) -> Command {
     let binary = env!("CARGO_BIN_EXE_deadletter");
-    let slow = "inject=pwrite64:delay_exit=10000";
-    let strace =
-        ["-f", "-qq", "-o", "/dev/stdout", "-e", "trace=pwrite64", "-e", slow, binary, "--json"];
+    let (trace, slow) = (format!("trace={call}"), format!("inject={call}:delay_exit=10000"));
+    let strace = ["-f", "-qq", "-o", "/dev/stdout", "-e", &trace, "-e", &slow, binary, "--json"];
     scene.program("strace", &[&strace, args].concat())
+}
+
+/// Presses ctrl-C at the first call that strace tells of and that `is_it`.
+fn interrupted_at(mut command: Command, scene: &Scene, is_it: impl Fn(&str) -> bool) -> Ran {
+    command.stdout(std::process::Stdio::piped());
+    let mut child = scene.start(command);
+    let mut told = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    while !is_it(&line) {
+        line.clear();
+        assert!(told.read_line(&mut line).expect("UTF-8") > 0, "it has ended");
+    }
+    let thread = line.split(' ').next().expect("an id");
+    let pressed = Command::new("kill").args(["-INT", thread]).status();
+    assert!(pressed.expect("kill").success(), "{line}");
+    // Read to its end, so that nobody waits for room in the pipe.
+    told.lines().for_each(|line| drop(line.expect("UTF-8")));
+    ended(child)
 }
 
 /// Errors that were injected.
@@ -148,21 +165,45 @@ fn ctrl_c_ends_a_backup_and_leaves_nothing_of_it() {
     scene.good(&["import", &scene.letters("letters", 100)]);
     std::fs::create_dir(scene.path("copies")).expect("created");
     let copy = scene.path("copies/copy.db").display().to_string();
-    let mut child = scene.start(with_slow_writes(&scene, &["store", "backup", &copy]));
-    let mut told = BufReader::new(child.stdout.take().expect("piped"));
-    let mut line = String::new();
-    told.read_line(&mut line).expect("the first write");
-    let thread = line.split(' ').next().expect("an id");
-    assert!(
-        Command::new("kill").args(["-INT", thread]).status().expect("kill").success(),
-        "{line}"
-    );
-    // Read to its end, so that nobody waits for room in the pipe.
-    let rest: Vec<String> = told.lines().map(|line| line.expect("UTF-8")).collect();
-    let ran = ended(child);
-    assert_eq!(ran.code, 130, "{} after {} writes", ran.stderr, rest.len());
+    let backup = with_slow("pwrite64", &scene, &["store", "backup", &copy]);
+    let ran = interrupted_at(backup, &scene, |line| line.contains("pwrite64"));
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
     assert!(ran.stderr.contains("interrupted"), "{}", ran.stderr);
     let left = std::fs::read_dir(scene.path("copies")).expect("a folder").count();
     assert_eq!(left, 0, "half a copy stays");
     scene.good(&["store", "backup", &copy]);
+}
+
+#[test]
+fn ctrl_c_ends_an_export_and_a_salvage_and_leaves_nothing_of_them() {
+    let scene = Scene::new();
+    scene.good(&["import", &scene.letters("letters", 400)]);
+    std::fs::create_dir(scene.path("out")).expect("created");
+    let out = scene.path("out/dead.jsonl").display().to_string();
+    // A salvage is ended while it reads, and both while they write the file.
+    let cases: [(&str, &[&str]); 3] = [
+        ("pwrite64", &["export", "--salvage", "--out", &out]),
+        ("write", &["export", "--salvage", "--out", &out]),
+        ("write", &["export", "--out", &out]),
+    ];
+    for (call, args) in cases {
+        let is_it = |line: &str| match call {
+            "write" => line.contains("\\\"task\\\"") || line.contains("{\\\"export"),
+            _ => line.contains(call),
+        };
+        let ran = interrupted_at(with_slow(call, &scene, args), &scene, is_it);
+        assert_eq!(ran.code, 130, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("interrupted"), "{args:?}: {}", ran.stderr);
+        let left = std::fs::read_dir(scene.path("out")).expect("a folder").count();
+        assert_eq!(left, 0, "{args:?}: half a file stays");
+        let heaps = std::fs::read_dir(scene.path("")).expect("a folder").filter(|entry| {
+            let name = entry.as_ref().expect("one").file_name();
+            name.to_string_lossy().contains("deadletter-salvage-")
+        });
+        assert_eq!(
+            heaps.count(),
+            0,
+            "{args:?}: what was read stays in the folder of temporary files"
+        );
+    }
 }

@@ -94,7 +94,7 @@ fn our_export_comes_back_whole_and_twice_is_once() {
     elsewhere.env("DEADLETTER_STORE", "sqlite:other.db");
     assert_eq!(
         lines(&ran(elsewhere))[0],
-        json!({"imported": 4, "duplicates": 0, "not_at_rest": 0, "masked": 0, "rejected": 0, "torn": null})
+        json!({"imported": 4, "duplicates": 0, "not_at_rest": 0, "masked": 0, "without_request": 0, "rejected": 0, "torn": null})
     );
     let mut again = bench.command(&["import", "dead.jsonl"]);
     again.env("DEADLETTER_STORE", "sqlite:other.db");

@@ -13,8 +13,10 @@ use std::{collections::HashSet, path::Path};
 /// What a file came to.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// Letters that can be imported.
+    /// Letters that can be imported, and those without a request.
     pub(super) letters: u64,
+    /// Letters whose request was lost.
+    pub(super) without_request: u64,
     /// Where it is torn.
     pub(super) tear: Option<Tear>,
     /// What was put aside.
@@ -37,7 +39,9 @@ pub(super) fn check(
         Rejects::new(Some(path), args.file.clone(), Format::JsonLines, None).dry(args.dry_run)
     });
     let mut died_at = HashSet::new();
-    let mut take = |incoming| {
+    let mut without_request = 0;
+    let mut take = |incoming: Incoming| {
+        without_request += u64::from(incoming.is_without_request());
         if let Incoming::Article(entry) = incoming {
             died_at.insert(entry.died_at);
         }
@@ -58,7 +62,8 @@ pub(super) fn check(
         rejects.put(&reject(left, cleaner))?;
     }
     let rejected = rejects.map_or(0, |rejects| rejects.count);
-    Ok(Checked { letters: whole.letters, tear: whole.tear, rejected, died_at })
+    let letters = whole.letters;
+    Ok(Checked { letters, without_request, tear: whole.tear, rejected, died_at })
 }
 
 /// The rejects would be written over what they come from.

@@ -53,6 +53,7 @@ struct Tally {
     duplicates: u64,
     not_at_rest: u64,
     masked: u64,
+    without_request: u64,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
@@ -86,10 +87,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     }
     let is_partial = checked.tear.is_some() || rejected > 0;
     if args.dry_run {
-        let could = render::counted(letters, "letter", "letters");
+        let could = render::counted(letters - checked.without_request, "letter", "letters");
         app.out.say(&format!("{could} could be imported; nothing was changed"));
         app.out.json(&json!({
-            "letters": letters, "rejected": rejected, "torn": torn(&checked), "dry_run": true,
+            "letters": letters, "without_request": checked.without_request, "rejected": rejected,
+            "torn": torn(&checked), "dry_run": true,
         }))?;
         return Ok(if is_partial { Exit::Failed } else { Exit::Good });
     }
@@ -97,7 +99,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let known = Known::of(&shelf, &checked.died_at).await?;
     let tally = import(&shelf, &restorer, &name, &known, twice.open(&args.file)?).await?;
     report(app, tally, &checked)?;
-    Ok(if is_partial || tally.not_at_rest > 0 { Exit::Failed } else { Exit::Good })
+    let left_out = tally.not_at_rest + tally.without_request;
+    Ok(if is_partial || left_out > 0 { Exit::Failed } else { Exit::Good })
 }
 
 fn torn(checked: &Checked) -> Option<Value> {
@@ -108,11 +111,12 @@ fn torn(checked: &Checked) -> Option<Value> {
 }
 
 fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
-    let Tally { imported, duplicates, not_at_rest, masked } = tally;
+    let Tally { imported, duplicates, not_at_rest, masked, without_request } = tally;
     if !app.out.is_table() {
         app.out.json(&json!({
             "imported": imported, "duplicates": duplicates, "not_at_rest": not_at_rest,
-            "masked": masked, "rejected": checked.rejected, "torn": torn(checked),
+            "masked": masked, "without_request": without_request, "rejected": checked.rejected,
+            "torn": torn(checked),
         }))?;
     }
     let came = render::counted(imported, "letter", "letters");
@@ -121,6 +125,13 @@ fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
     if not_at_rest > 0 {
         let moving = render::counted(not_at_rest, "letter was", "letters were");
         app.out.warn(&format!("{moving} not at rest when exported, and left out"));
+    }
+    if without_request > 0 {
+        let lost = render::counted(without_request, "letter has", "letters have");
+        app.out.warn(&format!(
+            "{lost} no request, which was lost with the store that had it, and left out: nothing of \
+             that could be submitted"
+        ));
     }
     if masked > 0 {
         app.out.warn(&format!(
@@ -148,6 +159,10 @@ async fn import(
         let mut restored = Vec::with_capacity(batch.len());
         // What is too large was put aside by the check.
         for incoming in batch.into_iter().filter(|letter| restorer.refuse(letter).is_ok()) {
+            if incoming.is_without_request() {
+                tally.without_request += 1;
+                continue;
+            }
             let Some(incoming) = known.news(incoming) else {
                 tally.duplicates += 1;
                 continue;

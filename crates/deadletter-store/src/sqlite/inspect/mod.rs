@@ -55,15 +55,23 @@ pub struct Inspection {
 
 /// Ends a question that takes too long, from another thread.
 pub struct Interrupter {
-    handle: InterruptHandle,
+    handle: Option<InterruptHandle>,
     is_stopped: Arc<AtomicBool>,
 }
 
 impl Interrupter {
+    /// For work that looks itself whether it is to stop.
+    #[must_use]
+    pub const fn of(is_stopped: Arc<AtomicBool>) -> Self {
+        Self { handle: None, is_stopped }
+    }
+
     /// The question that is being asked fails, and so does a backup.
     pub fn interrupt(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
-        self.handle.interrupt();
+        if let Some(handle) = &self.handle {
+            handle.interrupt();
+        }
     }
 }
 
@@ -110,7 +118,7 @@ impl Inspection {
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         let is_stopped = Arc::clone(&self.is_stopped);
-        Interrupter { handle: self.conn.get_interrupt_handle(), is_stopped }
+        Interrupter { handle: Some(self.conn.get_interrupt_handle()), is_stopped }
     }
 
     /// Runs `look` on one snapshot of the file.

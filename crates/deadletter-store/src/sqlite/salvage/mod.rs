@@ -14,13 +14,17 @@ use super::{
     failure::{Failure, Outcome},
     file, insert, schema, task_row,
 };
-use crate::{Result, sqlite::inspect::Progress};
+use crate::{Error, Result, sqlite::inspect::Progress};
 use deadletter_core::TaskId;
 use pages::Pages;
 use rows::Rows;
 use rusqlite::Connection;
 use serde::Serialize;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Pages between two pieces of news.
 const PAGES_PER_NEWS: u32 = 256;
@@ -61,17 +65,24 @@ impl Salvaged {
 
 /// Reads every page of the store at `path`, and lays what it finds into a new store at `into`.
 ///
-/// Blocks. The new store has no counts: it is there to be read, and then deleted.
+/// Blocks. The new store has no counts: it is there to be read, and then deleted. A task whose
+/// request is lost stands in it without one.
 ///
-/// Errors: `Unavailable` and `Full` of the file system; damage is no error.
-pub fn salvage(path: &Path, into: &Path, progress: &Progress) -> Result<Salvaged> {
+/// Errors: `Unavailable` and `Full` of the file system; `Unavailable` once `is_stopped`; damage is
+/// no error.
+pub fn salvage(
+    path: &Path,
+    into: &Path,
+    progress: &Progress,
+    is_stopped: &AtomicBool,
+) -> Result<Salvaged> {
     let mut pages = Pages::open(path)?;
     file::create_private(into)?;
     let fail = |failure: Failure| failure.into_error(&format!("write {}", into.display()));
     let conn = open_heap(into).map_err(fail)?;
-    let mut salvaged = read_pages(&mut pages, &conn, progress).map_err(fail)?;
+    let mut salvaged = read_pages(&mut pages, &conn, progress, is_stopped).map_err(fail)?;
     salvaged.may_be_old = file::examine(path).is_err() && fs::metadata(path).is_ok();
-    weed(&conn, &mut salvaged, progress).map_err(fail)?;
+    weed(&conn, &mut salvaged, progress, is_stopped).map_err(fail)?;
     conn.execute_batch("COMMIT").map_err(|error| fail(error.into()))?;
     connect::enter_wal(&conn).map_err(fail)?;
     conn.close().map_err(|(_, error)| fail(error.into()))?;
@@ -89,7 +100,12 @@ fn open_heap(into: &Path) -> Outcome<Connection> {
     Ok(conn)
 }
 
-fn read_pages(pages: &mut Pages, conn: &Connection, progress: &Progress) -> Outcome<Salvaged> {
+fn read_pages(
+    pages: &mut Pages,
+    conn: &Connection,
+    progress: &Progress,
+    is_stopped: &AtomicBool,
+) -> Outcome<Salvaged> {
     let numbers = pages.numbers();
     let found = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
     let count = found.max(pages.told());
@@ -98,6 +114,7 @@ fn read_pages(pages: &mut Pages, conn: &Connection, progress: &Progress) -> Outc
     salvaged.bad_pages = u64::from(count - found);
     let mut rows = Rows::of(conn)?;
     for number in numbers {
+        go_on(is_stopped)?;
         if number % PAGES_PER_NEWS == 0 {
             progress("pages", number.into(), count.into());
         }
@@ -117,9 +134,15 @@ fn read_pages(pages: &mut Pages, conn: &Connection, progress: &Progress) -> Outc
 }
 
 /// Throws out what cannot be read as what it should be, and counts the rest.
-fn weed(conn: &Connection, salvaged: &mut Salvaged, progress: &Progress) -> Outcome<()> {
+fn weed(
+    conn: &Connection,
+    salvaged: &mut Salvaged,
+    progress: &Progress,
+    is_stopped: &AtomicBool,
+) -> Outcome<()> {
     progress("rows", 0, 0);
     for id in ids(conn, "SELECT id FROM tasks ORDER BY id")? {
+        go_on(is_stopped)?;
         let sql = format!("SELECT {} FROM tasks WHERE id = ?", task_row::COLUMNS);
         let is_task = conn.prepare_cached(&sql)?.query_row([id], task_row::read).is_ok();
         let Ok(task) = TaskId::try_from(id) else { continue };
@@ -127,13 +150,15 @@ fn weed(conn: &Connection, salvaged: &mut Salvaged, progress: &Progress) -> Outc
             conn.execute("DELETE FROM tasks WHERE id = ?", [id])?;
             salvaged.bad_rows += 1;
         } else if !has_request(conn, task)? {
-            conn.execute("DELETE FROM tasks WHERE id = ?", [id])?;
+            // What is no request is none; the row and its attempts tell what was spent.
+            conn.execute("DELETE FROM requests WHERE task = ?", [id])?;
             salvaged.without_request.push(task);
         } else {
             salvaged.tasks += 1;
         }
     }
     for id in ids(conn, "SELECT DISTINCT task FROM attempts")? {
+        go_on(is_stopped)?;
         let Ok(task) = TaskId::try_from(id) else { continue };
         match desk::history(conn, task) {
             Ok(attempts) => salvaged.attempts += attempts.len() as u64,
@@ -161,6 +186,14 @@ fn has_request(conn: &Connection, task: TaskId) -> Outcome<bool> {
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body).is_ok()
     };
     Ok(body.is_some_and(is_map))
+}
+
+fn go_on(is_stopped: &AtomicBool) -> Outcome<()> {
+    if is_stopped.load(Ordering::Relaxed) {
+        let what = "bring out what can be read (it was interrupted)".to_owned();
+        return Err(Error::Unavailable { what, source: None }.into());
+    }
+    Ok(())
 }
 
 fn ids(conn: &Connection, sql: &str) -> Outcome<Vec<i64>> {
