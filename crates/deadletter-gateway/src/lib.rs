@@ -23,6 +23,7 @@ mod issue;
 mod load;
 mod metrics;
 mod params;
+mod pingbacks;
 mod places;
 mod question;
 mod quota;

@@ -4,6 +4,7 @@ use crate::{
     askers::Asker,
     gateway::{Gateway, is_theirs},
     params::Params,
+    pingbacks,
     wording::Word,
     words,
 };
@@ -31,6 +32,9 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
             let found = named(gateway, asker, id.as_deref().unwrap_or_default()).await;
             report(gateway, found, action.trim() == "reportgood").await
         }
+        ("add_pingback", _) => pingbacks::add(gateway, asker, params).await,
+        ("get_pingback", _) => pingbacks::get(gateway, asker).await,
+        ("del_pingback", _) => pingbacks::delete(gateway, asker, params).await,
         _ => Word::error(words::NO_SUCH_ACTION),
     }
 }

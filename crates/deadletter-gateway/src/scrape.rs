@@ -3,8 +3,9 @@
 
 use crate::{gateway::Gateway, metrics::OfPath};
 use deadletter::{
-    core::breaker::Phase,
-    store::{Totals, clock::Stopwatch},
+    Tries,
+    core::{DeliveryState, breaker::Phase},
+    store::{DeliveryCounts, Totals, clock::Stopwatch},
 };
 use std::{
     fmt::{Display, Write as _},
@@ -43,6 +44,10 @@ pub(crate) async fn page(gateway: &Gateway) -> String {
     if let Ok(totals) = totals {
         tasks(&mut page, &totals);
     }
+    if let Ok(counts) = gateway.store().count_deliveries().await {
+        deliveries(&mut page, counts);
+    }
+    tries(&mut page, gateway.engine.tries());
     page.single("open_tasks", "gauge", gateway.load.open());
     page.single("capacity", "gauge", gateway.settings.capacity);
     accounts(&mut page, gateway);
@@ -81,6 +86,25 @@ fn tasks(page: &mut Page, totals: &Totals) {
     }
     page.single("tasks_accepted_total", "counter", totals.accepted);
     page.single("tasks_purged_total", "counter", totals.purged);
+}
+
+fn deliveries(page: &mut Page, mut counts: DeliveryCounts) {
+    page.begin("deliveries", "gauge");
+    for state in DeliveryState::ALL {
+        page.line(format_args!("deadletter_deliveries{{state=\"{state}\"}} {}", counts.of(*state)));
+    }
+}
+
+fn tries(page: &mut Page, tries: Tries) {
+    page.begin("delivery_tries_total", "counter");
+    for (came, count) in [
+        ("delivered", tries.delivered),
+        ("answered", tries.answered),
+        ("refused", tries.refused),
+        ("failed", tries.failed),
+    ] {
+        page.line(format_args!("deadletter_delivery_tries_total{{came=\"{came}\"}} {count}"));
+    }
 }
 
 /// The accounts are those of the configuration: their names are few, and have no quotes in them.

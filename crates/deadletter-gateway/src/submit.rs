@@ -1,13 +1,24 @@
 //! in.php: a job is stored, and its id is the answer.
 
 use crate::{
-    askers::Asker, gateway::Gateway, params::Params, quotas::Beyond, wording::Word, words,
+    askers::Asker, gateway::Gateway, params::Params, pingbacks, quotas::Beyond, wording::Word,
+    words,
 };
-use deadletter::{Error, Handle, Job, Outcome, core::Payload};
+use deadletter::{Error, Form, Handle, Job, Outcome, core::Payload};
 
 /// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
-pub(crate) const OURS: [&str; 7] =
-    ["key", "json", "header_acao", "pingback", "callback", "idempotency_key", "soft_id"];
+pub(crate) const OURS: [&str; 8] = [
+    "key",
+    "json",
+    "header_acao",
+    "pingback",
+    "callback",
+    "callbackUrl",
+    "idempotency_key",
+    "soft_id",
+];
+/// The parameters that name a URL to tell: in.php's, and 2captcha's other name for it.
+const TARGETS: [&str; 2] = ["pingback", "callback"];
 
 /// The parameter that names a job for clients that retry their submit.
 const IDEMPOTENCY: &str = "idempotency_key";
@@ -21,14 +32,36 @@ pub(crate) async fn answer(
     idempotency_key: Option<String>,
 ) -> Word {
     let named = params.text(IDEMPOTENCY).map(std::borrow::Cow::into_owned);
+    let mut targets = TARGETS.iter().filter_map(|name| params.text(name));
+    let target = targets.find_map(|url| {
+        let url = url.trim();
+        (!url.is_empty()).then(|| (url.to_owned(), Form::Pingback))
+    });
     match job(params) {
-        Ok(job) => take(gateway, asker, job, named.or(idempotency_key)).await,
+        Ok(job) => take(gateway, asker, job, target, named.or(idempotency_key)).await,
         Err(word) => word,
     }
 }
 
-/// Stores a job of that asker's, whatever front it came by.
+/// Stores a job of that asker's, whatever front it came by, which is told to that URL.
 pub(crate) async fn take(
+    gateway: &Gateway,
+    asker: &Asker,
+    job: Job,
+    target: Option<(String, Form)>,
+    idempotency_key: Option<String>,
+) -> Word {
+    let job = match target {
+        Some((url, form)) => pingbacks::told_to(gateway, asker, job, &url, form).await,
+        None => Ok(job),
+    };
+    match job {
+        Ok(job) => store(gateway, asker, job, idempotency_key).await,
+        Err(word) => word,
+    }
+}
+
+async fn store(
     gateway: &Gateway,
     asker: &Asker,
     job: Job,
@@ -109,6 +142,10 @@ async fn verdict(gateway: &Gateway, handle: &Handle) -> Word {
 fn refusal(error: &Error) -> Word {
     match error {
         Error::Stopping => Word::error(words::FULL),
+        Error::Target(why) => {
+            tracing::info!(%why, "a submit names a URL that nothing may be delivered to");
+            Word::error(words::BAD_PARAMETERS)
+        }
         Error::TooLarge(why) => {
             tracing::info!(%why, "a submit is too large");
             Word::error(words::BAD_PARAMETERS)

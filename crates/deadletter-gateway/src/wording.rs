@@ -35,6 +35,8 @@ pub(crate) enum Word {
     Pending,
     /// A code of upstream's.
     Error(String),
+    /// Yes, and a list of the gateway's own.
+    Listed(String),
     /// A bare word: a balance, a receipt, answers to many ids.
     Bare(String),
     /// Fields of their own, in JSON; the first of them in text.
@@ -72,7 +74,7 @@ impl Word {
             Self::Answer(_) | Self::Priced(_) => Class::Answer,
             Self::Pending => Class::Pending,
             Self::Error(_) => Class::Error,
-            Self::Bare(_) | Self::Fields(_) => Class::Told,
+            Self::Listed(_) | Self::Bare(_) | Self::Fields(_) => Class::Told,
         }
     }
 
@@ -83,6 +85,7 @@ impl Word {
             Self::Priced(answer) => format!("OK|{}|{PRICE}", answer.expose()),
             Self::Pending => "CAPCHA_NOT_READY".to_owned(),
             Self::Error(code) => code.clone(),
+            Self::Listed(list) => format!("OK|{list}"),
             Self::Bare(word) => word.clone(),
             Self::Fields(fields) => fields.first().map_or(0, |(_, value)| *value).to_string(),
         }
@@ -100,7 +103,7 @@ impl Word {
             }
             Self::Pending => said(0, "CAPCHA_NOT_READY"),
             Self::Error(code) => said(0, code),
-            Self::Bare(word) => said(1, word),
+            Self::Listed(word) | Self::Bare(word) => said(1, word),
             Self::Fields(fields) => {
                 let fields =
                     fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
@@ -112,7 +115,7 @@ impl Word {
 }
 
 /// Threads are paid for, single answers are not.
-pub(crate) const PRICE: &str = "0";
+const PRICE: &str = "0";
 
 fn said(status: u8, request: &str) -> String {
     json!({"status": status, "request": request}).to_string()
@@ -195,6 +198,7 @@ mod tests {
             ),
             (Word::Pending, "CAPCHA_NOT_READY", r#"{"status":0,"request":"CAPCHA_NOT_READY"}"#),
             (Word::error("ERROR_X"), "ERROR_X", r#"{"status":0,"request":"ERROR_X"}"#),
+            (Word::Listed("a|b".to_owned()), "OK|a|b", r#"{"status":1,"request":"a|b"}"#),
             (Word::Bare("1.5".to_owned()), "1.5", r#"{"status":1,"request":"1.5"}"#),
             (
                 Word::Fields(vec![("threads", 5), ("working_threads", 2)]),

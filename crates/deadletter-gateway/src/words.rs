@@ -1,6 +1,6 @@
 //! Our states in upstream's words: a client must never meet a code that upstream does not have.
 
-use deadletter::core::{Class, Task};
+use deadletter::core::Task;
 
 /// The key is missing, or is none.
 pub(crate) const WRONG_KEY: &str = "ERROR_WRONG_USER_KEY";
@@ -18,6 +18,8 @@ pub(crate) const NO_SUCH_ACTION: &str = "ERROR_EMPTY_ACTION";
 pub(crate) const FULL: &str = "ERROR_NO_SLOT_AVAILABLE";
 /// The key submits faster than it may.
 pub(crate) const TOO_FAST: &str = "ERROR_TOO_MUCH_REQUESTS";
+/// A register was changed.
+pub(crate) const OK: &str = "OK";
 /// What is said of an answer is recorded.
 pub(crate) const RECORDED: &str = "OK_REPORT_RECORDED";
 /// It is not: the task is not solved, or too many reports wait.
@@ -26,25 +28,17 @@ pub(crate) const NOT_RECORDED: &str = "ERROR_REPORT_NOT_RECORDED";
 pub(crate) const REPORTED: &str = "ERROR_DUPLICATE_REPORT";
 /// The store failed; what was asked may be asked again.
 pub(crate) const STORE_FAILED: &str = "ERROR_SERVER_ERROR";
-/// What a task died of where upstream has no word for it: patience, silence, the line.
-const UNSOLVABLE: &str = "ERROR_CAPTCHA_UNSOLVABLE";
-
-/// What a task that is dead, buried or cancelled died of.
-///
-/// An error of upstream's is told as it was. What is ours (time-outs, networks, deadlines), and what
-/// upstream says of its own load, is no verdict on a task: the nearest one is that it was not solved.
+/// What a task that is dead, buried or cancelled died of: the same word that is delivered.
 pub(crate) fn death(task: &Task) -> String {
-    let upstream = task.cause.as_ref().filter(|cause| {
-        cause.as_str().starts_with("ERROR_")
-            && !matches!(task.class, Some(Class::Capacity | Class::Transient | Class::Lost))
-    });
-    upstream.map_or_else(|| UNSOLVABLE.to_owned(), ToString::to_string)
+    deadletter::death(task.cause.as_ref(), task.class)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter::core::{AccountName, Cause, Policy, TaskId, UnixMs};
+    use deadletter::core::{AccountName, Cause, Class, Policy, TaskId, UnixMs};
+
+    const UNSOLVABLE: &str = "ERROR_CAPTCHA_UNSOLVABLE";
 
     #[test]
     fn a_death_is_told_in_upstreams_words_alone() {

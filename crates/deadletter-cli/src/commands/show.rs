@@ -10,12 +10,14 @@ use crate::{
 };
 use deadletter::{
     Report, ReportState, TaskFile,
-    core::{Cause, State, TaskId, UnixMs},
+    core::{Cause, Delivery, DeliveryState, State, TaskId, UnixMs},
     provider::captchaai::codes,
     report_on,
 };
 use serde_json::{Value, json};
 
+/// Deliveries of one task that are shown: each is an end of it, and few tasks end more than twice.
+const DELIVERIES: u32 = 20;
 /// Longest value of a request that is shown to people: an image is not read.
 const VALUE_CHARS: usize = 200;
 
@@ -44,11 +46,13 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         })?;
         let record = shelf.record(id).await?;
         let report = report_on(shelf.store.as_ref(), id).await.map_err(work::of_engine)?;
+        let deliveries = shelf.store.deliveries(id, DELIVERIES).await.map_err(shelf::fault)?;
+        let beside = Beside { report, deliveries };
         let timeline = Timeline::of(&file.task, &file.attempts, &record);
         if app.out.is_table() {
-            app.out.picture(&page(&file, &timeline, report, args.with_secrets, shelf.now()))?;
+            app.out.picture(&page(&file, &timeline, beside, args.with_secrets, shelf.now()))?;
         } else {
-            app.out.json(&document(&file, &timeline, report, args.with_secrets)?)?;
+            app.out.json(&document(&file, &timeline, beside, args.with_secrets)?)?;
         }
         cause = cause.or(file.task.cause);
     }
@@ -56,11 +60,18 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
+/// What stands beside a task: what was said of its answer, and who was told of its ends.
+struct Beside {
+    report: Option<Report>,
+    /// Newest first.
+    deliveries: Vec<Delivery>,
+}
+
 /// The letter as export has it, and its time line.
 fn document(
     file: &TaskFile,
     timeline: &Timeline,
-    report: Option<Report>,
+    beside: Beside,
     with_secrets: bool,
 ) -> Result<Value> {
     let unwritable = |error| Fault::failed("cannot write a letter as JSON").because(error);
@@ -72,7 +83,11 @@ fn document(
         .map(|moment| json!({"at": render::instant(moment.at), "what": moment.what}));
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("timeline".to_owned(), moments.collect());
-        fields.extend(report.map(|report| ("report".to_owned(), reported(&report))));
+        fields.extend(beside.report.map(|report| ("report".to_owned(), reported(&report))));
+        if !beside.deliveries.is_empty() {
+            let deliveries = beside.deliveries.iter().map(delivered).collect();
+            fields.insert("deliveries".to_owned(), deliveries);
+        }
     }
     Ok(shown)
 }
@@ -85,6 +100,34 @@ fn reported(report: &Report) -> Value {
         "tries": report.tries,
         "upstream_said": report.said,
     })
+}
+
+/// The target's whole URL may hold a secret: it is shown with the request, where that is asked for.
+fn delivered(delivery: &Delivery) -> Value {
+    json!({
+        "id": delivery.id(),
+        "to": delivery.to,
+        "tells": delivery.ended.label(),
+        "state": delivery.state.label(),
+        "tries": delivery.tries,
+        "made_at": render::instant(delivery.made_at),
+        "due_at": delivery.due_at.map(render::instant),
+        "settled_at": delivery.settled_at.map(render::instant),
+        "said": delivery.said,
+    })
+}
+
+/// To whom, what, and how far it has come.
+fn delivery_line(delivery: &Delivery, now: UnixMs) -> [String; 3] {
+    let Delivery { tries, due_at, settled_at, .. } = delivery;
+    let ago = |at: &Option<UnixMs>| at.map_or_else(String::new, |at| render::ago(at, now));
+    let course = match delivery.state {
+        DeliveryState::Waiting => format!("waits ({}), sent {tries} times", ago(due_at)),
+        DeliveryState::Delivered => format!("delivered ({}), sent {tries} times", ago(settled_at)),
+        DeliveryState::GivenUp => format!("given up ({}), sent {tries} times", ago(settled_at)),
+    };
+    let said = delivery.said.as_deref().map_or(String::new(), |said| format!(": {said}"));
+    [delivery.to.clone(), delivery.ended.label().to_owned(), render::plain(&(course + &said))]
 }
 
 const fn verdict(report: &Report) -> &'static str {
@@ -105,12 +148,12 @@ fn report_line(report: &Report, now: UnixMs) -> String {
 fn page(
     file: &TaskFile,
     timeline: &Timeline,
-    report: Option<Report>,
+    beside: Beside,
     with_secrets: bool,
     now: UnixMs,
 ) -> String {
     let mut facts = facts(file, now);
-    facts.extend(report.map(|it| ["report".to_owned(), report_line(&it, now)]));
+    facts.extend(beside.report.map(|it| ["report".to_owned(), report_line(&it, now)]));
     let mut sections = vec![render::aligned(&facts)];
     if let Some(code) = file.task.cause.as_ref().and_then(|cause| codes::find(cause.as_str())) {
         sections.push(format!("  {}\n  {}", code.meaning, code.advice));
@@ -129,6 +172,10 @@ fn page(
         [render::instant(moment.at), age, moment.what.clone()]
     });
     sections.push(format!("history\n{}", render::aligned(&moments.collect::<Vec<_>>())));
+    if !beside.deliveries.is_empty() {
+        let lines: Vec<_> = beside.deliveries.iter().map(|it| delivery_line(it, now)).collect();
+        sections.push(format!("deliveries\n{}", render::aligned(&lines)));
+    }
     if let Some(answer) = &file.answer {
         sections.push(if with_secrets {
             format!("answer\n  {}", render::plain(answer.expose()))

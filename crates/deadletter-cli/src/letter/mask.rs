@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 pub(crate) const MASK: &str = "***";
 
 /// Parameters whose whole value is secret.
-const SECRET: &[&str] = &["cookie", "cookies", "pingback"];
+const SECRET: &[&str] = &["cookie", "cookies", "pingback", "callback", "callbackurl"];
 /// Words that make any parameter secret.
 const SECRET_WORDS: &[&str] = &["password", "passwd", "secret", "token", "auth", "credential"];
 

@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use deadletter::{
-    Job,
+    Form, Job,
     core::Payload,
     provider::createtask::{NotATask, REPORTS, Says, payload},
 };
@@ -70,9 +70,16 @@ async fn said(gateway: &Gateway, path: &str, request: Request, incoming: &Incomi
 
 async fn create(gateway: &Gateway, asker: &Asker, request: Request, incoming: &Incoming) -> Said {
     let named = request.idempotency_key().or_else(|| incoming.idempotency_key.clone());
+    let Ok(url) = request.callback_url() else {
+        return Said::Word(Word::error(words::BAD_PARAMETERS));
+    };
+    let target = url.map(|url| (url.to_owned(), Form::Callback));
     let described = request.task().ok_or(NotATask::Malformed).and_then(payload);
     Said::Word(match described {
-        Ok(payload) => submit::take(gateway, asker, Job::from_payload(bare(&payload)), named).await,
+        Ok(payload) => {
+            let job = Job::from_payload(bare(&payload));
+            submit::take(gateway, asker, job, target, named).await
+        }
         Err(NotATask::NotSupported) => Word::error(wording::NOT_SUPPORTED),
         Err(NotATask::Malformed) => Word::error(wording::ABSENT),
     })

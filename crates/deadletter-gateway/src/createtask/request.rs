@@ -41,6 +41,15 @@ impl Request {
         self.0.get("result")?.get("invalid")?.as_bool()
     }
 
+    /// The URL that is to be told; the error stands for what cannot be one.
+    pub(super) fn callback_url(&self) -> Result<Option<&str>, ()> {
+        match self.0.get("callbackUrl") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(url)) => Ok(Some(url.trim()).filter(|url| !url.is_empty())),
+            Some(_) => Err(()),
+        }
+    }
+
     /// The field by which a client names a job that it may send again.
     pub(super) fn idempotency_key(&self) -> Option<String> {
         let key = self.0.get("idempotency_key")?.as_str()?;

@@ -13,17 +13,16 @@
 
 use crate::{
     metrics::Class,
-    wording::{PRICE, Word, reply},
+    wording::{Word, reply},
     words,
 };
 use bytes::Bytes;
 use deadletter::{
     core::{Answer, Task},
-    provider::{captchaai::codes, createtask::solution},
+    provider::createtask::{Told, refused, told},
 };
 use hyper::{Response, StatusCode};
-use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use std::net::IpAddr;
 
 /// A type of task that is not known.
@@ -43,22 +42,6 @@ pub(super) enum Said {
     Recorded { is_feedback: bool },
 }
 
-/// An answer, with what the family tells beside it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ready {
-    error_id: u8,
-    status: &'static str,
-    solution: Box<RawValue>,
-    /// Text, as the family has it.
-    cost: &'static str,
-    ip: IpAddr,
-    /// In seconds since 1970, as the next.
-    create_time: i64,
-    end_time: i64,
-    solve_count: u32,
-}
-
 impl Said {
     pub(super) fn reply(&self) -> Response<Bytes> {
         let class = match self {
@@ -73,9 +56,9 @@ impl Said {
         match self {
             Self::Word(Word::Accepted(id)) => json!({"errorId": 0, "taskId": id}).to_string(),
             Self::Word(Word::Pending) => json!({"errorId": 0, "status": "processing"}).to_string(),
-            Self::Word(Word::Error(code)) => error(code),
+            Self::Word(Word::Error(code)) => refused(code),
             // The other words are answers to questions that this front does not ask.
-            Self::Word(_) => error(words::STORE_FAILED),
+            Self::Word(_) => refused(words::STORE_FAILED),
             Self::Balance(balance) => json!({"errorId": 0, "balance": balance}).to_string(),
             Self::Recorded { is_feedback: true } => {
                 json!({"errorId": 0, "message": "okay"}).to_string()
@@ -83,49 +66,17 @@ impl Said {
             Self::Recorded { is_feedback: false } => {
                 json!({"errorId": 0, "status": "success"}).to_string()
             }
-            Self::Ready { task, answer, ip } => ready(task, answer, *ip),
+            Self::Ready { task, answer, ip } => {
+                told(&Told { task, end: Ok(answer), names_task: false, ip: Some(*ip) })
+            }
         }
-    }
-}
-
-fn ready(task: &Task, answer: &Answer, ip: IpAddr) -> String {
-    let seconds = |ms: i64| ms.div_euclid(1_000);
-    let ready = Ready {
-        error_id: 0,
-        status: "ready",
-        solution: solution(&task.dimensions.method, answer),
-        cost: PRICE,
-        ip,
-        create_time: seconds(task.created_at.0),
-        end_time: seconds(answer.solved_at.0.max(task.created_at.0)),
-        solve_count: task.counters.submits,
-    };
-    serde_json::to_string(&ready).expect("texts, numbers and what was JSON already")
-}
-
-fn error(code: &str) -> String {
-    let code = in_the_familys_words(code);
-    let meaning = codes::find(code).map_or("An error of the upstream service.", |row| row.meaning);
-    json!({"errorId": 1, "errorCode": code, "errorDescription": meaning}).to_string()
-}
-
-/// The family's code for one of in.php's.
-fn in_the_familys_words(code: &str) -> &str {
-    match code {
-        words::WRONG_KEY => words::NO_SUCH_KEY,
-        words::NO_SUCH_ID | words::WRONG_ID => "ERROR_NO_SUCH_CAPCHA_ID",
-        "ERROR_GOOGLEKEY" | "ERROR_WRONG_GOOGLEKEY" | "ERROR_SITEKEY" => {
-            "ERROR_RECAPTCHA_INVALID_SITEKEY"
-        }
-        // Of the words that every client knows, the one that says to try again.
-        words::STORE_FAILED => words::FULL,
-        code => code,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deadletter::provider::captchaai::codes;
     use serde_json::Value;
 
     fn said(word: Word) -> Value {

@@ -9,6 +9,7 @@ mod forms;
 mod hostile;
 mod keys;
 mod metrics;
+mod pingbacks;
 mod reports;
 mod rig;
 mod server;

@@ -122,6 +122,8 @@ impl World {
         let name = AccountName::new("main").unwrap();
         let account = AccountConfig::new(name, provider).threads(threads);
         let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
+        // Where tests receive.
+        let builder = builder.guard("127.0.0.1".parse().unwrap());
         let engine = Arc::new(builder.start().await.expect("it starts"));
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
         edit(&mut settings);
