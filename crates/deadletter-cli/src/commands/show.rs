@@ -237,3 +237,31 @@ fn state(state: &State, now: UnixMs) -> String {
         other => other.kind().label().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter::core::StateKind;
+
+    #[test]
+    fn a_delivery_is_told_in_a_line() {
+        let delivery = Delivery {
+            task: TaskId::try_from(42_u64).expect("small"),
+            version: 5,
+            to: "a.example:443".to_owned(),
+            ended: StateKind::Dead,
+            cause: None,
+            class: None,
+            answered_by: None,
+            made_at: UnixMs(0),
+            state: DeliveryState::GivenUp,
+            due_at: None,
+            tries: 3,
+            settled_at: Some(UnixMs(60_000)),
+            said: Some("answered with 410".to_owned()),
+        };
+        let [to, tells, course] = delivery_line(&delivery, UnixMs(180_000));
+        assert_eq!((to.as_str(), tells.as_str()), ("a.example:443", "dead"));
+        assert_eq!(course, "given up (2 m ago), sent 3 times: answered with 410");
+    }
+}

@@ -67,23 +67,28 @@ fn what_cannot_be_issued_is_refused_with_a_reason() {
     assert!(!bench.path("tasks.db").exists());
 }
 
-/// A gateway on a free port, and its base URL.
 fn serving(scene: &Scene) -> (Child, String) {
-    let mut child = started(scene.command(&["serve", "--listen", "127.0.0.1:0"]));
+    serving_with(scene, &[])
+}
+
+/// A gateway on a free port, and its base URL.
+pub(crate) fn serving_with(scene: &Scene, args: &[&str]) -> (Child, String) {
+    let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
+    let mut child = started(scene.command(&args));
     let (line, _) = first_line(&mut child);
     let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line}"));
     (child, address.to_owned())
 }
 
 /// Ends a gateway, and answers what it said to people.
-fn said(child: Child) -> String {
+pub(crate) fn said(child: Child) -> String {
     interrupt(&child);
     let output = ended(child);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
-fn ask(address: &str, target: &str) -> String {
+pub(crate) fn ask(address: &str, target: &str) -> String {
     let mut line = TcpStream::connect(address).expect("it listens");
     let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     line.write_all(request.as_bytes()).expect("sent");

@@ -2,9 +2,13 @@
 
 use crate::{
     bench::{ended, first_line, interrupt, ran, started},
-    upstream::Scene,
+    keys::{ask, said, serving_with},
+    upstream::{Scene, lines},
 };
-use std::net::TcpListener;
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
 
 #[test]
 fn a_gateway_that_cannot_listen_has_begun_no_work() {
@@ -29,4 +33,52 @@ fn a_gateway_that_is_stopped_says_so_and_ends_well() {
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert!(said.contains("stopping") && said.contains("account main"), "{said}");
+}
+
+/// Takes one post on this machine, and answers it with that status; what was posted.
+fn taken(listener: &TcpListener, status: u16) -> String {
+    let (mut line, _) = listener.accept().expect("a post");
+    let mut got = Vec::new();
+    let mut piece = [0; 4_096];
+    // A pingback is small, and comes in one or two pieces.
+    while !String::from_utf8_lossy(&got).contains("&code=") {
+        let n = line.read(&mut piece).expect("more of it");
+        got.extend_from_slice(&piece[..n]);
+    }
+    let reply = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    line.write_all(reply.as_bytes()).expect("answered");
+    String::from_utf8_lossy(&got).into_owned()
+}
+
+#[test]
+fn a_pingback_is_posted_until_it_is_taken_and_show_tells_of_it_without_its_secrets() {
+    let scene = Scene::happy();
+    let receiver = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let place = receiver.local_addr().expect("bound").to_string();
+    let url = format!("http%3A%2F%2F{place}%2Fdone%3Fsecret%3Dhunter2");
+    let job = "method=userrecaptcha&googlekey=6Le-good&pageurl=https://a.example/";
+    let submit = format!("/in.php?key={}&{job}&pingback={url}", crate::bench::KEY);
+    let (child, address) = serving_with(&scene, &[]);
+    assert_eq!(ask(&address, &submit), "ERROR_BAD_PARAMETERS", "this machine is not allowed");
+    said(child);
+    let (child, address) = serving_with(&scene, &["--allow-deliveries", "127.0.0.1"]);
+    let id = ask(&address, &submit).strip_prefix("OK|").expect("accepted").to_owned();
+    let refused = taken(&receiver, 503);
+    let post = taken(&receiver, 200);
+    assert!(post.contains("POST /done?secret=hunter2") && post.contains(&format!("id={id}&code=")));
+    let same =
+        |post: &str| post.lines().find(|line| line.starts_with("webhook-id")).map(str::to_owned);
+    assert!(same(&post).is_some() && same(&post) == same(&refused));
+    let shown = || lines(&scene.run(&["show", &id])).remove(0)["deliveries"][0].clone();
+    while shown()["state"] != "delivered" {
+        std::thread::yield_now();
+    }
+    let told = shown();
+    assert_eq!((&told["to"], &told["tells"]), (&place.into(), &"solved".into()));
+    assert_eq!((&told["tries"], &told["said"]), (&2.into(), &"answered with 200".into()));
+    let export = scene.run(&["export", "*"]).stdout;
+    let talk = said(child);
+    for text in [export, talk, told.to_string()] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
