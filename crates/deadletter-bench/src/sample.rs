@@ -95,7 +95,7 @@ impl Samples {
             },
         };
         let payload = Payload::new(fields.as_object().cloned().unwrap_or_default());
-        NewTask { task, payload, attempts: Vec::new() }
+        NewTask { task, payload, attempts: Vec::new(), is_folded: false }
     }
 
     fn dead_one(&mut self) -> NewTask {

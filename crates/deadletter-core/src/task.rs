@@ -233,7 +233,7 @@ impl NewTask {
     /// Errors: a part that somebody chose is larger than what is stored.
     pub fn new(task: Task, payload: crate::Payload) -> Result<Self, crate::TooLarge> {
         limits::check(&task, &payload)?;
-        Ok(Self { task, payload, attempts: Vec::new() })
+        Ok(Self { task, payload, attempts: Vec::new(), is_folded: false })
     }
 }
 
@@ -246,4 +246,7 @@ pub struct NewTask {
     pub payload: crate::Payload,
     /// Closed attempts that it brings along from another store; empty for a new job.
     pub attempts: Vec<crate::Attempt>,
+    /// True where its idempotency key leads to another task only while that one is open: queued,
+    /// submitting or polling. From one that has ended the key passes to this task.
+    pub is_folded: bool,
 }

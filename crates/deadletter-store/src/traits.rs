@@ -33,7 +33,8 @@ pub trait Tasks: Send + Sync {
     /// Stores new tasks (queued, version 1), in order, one answer each.
     ///
     /// An idempotency key that the same owner holds on a task, and that has not expired at the new
-    /// task's `created_at`, answers `Existing`; an expired key passes to the new task. Two equal
+    /// task's `created_at`, answers `Existing`; an expired key passes to the new task, and so does one
+    /// whose task has ended where the new one says so (`NewTask::is_folded`). Two equal
     /// keys in one batch: the first wins. Then the id: one whose task stands answers `IdTaken`.
     /// A purge frees both. Attempts that a task brings along are closed, and become its history.
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>>;

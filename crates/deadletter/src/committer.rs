@@ -132,6 +132,7 @@ mod tests {
             task: task.clone(),
             payload: payload.clone(),
             attempts: Vec::new(),
+            is_folded: false,
         });
         memory.insert(new.collect()).await.unwrap();
         let faulty = Arc::new(Faulty::new(Arc::clone(&memory)));

@@ -403,7 +403,7 @@ fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
         dimensions,
         ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };
-    Ok(NewTask::new(task, job.payload)?)
+    Ok(NewTask { is_folded: job.is_folded, ..NewTask::new(task, job.payload)? })
 }
 
 /// Ids grow within a process; others' choices in the same millisecond are met by the insert.

@@ -18,7 +18,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(new: NewTask) -> Self {
-        let NewTask { task, payload, attempts } = new;
+        let NewTask { task, payload, attempts, .. } = new;
         Self { task, payload, attempts, answers: BTreeMap::new() }
     }
 

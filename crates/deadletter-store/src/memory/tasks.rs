@@ -18,7 +18,7 @@ impl Contents {
         let key = task.idempotency_key.clone().map(|key| (task.owner.clone(), key));
         if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)) {
             let holder = self.rows.get(*id).map(|row| &row.task);
-            if holder.is_some_and(|holder| has_fresh_key(holder, task.created_at)) {
+            if holder.is_some_and(|holder| holds_key(holder, &new)) {
                 return Inserted::Existing(*id);
             }
         }
@@ -202,8 +202,12 @@ fn pairs<'a>(
     holders.iter().flat_map(move |holder| accounts.iter().map(move |account| (holder, account)))
 }
 
-fn has_fresh_key(task: &Task, now: UnixMs) -> bool {
-    task.idempotency_expires_at.is_none_or(|at| at > now)
+/// True where the key of `new` leads to `holder`, which has it.
+fn holds_key(holder: &Task, new: &NewTask) -> bool {
+    let is_open =
+        matches!(holder.kind(), StateKind::Queued | StateKind::Submitting | StateKind::Polling);
+    holder.idempotency_expires_at.is_none_or(|at| at > new.task.created_at)
+        && (is_open || !new.is_folded || holder.id == new.task.id)
 }
 
 /// A task that became ready under a later `now` than this claim's is not due yet.

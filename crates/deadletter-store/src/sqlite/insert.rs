@@ -8,6 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 pub(super) const HOLDER: &str = "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
      AND (expires_at IS NULL OR expires_at > ?)";
 
+/// Whether a task is in one of the states that end by themselves.
+pub(super) const IS_OPEN: &str =
+    "SELECT 1 FROM tasks WHERE id = ? AND state IN ('queued', 'submitting', 'polling')";
+
 const REQUEST: &str = "INSERT INTO requests (task, body) VALUES (?, ?)";
 
 /// What a task asks for, as stored.
@@ -18,6 +22,8 @@ pub(super) struct Entry {
     pub(super) task: Task,
     pub(super) body: String,
     pub(super) attempts: Vec<Attempt>,
+    /// True where its key leads to an open task alone.
+    pub(super) is_folded: bool,
 }
 
 /// Stores tasks in order, one answer each.
@@ -26,8 +32,8 @@ pub(super) fn insert(session: &mut Session<'_, '_>, entries: &[Entry]) -> Outcom
 }
 
 fn insert_one(session: &mut Session<'_, '_>, entry: &Entry) -> Outcome<Inserted> {
-    let Entry { task, body, attempts } = entry;
-    if let Some(holder) = holder(session, task)? {
+    let Entry { task, body, attempts, .. } = entry;
+    if let Some(holder) = holder(session, entry)? {
         return Ok(Inserted::Existing(holder));
     }
     if !task_row::insert(session.statements, task, session.now)? {
@@ -42,15 +48,20 @@ fn insert_one(session: &mut Session<'_, '_>, entry: &Entry) -> Outcome<Inserted>
     Ok(Inserted::New(task.id))
 }
 
-/// The task that holds the idempotency key of `task`, unless it has expired.
-fn holder(session: &Session<'_, '_>, task: &Task) -> Outcome<Option<TaskId>> {
+/// The task that the idempotency key of an entry leads to.
+fn holder(session: &Session<'_, '_>, entry: &Entry) -> Outcome<Option<TaskId>> {
+    let task = &entry.task;
     let Some(key) = &task.idempotency_key else { return Ok(None) };
     let holder: Option<i64> = session
         .conn
         .prepare_cached(HOLDER)?
         .query_row((owner(task), key, task.created_at.0), |row| row.get(0))
         .optional()?;
-    Ok(holder.and_then(|id| TaskId::try_from(id).ok()))
+    let Some(id) = holder else { return Ok(None) };
+    let counts = !entry.is_folded
+        || id == task.id.as_i64()
+        || session.conn.prepare_cached(IS_OPEN)?.exists([id])?;
+    Ok(TaskId::try_from(id).ok().filter(|_| counts))
 }
 
 fn keep_key(session: &Session<'_, '_>, task: &Task) -> Outcome<()> {

@@ -61,6 +61,7 @@ fn a_row_and_an_attempt_are_found_by_key() {
     assert_direct(&conn, attempt_row::BEARERS, "attempts_upstream (account=? AND upstream_id=?)");
     assert_direct(&conn, attempt_row::ID_TAKEN, "attempts_upstream (account=? AND upstream_id=?)");
     assert_direct(&conn, insert::HOLDER, "PRIMARY KEY (owner=? AND key=?)");
+    assert_direct(&conn, insert::IS_OPEN, "PRIMARY KEY (rowid=?)");
 }
 
 #[test]

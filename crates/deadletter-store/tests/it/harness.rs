@@ -80,7 +80,7 @@ impl Harness {
         task.dimensions.sitekey = Some("6Le-a".to_owned());
         task.dimensions.host = Some("example.com".to_owned());
         let payload = payload(&[("proxy", &format!("user:{CANARY}@10.0.0.1:80"))]);
-        NewTask { task, payload, attempts: Vec::new() }
+        NewTask { task, payload, attempts: Vec::new(), is_folded: false }
     }
 
     pub(crate) fn new_task_with(&self, edit: impl FnOnce(&mut Task)) -> NewTask {

@@ -49,6 +49,8 @@ macro_rules! every_case {
                 of_two_equal_keys_in_a_batch_the_first_wins
                 a_purged_task_is_never_answered_as_existing
                 a_purge_leaves_a_key_alone_that_has_passed_to_another_task
+                a_folded_key_leads_to_an_open_task_and_passes_on_from_one_that_has_ended
+                a_folded_key_expires_like_any_other
             }
             claim {
                 a_claim_writes_the_lease_and_the_intent

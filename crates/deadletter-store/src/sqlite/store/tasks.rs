@@ -34,10 +34,11 @@ impl Tasks for SqliteStore {
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
         let entries: Vec<Entry> = tasks
             .into_iter()
-            .map(|NewTask { task, payload, attempts }| Entry {
+            .map(|NewTask { task, payload, attempts, is_folded }| Entry {
                 task,
                 body: payload.to_stored(),
                 attempts,
+                is_folded,
             })
             .collect();
         self.write("insert tasks", move |session| insert::insert(session, &entries)).await

@@ -1,7 +1,7 @@
 //! Idempotency keys: the same request twice is one task.
 
-use crate::harness::Harness;
-use deadletter_core::{NewTask, TaskId};
+use crate::harness::{Harness, answered, upstream_id};
+use deadletter_core::{Happened, NewTask, TaskId};
 use deadletter_store::Inserted;
 
 fn keyed(h: &Harness, owner: &str, key: &str) -> NewTask {
@@ -100,4 +100,40 @@ pub(crate) async fn a_purge_leaves_a_key_alone_that_has_passed_to_another_task(h
     let (second, _) = insert(h, keyed(h, "ci", "row-1")).await;
     assert_eq!(h.store.purge(&[(dead.id, dead.version)]).await.unwrap(), 1);
     assert_eq!(insert(h, keyed(h, "ci", "row-1")).await.1, Inserted::Existing(second));
+}
+
+fn folded(h: &Harness) -> NewTask {
+    NewTask { is_folded: true, ..keyed(h, "ci", "row-1") }
+}
+
+pub(crate) async fn a_folded_key_leads_to_an_open_task_and_passes_on_from_one_that_has_ended(
+    h: &mut Harness,
+) {
+    let worker = h.worker("w").await;
+    let new = folded(h);
+    let (first, inserted) = insert(h, new.clone()).await;
+    assert_eq!(inserted, Inserted::New(first));
+    assert_eq!(insert(h, folded(h)).await.1, Inserted::Existing(first));
+    let attempt = h.claim(&worker, 1).await.remove(0).attempt;
+    assert_eq!(insert(h, folded(h)).await.1, Inserted::Existing(first), "submitting");
+    h.happens(first, Some(&attempt), Happened::Accepted(upstream_id("7"))).await;
+    assert_eq!(insert(h, folded(h)).await.1, Inserted::Existing(first), "polling");
+    let attempt = h.attempt(first, 1).await;
+    h.happens(first, Some(&attempt), answered(&attempt, "token")).await;
+    // The same insert again, where its first answer was lost: no second task.
+    assert_eq!(insert(h, new).await.1, Inserted::Existing(first));
+    // Without that wish, a key leads to a task that has ended, too.
+    assert_eq!(insert(h, keyed(h, "ci", "row-1")).await.1, Inserted::Existing(first));
+    let (second, inserted) = insert(h, folded(h)).await;
+    assert_eq!(inserted, Inserted::New(second));
+    assert_eq!(insert(h, folded(h)).await.1, Inserted::Existing(second));
+}
+
+pub(crate) async fn a_folded_key_expires_like_any_other(h: &mut Harness) {
+    let (first, _) = insert(h, folded(h)).await;
+    h.clock.advance(59_999);
+    assert_eq!(insert(h, folded(h)).await.1, Inserted::Existing(first));
+    h.clock.advance(1);
+    let (second, inserted) = insert(h, folded(h)).await;
+    assert_eq!(inserted, Inserted::New(second));
 }

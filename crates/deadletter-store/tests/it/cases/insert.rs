@@ -82,7 +82,7 @@ pub(crate) async fn any_text_and_two_hundred_kilobytes_come_back_unchanged(h: &m
     task.dimensions.tags = vec![odd.to_owned(), String::new()];
     task.owner = Some("владелец".to_owned());
     let payload = payload(&[("body", &large), ("odd", odd), (odd, "")]);
-    let new = NewTask { task: task.clone(), payload: payload.clone(), attempts: Vec::new() };
+    let new = NewTask { task: task.clone(), payload: payload.clone(), ..h.new_task() };
     h.store.insert(vec![new]).await.unwrap();
     assert_eq!(h.task(task.id).await, task);
     assert_eq!(h.store.payload(task.id).await.unwrap(), Some(payload));
