@@ -16,6 +16,9 @@ pub struct Settings {
     /// How long in.php waits for upstream's verdict before it answers with the id; zero answers at
     /// once.
     pub submit_wait: Duration,
+    /// For so long, in milliseconds, the same job of the same owner is the same task while that one has
+    /// not ended: a client's own retry. None: two equal submits are two tasks.
+    pub fold_ms: Option<i64>,
     /// Tasks under way and waiting that are accepted; beyond them in.php says that no slot is free.
     pub capacity: u64,
     /// Answer browsers of any origin that ask with `header_acao=1`.
@@ -38,6 +41,7 @@ impl Settings {
             allowed_hosts: Vec::new(),
             deadline_ms: 180_000,
             submit_wait: Duration::ZERO,
+            fold_ms: None,
             capacity: 10_000,
             header_acao: false,
             limits: Limits::default(),

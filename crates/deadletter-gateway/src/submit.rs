@@ -74,9 +74,11 @@ async fn store(
     if let Some(priority) = asker.priority {
         job = job.priority(priority);
     }
-    if let Some(key) = idempotency_key {
-        job = job.idempotency_key(key, Some(IDEMPOTENCY_MS));
-    }
+    job = match (idempotency_key, gateway.settings.fold_ms) {
+        (Some(key), _) => job.idempotency_key(key, Some(IDEMPOTENCY_MS)),
+        (None, Some(ms)) => job.fold_for(ms),
+        (None, None) => job,
+    };
     let room = match gateway.quotas.room(asker, gateway.store()).await {
         Ok(room) => room,
         Err(beyond) => return over(&beyond),

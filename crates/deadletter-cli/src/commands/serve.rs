@@ -26,7 +26,7 @@ const SHOWN_KEYS: usize = 5;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --tls local",
+    before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --fold-window 3m --tls local",
     after_help = "Point a script at it by its base URL; its key is the account's own, until the first\n\
                   `deadletter key add NAME`: then each client has a key of its own, and its own tasks.\n\
                   Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what\n\
@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// is refused on in.php; 0 answers as soon as the job is stored
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = wait_ms)]
     submit_wait: i64,
+    /// Answer a submit with the id of an equal one of the same key that is not answered yet and no
+    /// older than this: a client's own retry, say 3m; left out, two equal submits are two jobs
+    #[arg(long, value_name = "TIME", value_parser = render::duration_ms)]
+    fold_window: Option<i64>,
     /// Jobs waiting and under way that are accepted; beyond them ERROR_NO_SLOT_AVAILABLE
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     capacity: u64,
@@ -120,6 +124,7 @@ fn how(args: &Args, tls: Option<Tls>) -> deadletter_gateway::Settings {
         allowed_hosts: args.allow_host.clone(),
         deadline_ms: args.deadline,
         submit_wait: Duration::from_millis(args.submit_wait.unsigned_abs()),
+        fold_ms: args.fold_window,
         capacity: args.capacity,
         header_acao: args.header_acao,
         tls,

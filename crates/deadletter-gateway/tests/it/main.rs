@@ -5,6 +5,7 @@
 mod answers;
 mod createtask;
 mod crowd;
+mod folding;
 mod forms;
 mod hostile;
 mod keys;
