@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -83,7 +84,10 @@ pub fn new_key(random: &mut impl Rng) -> SecretString {
 }
 
 fn hash(key: &str) -> String {
-    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(key).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a text takes what is written");
+        hex
+    })
 }
 
 /// Who asks.
@@ -109,8 +113,8 @@ pub(crate) enum Stranger {
 /// The keys that are accepted.
 #[derive(Debug)]
 pub struct Askers {
-    /// The account's own key, accepted while no key is issued.
-    upstream: Option<SecretString>,
+    /// The hash of the account's own key, accepted while no key is issued.
+    upstream: Option<String>,
     /// Guards the valid keys, by hash: replaced whole when the document changes. None until the
     /// first key is issued, for good: who revokes the last one shuts the door.
     issued: RwLock<Option<HashMap<String, Asker>>>,
@@ -131,6 +135,7 @@ impl Askers {
     /// Accepts issued keys, and `upstream` while there are none.
     #[must_use]
     pub fn new(upstream: Option<SecretString>) -> Self {
+        let upstream = upstream.map(|key| hash(key.expose_secret()));
         Self { upstream, issued: RwLock::default() }
     }
 
@@ -166,7 +171,7 @@ impl Askers {
         // Hashes are compared, so that the time that it takes tells nothing of a key.
         match (&*issued, &self.upstream) {
             (Some(issued), _) if is_formed => issued.get(&hash(key)).cloned().ok_or(stranger),
-            (None, Some(upstream)) if hash(key) == hash(upstream.expose_secret()) => {
+            (None, Some(upstream)) if hash(key) == *upstream => {
                 Ok(Asker { owner: None, priority: None, quota: Quota::default() })
             }
             _ => Err(stranger),

@@ -120,7 +120,7 @@ fn through_an_outage_nothing_is_lost_and_nothing_but_probes_is_sent() {
     scene.simulator.clear_rules();
     let paid = scene.paid();
     let before = scene.simulator.log().entries().count();
-    // Long enough for two probes that meet it: one after 60 s, one 120 s later.
+    // Long enough for many probes that meet it: after 10 s, 20 s, 40 s, and then each minute.
     scene.simulator.outage_for(OutageMode::Html502, 400_000);
     let mut passes = Passes::begin(&scene, &["--every", "2s"]);
     let mut solved = 0;

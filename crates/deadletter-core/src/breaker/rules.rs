@@ -42,9 +42,11 @@ impl BreakerRules {
 }
 
 impl Default for BreakerRules {
-    /// Five failures, 60 s and one probe are what the vendor's guides advise. Half of at least
-    /// 20 in a minute catches an upstream that fails every other time. The longest opening is
-    /// 10 min, the longest ban that is documented. A probe is one request: 30 s are twice its
+    /// Five failures, one probe and 60 s are what the vendor's guides advise. Clients give up after
+    /// two or three minutes, so the minute is the longest opening and not the first: the end of an
+    /// outage is noticed within 10 s, or as long again as it lasted, and a minute at the most. A
+    /// probe is one request; four in the first two minutes burden nobody. Half of at least 20 in a
+    /// minute catches an upstream that fails every other time. A probe's 30 s are twice its
     /// time-out.
     fn default() -> Self {
         Self {
@@ -53,8 +55,8 @@ impl Default for BreakerRules {
             outage_percent: 50,
             min_volume: 20,
             run: 5,
-            open_ms: 60_000,
-            open_cap_ms: 600_000,
+            open_ms: 10_000,
+            open_cap_ms: 60_000,
             quiet_ms: 600_000,
             probe_lease_ms: 30_000,
             probe_successes: 1,

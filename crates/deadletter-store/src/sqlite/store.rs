@@ -11,7 +11,7 @@ use super::{
     file, hidden,
     job::panicked,
     locks::Locks,
-    readers::Readers,
+    readers::{Reach, Readers},
     schema,
     writer::{Session, Writer, lock, no_thread},
 };
@@ -80,12 +80,25 @@ impl SqliteStore {
         self.writer.call(what, work).await.map_err(|error| failure::about(&self.path, error))
     }
 
+    /// Asks for rows by their ids.
+    async fn look_up<T, F>(&self, what: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        let answered = self.readers.call(Reach::Rows, what, work).await;
+        answered.map_err(|error| failure::about(&self.path, error))
+    }
+
     async fn read<T, F>(&self, what: &'static str, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
-        self.readers.call(what, work).await.map_err(|error| failure::about(&self.path, error))
+        self.readers
+            .call(Reach::Walk, what, work)
+            .await
+            .map_err(|error| failure::about(&self.path, error))
     }
 }
 
@@ -134,7 +147,7 @@ impl Store for SqliteStore {
 
     async fn pulse(&self) -> Result<u64> {
         let (path, pulse) = (self.path.clone(), Arc::clone(&self.pulse));
-        self.read("look for news", move |_| {
+        self.look_up("look for news", move |_| {
             let mut pulse = lock(&pulse);
             let conn = match pulse.take() {
                 Some(conn) => conn,

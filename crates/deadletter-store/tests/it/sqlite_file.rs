@@ -298,7 +298,10 @@ async fn is_refused_untouched(h: &Harness, name: &str, bytes: &[u8], told: &str)
     let path = path_of(h).with_file_name(name);
     fs::write(&path, bytes).unwrap();
     let refused = open_at(h, &path).await;
-    let Err(Error::Damaged { what, .. }) = &refused else { panic!("{name}: {refused:?}") };
+    let Err(error @ (Error::Damaged { .. } | Error::Empty(_))) = &refused else {
+        panic!("{name}: {refused:?}")
+    };
+    let what = error.to_string();
     assert!(what.contains(told) && what.contains(name), "{what}");
     assert!(fs::read(&path).unwrap() == bytes, "{name} was changed");
     assert!(!beside(&path, "-wal").exists(), "{name} was opened");

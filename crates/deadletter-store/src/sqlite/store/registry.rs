@@ -74,7 +74,7 @@ impl Registry for SqliteStore {
 
     async fn document(&self, key: &str) -> Result<Option<Document>> {
         let key = key.to_owned();
-        self.read("get a document", move |conn| registry::document(conn, &key)).await
+        self.look_up("get a document", move |conn| registry::document(conn, &key)).await
     }
 
     async fn put_document(&self, key: &str, expects: u64, body: &str) -> Result<Option<u64>> {

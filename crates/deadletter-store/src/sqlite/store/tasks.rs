@@ -89,21 +89,21 @@ impl Tasks for SqliteStore {
 
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
         let ids = ids.to_vec();
-        self.read("get tasks", move |conn| ids.iter().map(|id| page::get(conn, *id)).collect())
+        self.look_up("get tasks", move |conn| ids.iter().map(|id| page::get(conn, *id)).collect())
             .await
     }
 
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
-        let body = self.read("get a request", move |conn| insert::body(conn, id)).await?;
+        let body = self.look_up("get a request", move |conn| insert::body(conn, id)).await?;
         Ok(body.and_then(|body| request_of(id, &body)))
     }
 
     async fn history(&self, id: TaskId) -> Result<Vec<Attempt>> {
-        self.read("get attempts", move |conn| desk::history(conn, id)).await
+        self.look_up("get attempts", move |conn| desk::history(conn, id)).await
     }
 
     async fn answer(&self, id: TaskId) -> Result<Option<Answer>> {
-        self.read("get an answer", move |conn| Ok(attempt_row::get_answer(conn, id)?)).await
+        self.look_up("get an answer", move |conn| Ok(attempt_row::get_answer(conn, id)?)).await
     }
 
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
