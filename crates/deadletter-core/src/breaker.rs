@@ -394,4 +394,6 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

@@ -340,10 +340,11 @@ mod tests {
             let pass = Pass::Open(gate.local().breaker.generation());
             gate.learn(store.as_ref(), &pass, Outcome::Outage, day).await.unwrap();
         }
-        assert_eq!(gate.retry_after_ms(day), Some(60_000));
+        let open_ms = BreakerRules::default().open_ms;
+        assert_eq!(gate.retry_after_ms(day), Some(open_ms));
         gate.sync(store.as_ref(), NOW).await.unwrap();
-        assert_eq!(gate.retry_after_ms(NOW), Some(60_000));
-        let later = NOW.plus(60_000);
+        assert_eq!(gate.retry_after_ms(NOW), Some(open_ms));
+        let later = NOW.plus(open_ms);
         assert!(gate.probe(store.as_ref(), "w", later).await.unwrap().is_some());
     }
 

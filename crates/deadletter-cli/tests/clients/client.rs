@@ -122,9 +122,6 @@ impl Client {
             return match scene {
                 // What cannot be solved, and who may not ask: no gateway changes that.
                 "unsolvable" | "wrong key" => Loss::All,
-                // Where a machine is so busy that the breaker's first probe comes within the
-                // outage, the second comes after the patience of those who asked first.
-                "outage" => Loss::Little,
                 _ => Loss::Nothing,
             };
         }

@@ -78,7 +78,6 @@ fn unexpected(tally: &Tally) -> Option<String> {
     let is_so = match expected {
         Loss::Nothing => tally.lost() == 0,
         Loss::Something => tally.lost() > 0,
-        Loss::Little => tally.lost() * 4 <= tally.asked,
         Loss::All => tally.solved == 0 && tally.asked > 0,
         Loss::Chance => true,
     };

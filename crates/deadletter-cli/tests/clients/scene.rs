@@ -47,9 +47,8 @@ const fn at_once(count: u32) -> Ask {
 
 /// One after the other for a minute, so that an outage meets submits and polls.
 const SPREAD: Ask = Ask::Solves { count: SOME, every_ms: 5_000 };
-/// Shorter than the minute after which an open breaker probes: a probe that still finds the port
-/// closed doubles the wait, and that is beyond the patience of most clients.
-const OUTAGE_MS: u64 = 50_000;
+/// As long as what is started in it can wait: the most impatient client polls for two minutes.
+const OUTAGE_MS: u64 = 60_000;
 /// An upstream that is started anew.
 const RESTART_MS: u64 = 10_000;
 /// Between two methods, so that forty of them are not one more crowd.

@@ -12,8 +12,6 @@ pub(crate) enum Loss {
     Nothing,
     /// At least one.
     Something,
-    /// A quarter at most.
-    Little,
     /// Nothing was solved.
     All,
     /// It depends on the moment.

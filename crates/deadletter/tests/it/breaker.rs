@@ -314,7 +314,7 @@ async fn a_hand_on_it_is_written_down_and_seen_by_another_engine() {
     let minute_ms = 60_000;
     desk.desk().trip_breaker(&name, 2 * minute_ms, "ada", "to look first").await.expect("tripped");
     let status = desk.desk().breakers().await.expect("read").remove(0);
-    assert!(status.phase == Phase::Open && !status.is_forced && status.generation == 2);
+    assert!(status.phase == Phase::Open && status.is_forced && status.generation == 2);
     assert!(status.retry_after_ms.is_some_and(|ms| (1..=2 * minute_ms).contains(&ms)));
     let stranger = AccountName::new("nobody").expect("a name");
     assert!(desk.desk().reset_breaker(&stranger, "ada", "a slip").await.is_err());
