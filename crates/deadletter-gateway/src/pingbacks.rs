@@ -13,7 +13,8 @@ const PREFIX: &str = "gateway/pingbacks/";
 /// URLs of one register: receivers, not tasks.
 const URLS: usize = 100;
 
-/// The job, told to `url`.
+/// The job, told to `url`, if its key's register has it; whether anything may be posted there at all
+/// is the engine's to say.
 ///
 /// Errors: what the client is told where that cannot be.
 pub(crate) async fn told_to(
@@ -23,10 +24,6 @@ pub(crate) async fn told_to(
     url: &str,
     form: Form,
 ) -> Result<Job, Word> {
-    if let Err(refused) = gateway.engine.guard().check(url) {
-        tracing::info!(%refused, "a submit names a URL that nothing may be delivered to");
-        return Err(Word::error(words::BAD_PARAMETERS));
-    }
     let register = register(gateway, asker).await.map_err(|error| failed(&error))?;
     if !register.is_empty() && !register.iter().any(|registered| covers(registered, url)) {
         tracing::info!("a submit names a URL that its key has not registered");

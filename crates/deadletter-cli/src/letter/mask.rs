@@ -1,22 +1,24 @@
 //! Secrets of a request, masked: proxy credentials, cookies, tokens, passwords.
 
+use deadletter::TARGET_FIELDS;
 use serde_json::{Map, Value};
 
 /// Stands where something was taken out.
 pub(crate) const MASK: &str = "***";
 
 /// Parameters whose whole value is secret.
-const SECRET: &[&str] = &["cookie", "cookies", "pingback", "callback", "callbackurl"];
+const SECRET: &[&str] = &["cookie", "cookies"];
 /// Words that make any parameter secret.
 const SECRET_WORDS: &[&str] = &["password", "passwd", "secret", "token", "auth", "credential"];
 
-/// The request without its secrets, and the names of the parameters that were changed.
+/// The request without its secrets, and the names of the parameters that were changed, and that a
+/// submit would need: whom we tell of a task is no parameter of its submit.
 pub(crate) fn masked(request: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
     let mut names = Vec::new();
     let mut out = Map::new();
     for (name, value) in request {
         let shown = if name == "proxy" { masked_proxies(value) } else { masked_value(name, value) };
-        if shown != *value {
+        if shown != *value && !is_target(name) {
             names.push(name.clone());
         }
         out.insert(name.clone(), shown);
@@ -27,10 +29,15 @@ pub(crate) fn masked(request: &Map<String, Value>) -> (Map<String, Value>, Vec<S
 fn masked_value(name: &str, value: &Value) -> Value {
     let name = name.to_ascii_lowercase();
     let is_secret = SECRET.contains(&name.as_str())
+        || is_target(&name)
         || SECRET_WORDS.iter().any(|word| name.contains(word))
         // `key` and `x_key`, but not the public keys of a site.
         || (name.ends_with("key") && !matches!(name.as_str(), "googlekey" | "sitekey"));
     if is_secret { MASK.into() } else { value.clone() }
+}
+
+fn is_target(name: &str) -> bool {
+    TARGET_FIELDS.iter().any(|target| target.eq_ignore_ascii_case(name))
 }
 
 fn masked_proxies(value: &Value) -> Value {
@@ -72,13 +79,14 @@ mod tests {
         let request = json!({
             "method": "userrecaptcha", "googlekey": "6Le", "sitekey": "x",
             "proxy": "me:hunter2@10.0.0.1:80, b.example:81", "cookies": "sid=hunter2",
-            "api_key": "hunter2", "access_token": "hunter2", "data-s": "public"
+            "api_key": "hunter2", "access_token": "hunter2", "data-s": "public",
+            "pingback": "https://a/?hunter2", "callbackUrl": "https://a/?hunter2"
         });
         let (shown, names) = masked(request.as_object().expect("an object"));
         let text = Value::Object(shown.clone()).to_string();
         assert!(!text.contains("hunter2"), "{text}");
         assert_eq!(shown.get("proxy"), Some(&json!("***@10.0.0.1:80, b.example:81")));
-        assert_eq!(names, ["proxy", "cookies", "api_key", "access_token"]);
+        assert_eq!(names, ["proxy", "cookies", "api_key", "access_token"], "what a submit needs");
     }
 
     #[test]

@@ -200,13 +200,16 @@ mod tests {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
     fn restored(entry: &serde_json::Value) -> Restored {
+        restore(Incoming::Article(Box::new(from_article(entry).expect("an entry"))))
+    }
+
+    fn restore(incoming: Incoming) -> Restored {
         let provider = CaptchaAi::new(Settings::new(KEY.into())).expect("valid");
         let cleaner = Cleaner::new(&KEY.into());
         let policy = Policy::default();
         let account = AccountName::new("main").expect("valid");
         let restorer =
             Restorer { account, policy: &policy, provider: &provider, cleaner: &cleaner };
-        let incoming = Incoming::Article(Box::new(from_article(entry).expect("an entry")));
         let spare = TaskId::try_from(42_u64).expect("small");
         restorer.restore(incoming, spare).expect("at rest")
     }
@@ -222,6 +225,22 @@ mod tests {
         assert!(!text.contains(KEY) && text.contains("timed out"), "{text}");
         let numbers: Vec<_> = restored.attempts.iter().map(|attempt| attempt.n).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn an_imported_letter_is_told_to_nobody() {
+        let told = restored(&json!({"sitekey": "6Le", "page_url": "https://a.example",
+            "error": "x", "attempts": 1, "timestamp": 1_800_000_000}));
+        let task = Task { delivers_to: Some("a.example:443".to_owned()), ..told.rests };
+        let letter = Letter {
+            task,
+            request: Some(told.payload.expose().clone()),
+            masked: Vec::new(),
+            attempts: told.attempts,
+            answer: None,
+        };
+        let again = restore(Incoming::Ours(Box::new(letter)));
+        assert_eq!((again.rests.kind(), again.rests.delivers_to), (StateKind::Dead, None));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use std::{sync::Arc, time::Duration};
 
 /// Other processes' deliveries are noticed within this time; real time, because people wait for it.
 const LOOK: Duration = Duration::from_secs(1);
-/// For one try: several times what the post may take, for a store that is away when it is over.
-const LEASE_MS: f64 = 60_000.0;
+/// For one try: what the post may take, and as much again for a store that is away when it is over.
+/// Not longer, because a token that waits for it after a crash lives two minutes.
+const LEASE_MS: f64 = 20_000.0;
 /// What is on the wire when the engine stops may come to its end within this time.
 const GRACE: Duration = Duration::from_secs(2);
 /// A receiver that says so never wants to hear of it again (Standard Webhooks, "Event delivery").

@@ -198,7 +198,7 @@ impl Ticking {
             loop {
                 // tidy: allow sleep, because it moves the store's clock along with the machine's.
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                clock.advance(1_000);
+                clock.advance(100);
             }
         }))
     }
@@ -243,7 +243,7 @@ fn what_was_taken_and_not_written_down_is_told_once_more_under_the_same_id() {
         let taken = memory.deliveries(id, 1).await.expect("read").remove(0);
         assert_eq!((taken.state, taken.tries), (DeliveryState::Waiting, 1));
         assert_eq!(receiver.posts().len(), 1, "its lease is not over");
-        clock.advance(60_000);
+        clock.advance(20_000);
         let delivery = over(&memory, id).await;
         assert_eq!((delivery.state, delivery.tries), (DeliveryState::Delivered, 2));
         let posts = receiver.first(2).await;

@@ -34,8 +34,8 @@ const RECOUNT: &str = "the tasks are there, and what counts them is wrong: take 
      export all letters and import them into a new store";
 
 /// For a file that an older program wrote.
-const UPGRADE: &str = "open it once with this program, for which any command will do \
-     (`deadletter store info`), and check it again";
+const UPGRADE: &str =
+    "open it once with this program (`deadletter list` will do), and check it again";
 
 /// Something that should not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -340,4 +340,28 @@ fn look(conn: &Connection, checked: &mut Checked, task: &Task) -> Outcome<()> {
         checked.find("each solved task has its answer", at, "there is none");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{connect, file, inspect::Tolerance};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_file_of_an_older_program_is_told_from_a_damaged_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = dir.path().join("older.db");
+        file::create_private(&store).expect("created");
+        let conn = connect::open_writer(&store).expect("a connection");
+        let older = schema::MIGRATIONS.first().expect("the first schema");
+        schema::migrate(&conn, &store, &[older]).expect("as it was");
+        drop(conn);
+        let progress: Progress = Arc::new(|_, _, _| {});
+        let mut inspection = Inspection::open(&store, Tolerance::Flawed).expect("opened");
+        let checked = inspection.check(&progress).expect("looked at");
+        let rules: Vec<_> = checked.findings.iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, ["schema"], "{checked:?}");
+        assert!(checked.findings.iter().all(|finding| finding.fix == UPGRADE));
+    }
 }
