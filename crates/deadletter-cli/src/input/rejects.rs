@@ -17,19 +17,19 @@ const TEXT_LIMIT: usize = 64 << 10;
 /// What each rejected row begins with, where it is written as JSON.
 const JSON_NOTE: &[u8] = br#"{"rejected_line":"#;
 
-/// The rows put aside so far; the file is made for the first one.
+/// The rows rejected so far. They get their file when somebody says that they are to be kept: a run
+/// that is refused leaves none behind.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     named: Option<PathBuf>,
     source: Source,
     format: Format,
     header: Option<Vec<String>>,
-    open: Option<(PathBuf, File)>,
+    /// Their lines until then: a file without a name, because there may be many.
+    spool: Option<File>,
     is_dry: bool,
     /// What the named file held before.
     written: HashSet<[u8; 16]>,
-    /// True where it begins with its header.
-    is_headed: bool,
     /// How many.
     pub(crate) count: u64,
 }
@@ -47,10 +47,9 @@ impl Rejects {
             source,
             format,
             header,
-            open: None,
+            spool: None,
             is_dry: false,
             written: HashSet::new(),
-            is_headed: false,
             count: 0,
         }
     }
@@ -66,30 +65,46 @@ impl Rejects {
         self.format
     }
 
-    /// Where they are, once there is one.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.open.as_ref().map(|(path, _)| path.as_path())
-    }
-
-    /// Puts one aside.
+    /// Takes one in.
     pub(crate) fn put(&mut self, reject: &Reject) -> Result<()> {
         self.count += 1;
         if self.is_dry {
             return Ok(());
         }
         let line = self.line_of(reject);
-        if self.open.is_none() {
-            let (path, mut file) = self.create()?;
-            if let Some(header) = self.header_line().filter(|_| !self.is_headed) {
-                file.write_all(&header).map_err(|error| unwritable(&path, error))?;
+        let failed = |error| unwritable(Path::new("the folder of temporary files"), error);
+        if self.spool.is_none() {
+            self.spool = Some(tempfile::tempfile().map_err(failed)?);
+            if let Some(path) = self.named.as_ref().filter(|path| path.is_file()) {
+                self.written = self.lines_in(path).map_err(|error| unwritable(path, error))?;
             }
-            self.open = Some((path, file));
         }
-        match &mut self.open {
-            Some(_) if self.written.contains(&digest(&line)) => Ok(()),
-            Some((path, file)) => file.write_all(&line).map_err(|error| unwritable(path, error)),
-            None => Ok(()),
+        match &mut self.spool {
+            Some(spool) if !self.written.contains(&digest(&line)) => {
+                spool.write_all(&line).map_err(failed)
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Gives those that were taken in their file, and answers where it is; none where there are
+    /// none. A file of an earlier run that holds the same is theirs.
+    pub(crate) fn keep(&mut self) -> Result<Option<PathBuf>> {
+        let Some(mut spool) = self.spool.take() else { return Ok(None) };
+        let mut options = OpenOptions::new();
+        options.write(true);
+        // The rows may hold proxies with passwords.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let header = self.header_line().unwrap_or_default();
+        let path = match self.named.clone() {
+            Some(path) => {
+                let appended = append(&path, options, &header, &mut spool);
+                appended.map(|()| path.clone()).map_err(|error| unwritable(&path, error))
+            }
+            None => self.create(&mut options, &header, &mut spool),
+        };
+        path.map(Some)
     }
 
     /// Refuses a named file that holds something else than rejects of this form: they are
@@ -118,52 +133,32 @@ impl Rejects {
             .fix("name a new file with --rejects, or one of an earlier run over the same columns"))
     }
 
-    /// The file that was named: what stands in it already is not written again.
-    fn append(&mut self, path: &Path, mut options: OpenOptions) -> io::Result<File> {
-        let mut file = options.append(true).create(true).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Ok(file);
-        }
+    /// What stands in the file that was named is not written again.
+    fn lines_in(&self, path: &Path) -> io::Result<HashSet<[u8; 16]>> {
         let written = File::open(path)?;
-        let mut last = None;
+        let mut lines = HashSet::new();
         if self.header.is_some() {
             let mut rows = ::csv::ReaderBuilder::new().flexible(true).from_reader(&written);
             for row in rows.byte_records() {
                 let row = row.map_err(io::Error::other)?;
-                self.written.insert(digest(&csv_line(row.iter())));
+                lines.insert(digest(&csv_line(row.iter())));
             }
         } else {
             for line in Lines::new(BufReader::new(&written), 2 * RECORD_BYTES) {
                 let mut line = line?.bytes;
                 line.push(b'\n');
-                self.written.insert(digest(&line));
+                lines.insert(digest(&line));
             }
         }
-        if written.metadata()?.len() > 0 {
-            let mut end = &written;
-            end.seek(SeekFrom::End(-1))?;
-            let mut byte = [0];
-            end.read_exact(&mut byte)?;
-            last = byte.first().copied();
-        }
-        // A row that was torn by the end of an earlier run.
-        if last.is_some_and(|byte| byte != b'\n') {
-            file.write_all(b"\n")?;
-        }
-        self.is_headed = last.is_some();
-        Ok(file)
+        Ok(lines)
     }
 
-    fn create(&mut self) -> Result<(PathBuf, File)> {
-        let mut options = OpenOptions::new();
-        options.write(true);
-        // The rows may hold proxies with passwords.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        if let Some(path) = self.named.clone() {
-            let file = self.append(&path, options);
-            return file.map_err(|error| unwritable(&path, error)).map(|file| (path, file));
-        }
+    fn create(
+        &self,
+        options: &mut OpenOptions,
+        header: &[u8],
+        spool: &mut File,
+    ) -> Result<PathBuf> {
         let extension = if matches!(self.format, Format::Csv { .. }) { "csv" } else { "jsonl" };
         let base = match &self.source {
             Source::Stdin => "stdin".to_owned(),
@@ -173,10 +168,18 @@ impl Rejects {
         for n in 1..=FILES_LIMIT {
             let nth = if n == 1 { String::new() } else { format!("-{n}") };
             let path = PathBuf::from(format!("{base}.rejected{nth}.{extension}"));
+            let failed = |error| unwritable(&path, error);
             match options.create_new(true).open(&path) {
-                Ok(file) => return Ok((path, file)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unwritable(&path, error)),
+                Ok(mut file) => {
+                    write_all(&mut file, header, spool).map_err(failed)?;
+                    return Ok(path);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if holds(&path, header, spool).map_err(failed)? {
+                        return Ok(path);
+                    }
+                }
+                Err(error) => return Err(failed(error)),
             }
         }
         Err(Fault::failed(format!("there are {FILES_LIMIT} files of rejected rows already"))
@@ -217,6 +220,50 @@ impl Rejects {
     }
 }
 
+/// Behind what stands there; a header where nothing does.
+fn append(
+    path: &Path,
+    mut options: OpenOptions,
+    header: &[u8],
+    spool: &mut File,
+) -> io::Result<()> {
+    let mut file = options.append(true).create(true).open(path)?;
+    let length = if file.metadata()?.is_file() { file.metadata()?.len() } else { 0 };
+    if length == 0 {
+        return write_all(&mut file, header, spool);
+    }
+    let mut end = File::open(path)?;
+    end.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    end.read_exact(&mut last)?;
+    // A row that was torn by the end of an earlier run.
+    let gap: &[u8] = if last == [b'\n'] { b"" } else { b"\n" };
+    write_all(&mut file, gap, spool)
+}
+
+fn write_all(file: &mut File, header: &[u8], spool: &mut File) -> io::Result<()> {
+    file.write_all(header)?;
+    spool.seek(SeekFrom::Start(0))?;
+    io::copy(spool, file).map(drop)
+}
+
+/// True where the file holds just that.
+fn holds(path: &Path, header: &[u8], spool: &mut File) -> io::Result<bool> {
+    let data = std::fs::metadata(path)?;
+    if !data.is_file() || data.len() != header.len() as u64 + spool.metadata()?.len() {
+        return Ok(false);
+    }
+    spool.seek(SeekFrom::Start(0))?;
+    let standing = BufReader::new(File::open(path)?).bytes();
+    let ours = header.chain(BufReader::new(spool)).bytes();
+    for (one, other) in standing.zip(ours) {
+        if one? != other? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn csv_line<T: AsRef<[u8]>>(cells: impl Iterator<Item = T>) -> Vec<u8> {
     let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     // Writing to memory cannot fail.
@@ -248,20 +295,24 @@ mod tests {
     fn no_file_of_rejects_is_ever_written_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let source = Source::File(dir.path().join("tasks.csv"));
-        let put = || {
+        let put = |lines: &[u64]| {
             let header = Some(vec!["url".to_owned()]);
             let mut rejects =
                 Rejects::new(None, source.clone(), Format::Csv { tabs: false }, header);
-            assert_eq!(rejects.path(), None);
-            rejects.put(&reject(3, Some(vec![("url".into(), "x".into())]))).expect("written");
-            rejects.put(&reject(4, None)).expect("written");
-            rejects.path().expect("there is one").to_owned()
+            assert_eq!(rejects.keep().expect("nothing is written"), None);
+            rejects.put(&reject(3, Some(vec![("url".into(), "x".into())]))).expect("taken");
+            for line in lines {
+                rejects.put(&reject(*line, None)).expect("taken");
+            }
+            rejects.keep().expect("written").expect("there is one")
         };
-        let (first, second) = (put(), put());
+        let (first, second, again) = (put(&[4]), put(&[5]), put(&[4]));
         assert!(
             first.ends_with("tasks.csv.rejected.csv")
                 && second.ends_with("tasks.csv.rejected-2.csv")
         );
+        assert_eq!(again, first, "what stands there is not written once more");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 2);
         assert_eq!(
             std::fs::read_to_string(first).expect("read"),
             "rejected_line,rejected_row,rejected_reason,url\n3,2,\"no page, \"\"none\"\"\",x\n4,3,\"no page, \"\"none\"\"\",\"a,b\"\n"
@@ -269,11 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_not_kept_leave_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Source::File(dir.path().join("tasks.csv"));
+        for named in [None, Some(dir.path().join("mine.jsonl"))] {
+            let mut rejects = Rejects::new(named, source.clone(), Format::JsonLines, None);
+            rejects.put(&reject(2, None)).expect("taken");
+            drop(rejects);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
     fn json_rows_keep_their_fields() {
         let dir = tempfile::tempdir().expect("a directory");
         let named = dir.path().join("mine.jsonl");
         let mut rejects = Rejects::new(Some(named.clone()), Source::Stdin, Format::JsonLines, None);
-        rejects.put(&reject(2, Some(vec![("url".into(), 5.into())]))).expect("written");
+        rejects.put(&reject(2, Some(vec![("url".into(), 5.into())]))).expect("taken");
+        assert_eq!(rejects.keep().expect("written").as_ref(), Some(&named));
         let text = std::fs::read_to_string(named).expect("read");
         let line: Value = serde_json::from_str(text.trim()).expect("JSON");
         assert_eq!((&line["rejected_row"], &line["url"]), (&1.into(), &5.into()));

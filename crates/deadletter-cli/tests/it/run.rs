@@ -48,6 +48,17 @@ fn bad_rows_are_told_and_put_aside_and_the_good_ones_go_on() {
         rejected.starts_with("rejected_line,rejected_row,rejected_reason,sitekey,url\n3,2,"),
         "{rejected}"
     );
+    // Refused, since it was run before: nothing is put aside for a run that is none.
+    std::fs::remove_file(scene.bench.path("tasks.csv.rejected.csv")).expect("it stands");
+    assert_eq!(scene.run(&["run", "tasks.csv"]).code, 2);
+    assert!(!scene.bench.path("tasks.csv.rejected.csv").exists());
+    for _ in 0..2 {
+        let ran = scene.run(&["run", "tasks.csv", "--resume"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("tasks.csv.rejected.csv"), "{}", ran.stderr);
+    }
+    assert_eq!(scene.bench.read("tasks.csv.rejected.csv"), rejected);
+    assert!(!scene.bench.path("tasks.csv.rejected-2.csv").exists(), "the same was written twice");
 }
 
 #[test]

@@ -61,6 +61,9 @@ pub(super) fn check(
         let left = Spoiled { line: tear.line, nth, why, text: tear.text.clone() };
         rejects.put(&reject(left, cleaner))?;
     }
+    if let Some(rejects) = &mut rejects {
+        rejects.keep()?;
+    }
     let rejected = rejects.map_or(0, |rejects| rejects.count);
     let letters = whole.letters;
     Ok(Checked { letters, without_request, tear: whole.tear, rejected, died_at })

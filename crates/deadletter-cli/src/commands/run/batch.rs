@@ -38,7 +38,7 @@ pub(super) struct Batch {
     good: usize,
     /// Rows that have their answer from an earlier run.
     solved: usize,
-    rejected: u64,
+    rejects: Rejects,
     /// The rows of standard input; a file is read a second time.
     kept: Vec<(Place, Job)>,
 }
@@ -58,10 +58,10 @@ impl Batch {
         let mut rows = Rows::open(Arc::clone(&reading))?;
         let (format, header) = rows.shape();
         app.out.say(&format!("{} is read as {}", args.file, format.label()));
-        let mut rejects =
+        let rejects =
             Rejects::new(args.rejects.clone(), args.file.clone(), format, header).dry(args.dry_run);
         rejects.refuse_foreign()?;
-        let mut batch = Self { reading, good: 0, solved: 0, rejected: 0, kept: Vec::new() };
+        let mut batch = Self { reading, good: 0, solved: 0, rejects, kept: Vec::new() };
         while let Some(row) = rows.next().transpose()? {
             for news in rows.columns.take_news() {
                 app.out.say(&format!("column {news}"));
@@ -74,10 +74,10 @@ impl Batch {
                     }
                 }
                 Row::Solved => batch.solved += 1,
-                Row::Bad(reject) => batch.reject(app, &mut rejects, &reject)?,
+                Row::Bad(reject) => batch.reject(app, &reject)?,
             }
         }
-        batch.report(app, args, &rejects, &rows.columns)?;
+        batch.report(app, args, &rows.columns)?;
         Ok(batch)
     }
 
@@ -90,28 +90,34 @@ impl Batch {
         Ok(())
     }
 
-    fn reject(&mut self, app: &App, rejects: &mut Rejects, reject: &Reject) -> Result<()> {
-        self.rejected += 1;
-        if self.rejected <= SHOWN {
+    fn reject(&mut self, app: &App, reject: &Reject) -> Result<()> {
+        if self.rejects.count < SHOWN {
             // The rows of a list may all stand in one line.
-            let row = match rejects.format() {
+            let row = match self.rejects.format() {
                 Format::JsonArray => format!(", row {}", reject.row),
                 Format::Csv { .. } | Format::JsonLines | Format::Pages => String::new(),
             };
             app.out.warn(&format!("line {}{row}: {}", reject.line, reject.reason));
         }
-        rejects.put(reject)
+        self.rejects.put(reject)
     }
 
-    fn report(&self, app: &App, args: &Args, rejects: &Rejects, columns: &Columns) -> Result<()> {
-        if let Some(path) = rejects.path() {
-            let put = render::counted(self.rejected, "bad row was", "bad rows were");
+    /// Puts the bad rows aside, once it is sure that the others are submitted.
+    pub(super) fn put_aside(&mut self, app: &App) -> Result<()> {
+        if let Some(path) = self.rejects.keep()? {
+            let put = render::counted(self.rejects.count, "bad row was", "bad rows were");
             app.out.warn(&format!("{put} put aside, with the reason: {}", path.display()));
         }
+        Ok(())
+    }
+
+    fn report(&mut self, app: &App, args: &Args, columns: &Columns) -> Result<()> {
         for column in columns.missing() {
             app.out.warn(&format!("--map names the column {column}, which no row has"));
         }
         if self.good + self.solved == 0 {
+            // There is nothing but these, and the first of them have been told.
+            self.put_aside(app)?;
             return Err(Fault::usage(format!("{} holds no row that can be submitted", args.file))
                 .fix("each row needs at least a site key and a page URL, or a method and its parameters"));
         }
@@ -130,7 +136,7 @@ impl Batch {
 
     /// Rejected rows are a failure of a part, where nothing worse happened.
     pub(super) fn exit(&self, exit: Exit) -> Exit {
-        if exit == Exit::Good && self.rejected > 0 { Exit::Failed } else { exit }
+        if exit == Exit::Good && self.rejects.count > 0 { Exit::Failed } else { exit }
     }
 
     /// Refuses a batch that was begun before, unless it is to be resumed.

@@ -111,6 +111,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let shelf = Shelf::open(&settings).await?;
     batch.refuse_twice(shelf.store.as_ref(), args.resume).await?;
     let mut answers = Answers::open(args.out.clone(), args.csv, args.resume)?;
+    batch.put_aside(app)?;
     // Not before: a pipe opens when somebody reads it, and until then ctrl-C ends the program.
     let mut signals = Signals::listen()?;
     let keep_solved_ms = settings.keep_solved_ms;
