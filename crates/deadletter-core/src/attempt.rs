@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 labels! {
     /// What came of an attempt.
     pub enum Verdict {
-        /// Claimed, but nothing was sent: the intent was given back.
+        /// Claimed, but not a byte was sent: the intent was given back.
         Withheld = "withheld",
         /// Proven not accepted.
         Refused = "refused",
@@ -236,6 +236,19 @@ impl Attempt {
     #[must_use]
     pub fn keeps_its_id_from(&self, other: TaskId) -> bool {
         self.upstream_id.is_some() && self.is_open() && self.task != other
+    }
+
+    /// True where its intent was given back, so that it has cost nothing: not a byte of it was sent,
+    /// or upstream was full or had stopped the account.
+    #[must_use]
+    pub fn is_given_back(&self) -> bool {
+        match self.verdict {
+            Some(Verdict::Withheld) => true,
+            Some(Verdict::Refused) => {
+                matches!(self.class, Some(Class::Capacity | Class::Account))
+            }
+            _ => false,
+        }
     }
 
     /// True while it counts against the account's threads.

@@ -3,7 +3,7 @@
 use crate::{app::App, render};
 use deadletter::{
     Deadletter,
-    core::{Attempt, Cause, Class, OnDoubt, TaskId, Verdict},
+    core::{Attempt, OnDoubt, TaskId, Verdict},
     store::Result,
 };
 
@@ -27,7 +27,7 @@ impl Spent {
 
     fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Self {
         let mut spent = Self::default();
-        for attempt in attempts.filter(|attempt| !is_given_back(attempt)) {
+        for attempt in attempts.filter(|attempt| !attempt.is_given_back()) {
             spent.submits += 1;
             spent.in_doubt += u64::from(attempt.verdict == Some(Verdict::InDoubt));
         }
@@ -62,18 +62,5 @@ impl Spent {
             "in doubt: {submits} {paid}, since nobody knows whether upstream took them; \
              policy.on_doubt = {policy}; what it means: deadletter explain in_doubt"
         ));
-    }
-}
-
-/// An intent that was given back has cost nothing: upstream was full, stopped the account, or never
-/// got a byte of it.
-fn is_given_back(attempt: &Attempt) -> bool {
-    let cause = attempt.cause.as_ref().map(Cause::as_str);
-    let is_free = matches!(attempt.class, Some(Class::Capacity | Class::Account))
-        || matches!(cause, Some(Cause::NETWORK | Cause::REQUEST_MISSING));
-    match attempt.verdict {
-        Some(Verdict::Withheld) => true,
-        Some(Verdict::Refused) => is_free,
-        _ => false,
     }
 }

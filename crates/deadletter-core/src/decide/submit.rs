@@ -73,7 +73,7 @@ impl Rules<'_> {
         if self.is_out_of_turn(StateKind::Submitting) {
             return Decision::signal(AccountSignal::Outage);
         }
-        let facts = self.closed(Verdict::Refused, failure);
+        let facts = self.closed(Verdict::Withheld, failure);
         let decision = if self.is_current(StateKind::Submitting) {
             self.try_again_unsent(facts, failure)
         } else {

@@ -1,6 +1,7 @@
 //! What follows from sending: every row of the class table, and what is no verdict.
 
 use super::*;
+use crate::Cause;
 use crate::backoff::RETRY_AFTER_MAX_MS;
 
 /// One cell: class, state, [submits, failures, refusals], wait, why or reason, account.
@@ -143,7 +144,7 @@ fn what_was_proven_unsent_is_retried_without_spending_a_submit() {
     let decision = bench.happens(&Happened::Unsent(failure(Class::Transient)));
     assert_eq!(bench.stands(), (StateKind::Queued, [0, 1, 0]), "the intent is given back");
     assert_eq!(decision.account, AccountSignal::Outage);
-    assert_eq!((bench.verdict(0), bench.attempts[0].permit), (Some(Verdict::Refused), false));
+    assert_eq!((bench.verdict(0), bench.attempts[0].permit), (Some(Verdict::Withheld), false));
 }
 
 #[test]
@@ -359,5 +360,26 @@ fn a_repeated_report_of_a_submit_is_no_news_to_a_polled_task() {
         for about in [None, Some(0)] {
             assert!(bench.decide(&report, about).change.is_empty(), "{report:?}");
         }
+    }
+}
+
+#[test]
+fn an_attempt_says_itself_whether_its_intent_was_given_back() {
+    let network = || Failure::new(Cause::NETWORK, Class::Transient);
+    let mut cases = vec![
+        Happened::Unsent(network()),
+        Happened::InDoubt(network()),
+        Happened::RequestMissing,
+        Happened::WorkerDied,
+        Happened::Withheld { why: Why::Breaker, due_at: THEN },
+    ];
+    cases.extend(Class::ALL.iter().map(|class| Happened::Refused(Failure::new("X", *class))));
+    for happened in cases {
+        let mut bench = Bench::submitting();
+        let before = bench.task.counters.submits;
+        bench.happens(&happened);
+        let is_given_back = bench.task.counters.submits < before;
+        let attempt = bench.attempts.last().expect("one");
+        assert_eq!(attempt.is_given_back(), is_given_back, "{happened:?}: {attempt:?}");
     }
 }

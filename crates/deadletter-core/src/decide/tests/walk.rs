@@ -235,6 +235,8 @@ proptest! {
         }
         let task = &walk.bench.task;
         prop_assert_eq!(task.counters.attempts, walk.claims);
+        let cost = walk.bench.attempts.iter().filter(|attempt| !attempt.is_given_back()).count();
+        prop_assert!(cost <= task.counters.submits as usize, "{cost} of {}", task.counters.submits);
         use crate::counts::Tallied;
         prop_assert_eq!(walk.tallied(Tallied::Failed), i64::from(task.counters.failures));
         prop_assert_eq!(walk.tallied(Tallied::Solved), walk.ended(&[StateKind::Solved]));
