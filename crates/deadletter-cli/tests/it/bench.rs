@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
     sync::mpsc::channel,
     thread,
     time::Duration,
@@ -100,6 +100,21 @@ pub(crate) fn at_pipe<T: Send + 'static>(
         signal(child.id(), "-KILL");
         panic!("nobody came to the pipe")
     })
+}
+
+/// The rest of what a child says once it has said `word`; ends the child where it never does.
+pub(crate) fn once_said(child: &mut Child, word: &'static str) -> BufReader<ChildStderr> {
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let heard = at_pipe(child, move || {
+        let mut line = String::new();
+        while !line.contains(word) {
+            if said.read_line(&mut line).expect("text") == 0 {
+                return Err(line);
+            }
+        }
+        Ok(said)
+    });
+    heard.unwrap_or_else(|said| panic!("it has ended without {word:?}: {said}"))
 }
 
 /// Waits for the end of a child that somebody else might keep from it.

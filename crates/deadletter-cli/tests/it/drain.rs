@@ -1,7 +1,7 @@
 //! `drain`: passes that end, wait behind the breaker, and are one at a time.
 
 use crate::{
-    bench::{first_line, interrupt, started},
+    bench::{first_line, interrupt, once_said, started},
     upstream::{Scene, json_lines, lines},
 };
 use deadletter_sim::{Entry, Fault, OutageMode, Phase, Rule, Scenario};
@@ -148,11 +148,7 @@ fn one_drain_works_at_a_time_and_the_next_takes_over_from_a_dead_one() {
     assert_eq!(scene.run(&["breaker", "trip", "--reason", "to hold it up"]).code, 0);
     // It waits for the breaker, and so it keeps its turn.
     let mut first = Passes::begin(&scene, &["--every", "1h"]);
-    let mut said = BufReader::new(first.child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.contains("redriving") {
-        assert!(said.read_line(&mut line).expect("text") > 0, "{line}");
-    }
+    once_said(&mut first.child, "redriving");
     let second = scene.run(&["drain"]);
     assert_eq!(second.code, 1, "{}", second.stderr);
     let process = format!("process {}", first.child.id());

@@ -1,11 +1,11 @@
 //! `redrive` and `solve`: dead letters back, and one task alone.
 
 use crate::{
-    bench::started,
+    bench::{once_said, started},
     upstream::{GOOD, Scene, json_lines, lines},
 };
 use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 
 /// A scene with four dead letters: three unsolvable ones, one with a wrong site key.
 pub(crate) fn with_dead_letters() -> Scene {
@@ -187,11 +187,7 @@ fn what_a_redrive_did_not_touch_is_none_of_its_verdicts() {
     assert_eq!(scene.run(&["breaker", "trip", "--reason", "to hold it up"]).code, 0);
     let args = ["redrive", "--where", "sitekey:6Le-dead", "--yes", "--out", "answers.jsonl"];
     let mut child = started(scene.command(&args));
-    let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.contains("has begun") {
-        assert!(said.read_line(&mut line).expect("text") > 0, "{line}");
-    }
+    let mut said = once_said(&mut child, "has begun");
     let dead = lines(&scene.run(&["list", "sitekey:6Le-dead"]));
     assert_eq!(scene.run(&["bury", &dead[0]["id"].to_string(), "--yes"]).code, 0);
     assert_eq!(scene.run(&["breaker", "reset"]).code, 0);

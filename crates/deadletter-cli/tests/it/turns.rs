@@ -2,14 +2,14 @@
 //! everything that was begun, and nobody goes on once the turn is another's.
 
 use crate::{
-    bench::started,
+    bench::{once_said, started},
     drain::with_dead_letters,
     upstream::{Scene, json_lines, lines},
 };
 use deadletter::store::{self, SystemClock};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufReader, Read},
     os::unix::process::ExitStatusExt,
     process::ChildStderr,
     sync::Arc,
@@ -55,11 +55,7 @@ fn reset(scene: &Scene) {
 /// A drain that waits behind the breaker, and what it says from then on.
 fn held_up(scene: &Scene) -> (std::process::Child, BufReader<ChildStderr>) {
     let mut child = started(scene.command(&["drain"]));
-    let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while !line.contains("redriving") {
-        assert!(said.read_line(&mut line).expect("text") > 0, "{line}");
-    }
+    let said = once_said(&mut child, "redriving");
     (child, said)
 }
 

@@ -1,7 +1,8 @@
 //! Bury, exhume, cancel, purge: what is frozen, what is skipped and why, what is written down.
 
 use crate::{
-    operations::{audited, dead_letters, sick},
+    operations::{dead_letters, sick},
+    record::audited,
     rig::{account, all_rest, engine, job, jobs, memory, soon, sound, submit},
 };
 use deadletter::{

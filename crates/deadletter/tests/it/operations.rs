@@ -1,14 +1,15 @@
-//! Redrives: what is frozen, what pauses them, what survives a death, what is written down.
+//! Redrives: what is frozen, what holds them up, what survives a death.
 
 use crate::{
     crash::{Victim, block_on, bury_workers},
+    record::audited,
     rig::{
-        account, all_rest, all_solved, clock, engine, jobs, memory, moved, notice, other,
-        pass_time, soon, sound, submit,
+        account, all_rest, all_solved, engine, jobs, memory, moved, other, pass_time, soon, sound,
+        submit,
     },
 };
 use deadletter::{
-    AccountConfig, Deadletter, Notice, Operation, OperationState, RedriveOptions, Skip, chained,
+    AccountConfig, Deadletter, Operation, OperationState, RedriveOptions, Skip,
     core::{
         Class, Filter, OperationId, StateKind, Task, TaskId, Terms,
         breaker::{BreakerRules, Forced, Phase},
@@ -18,7 +19,7 @@ use deadletter::{
         Polled, Sent,
         scripted::{ScriptedProvider, answer, failed, line_failed},
     },
-    store::{Call, Faulty, MemoryStore, Store, faulty::Fault},
+    store::{Call, Faulty, Store, faulty::Fault},
 };
 use std::sync::{
     Arc,
@@ -66,21 +67,6 @@ pub(crate) async fn settled(engine: &Deadletter, id: &OperationId) -> (Operation
     .await
 }
 
-/// Every writer's entries are numbered without gaps, and each is chained to the one before.
-pub(crate) async fn audited(store: &dyn Store) -> usize {
-    let mut log = store.audit_log(None, 1_000).await.expect("read");
-    log.sort_by_key(|entry| (entry.writer.clone(), entry.seq));
-    for writer in log.chunk_by(|a, b| a.writer == b.writer) {
-        let mut before = String::new();
-        for (n, entry) in writer.iter().enumerate() {
-            assert_eq!(entry.seq, n as u64 + 1);
-            assert_eq!(entry.hash, chained(&before, entry));
-            before.clone_from(&entry.hash);
-        }
-    }
-    log.len()
-}
-
 #[test]
 fn a_redrive_survives_its_engine_and_takes_nothing_twice() {
     let store = memory();
@@ -113,34 +99,6 @@ fn a_redrive_survives_its_engine_and_takes_nothing_twice() {
         }
         assert_eq!(audited(store.as_ref()).await, 2, "begun, done");
     });
-}
-
-#[tokio::test]
-async fn a_redrive_that_only_makes_dead_letters_pauses_itself_and_can_go_on() {
-    // Slower than elsewhere: the caution at the beginning has an end by the store's clock.
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock(100.0)));
-    let (provider, healed) = sick(Class::Unsolvable);
-    let dl = engine(&store, account(provider)).await;
-    let ids = dead_letters(&dl, 60).await;
-    let operation = redrive(&dl, RedriveOptions { rate: 1_000.0, ..Default::default() }).await;
-    let (found, [pending, done, skipped]) = settled(&dl, &operation).await;
-    assert_eq!((found.state, skipped), (OperationState::Paused, 0));
-    assert!(found.note.is_some());
-    assert!(done <= 36 && pending == 60 - done, "{done} were redriven before it paused");
-    healed.store(true, SeqCst);
-    assert!(dl.desk().resume_operation(&operation, "bob", None).await.expect("resumed"));
-    assert!(
-        !dl.desk().resume_operation(&operation, "bob", None).await.expect("asked"),
-        "it runs already"
-    );
-    let (found, [pending, _, _]) = settled(&dl, &operation).await;
-    assert_eq!((found.state, pending), (OperationState::Done, 0));
-    sound(store.as_ref(), &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 4, "begun, paused, resumed, done");
-    let log = store.audit_log(None, 4).await.expect("read");
-    let by = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["by"].clone();
-    let by: Vec<_> = log.iter().rev().map(|entry| by(&entry.body)).collect();
-    assert_eq!(by, ["library", "library", "bob", "library"]);
 }
 
 #[tokio::test]
@@ -250,48 +208,6 @@ async fn the_hopeless_are_redriven_by_force_alone() {
     assert_eq!((plan.count, plan.eligible), (6, 6));
     let operation = redrive(&dl, forced).await;
     assert_eq!(settled(&dl, &operation).await.1, [0, 6, 0]);
-    all_solved(&dl, &ids).await;
-    assert_eq!(audited(store.as_ref()).await, 4, "two begun, two ended");
-}
-
-#[tokio::test]
-async fn an_operation_that_is_stopped_by_hand_goes_no_further() {
-    let store = memory();
-    let (provider, healed) = sick(Class::Unsolvable);
-    let dl = engine(&store, account(provider)).await;
-    let ids = dead_letters(&dl, 20).await;
-    healed.store(true, SeqCst);
-    let mut notices = dl.notices();
-    let operation = redrive(&dl, RedriveOptions { rate: 0.001, ..Default::default() }).await;
-    // The canary goes; the others would take hours.
-    soon(async {
-        while store.tally_items(&operation).await.expect("counted")[1] < 5 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    assert!(
-        dl.desk()
-            .stop_operation(&operation, "bob", Some("the page is gone"))
-            .await
-            .expect("stopped")
-    );
-    let state = notice(&mut notices, |notice| match notice {
-        Notice::Operation { id, state } if *id == operation => Some(*state),
-        _ => None,
-    })
-    .await;
-    assert_eq!(state, "stopped");
-    assert!(
-        !dl.desk()
-            .stop_operation(&operation, "bob", Some("the page is gone"))
-            .await
-            .expect("asked"),
-        "it is over"
-    );
-    let next = redrive(&dl, RedriveOptions::default()).await;
-    assert_eq!(settled(&dl, &next).await.1, [0, 15, 0]);
-    assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);
     all_solved(&dl, &ids).await;
     assert_eq!(audited(store.as_ref()).await, 4, "two begun, two ended");
 }

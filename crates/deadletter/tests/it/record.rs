@@ -2,21 +2,39 @@
 
 use crate::{
     acts::interrupted,
-    operations::audited,
-    rig::{account, soon},
+    operations::{dead_letters, redrive, settled, sick},
+    rig::{account, all_solved, clock, engine, memory, notice, soon, sound},
 };
 use deadletter::{
-    Act, ActOptions, Deadletter, OperationState, RedriveOptions, TurnTaken,
-    core::{Filter, UnixMs},
+    Act, ActOptions, Deadletter, Notice, OperationState, RedriveOptions, TurnTaken, chained,
+    core::{Class, Filter, UnixMs},
     store::{
         Call, Clock, Faulty, ManualClock, MemoryStore, Store,
         faulty::{Fault, Moment},
     },
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 const HOUR_MS: i64 = 3_600_000;
+
+/// Every writer's entries are numbered without gaps, and each is chained to the one before.
+pub(crate) async fn audited(store: &dyn Store) -> usize {
+    let mut log = store.audit_log(None, 1_000).await.expect("read");
+    log.sort_by_key(|entry| (entry.writer.clone(), entry.seq));
+    for writer in log.chunk_by(|a, b| a.writer == b.writer) {
+        let mut before = String::new();
+        for (n, entry) in writer.iter().enumerate() {
+            assert_eq!(entry.seq, n as u64 + 1);
+            assert_eq!(entry.hash, chained(&before, entry));
+            before.clone_from(&entry.hash);
+        }
+    }
+    log.len()
+}
 
 struct Rig {
     clock: Arc<ManualClock>,
@@ -193,4 +211,74 @@ async fn a_turn_outlives_a_store_that_is_away_for_less_than_its_silence() {
     assert!(kept().await.is_err(), "by the store's clock no time has passed");
     let ends = async { tokio::join!(kept(), async { rig.clock.advance(15_000) }).0 };
     ends.await.expect("it ends").expect_err("by now it is free for others");
+}
+
+#[tokio::test]
+async fn a_redrive_that_only_makes_dead_letters_pauses_itself_and_can_go_on() {
+    // Slower than elsewhere: the caution at the beginning has an end by the store's clock.
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock(100.0)));
+    let (provider, healed) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    let ids = dead_letters(&dl, 60).await;
+    let operation = redrive(&dl, RedriveOptions { rate: 1_000.0, ..Default::default() }).await;
+    let (found, [pending, done, skipped]) = settled(&dl, &operation).await;
+    assert_eq!((found.state, skipped), (OperationState::Paused, 0));
+    assert!(found.note.is_some());
+    assert!(done <= 36 && pending == 60 - done, "{done} were redriven before it paused");
+    healed.store(true, SeqCst);
+    assert!(dl.desk().resume_operation(&operation, "bob", None).await.expect("resumed"));
+    assert!(
+        !dl.desk().resume_operation(&operation, "bob", None).await.expect("asked"),
+        "it runs already"
+    );
+    let (found, [pending, _, _]) = settled(&dl, &operation).await;
+    assert_eq!((found.state, pending), (OperationState::Done, 0));
+    sound(store.as_ref(), &ids).await;
+    assert_eq!(audited(store.as_ref()).await, 4, "begun, paused, resumed, done");
+    let log = store.audit_log(None, 4).await.expect("read");
+    let by = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["by"].clone();
+    let by: Vec<_> = log.iter().rev().map(|entry| by(&entry.body)).collect();
+    assert_eq!(by, ["library", "library", "bob", "library"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_stopped_by_hand_goes_no_further() {
+    let store = memory();
+    let (provider, healed) = sick(Class::Unsolvable);
+    let dl = engine(&store, account(provider)).await;
+    let ids = dead_letters(&dl, 20).await;
+    healed.store(true, SeqCst);
+    let mut notices = dl.notices();
+    let operation = redrive(&dl, RedriveOptions { rate: 0.001, ..Default::default() }).await;
+    // The canary goes; the others would take hours.
+    soon(async {
+        while store.tally_items(&operation).await.expect("counted")[1] < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        dl.desk()
+            .stop_operation(&operation, "bob", Some("the page is gone"))
+            .await
+            .expect("stopped")
+    );
+    let state = notice(&mut notices, |notice| match notice {
+        Notice::Operation { id, state } if *id == operation => Some(*state),
+        _ => None,
+    })
+    .await;
+    assert_eq!(state, "stopped");
+    assert!(
+        !dl.desk()
+            .stop_operation(&operation, "bob", Some("the page is gone"))
+            .await
+            .expect("asked"),
+        "it is over"
+    );
+    let next = redrive(&dl, RedriveOptions::default()).await;
+    assert_eq!(settled(&dl, &next).await.1, [0, 15, 0]);
+    assert_eq!(store.tally_items(&operation).await.expect("counted"), [15, 5, 0]);
+    all_solved(&dl, &ids).await;
+    assert_eq!(audited(store.as_ref()).await, 4, "two begun, two ended");
 }
