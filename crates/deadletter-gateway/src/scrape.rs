@@ -73,15 +73,7 @@ pub(crate) async fn page(gateway: &Gateway) -> String {
 
 fn tasks(page: &mut Page, totals: &Totals) {
     page.begin("tasks", "gauge");
-    for (state, count) in [
-        ("queued", totals.queued),
-        ("submitting", totals.submitting),
-        ("polling", totals.polling),
-        ("solved", totals.solved),
-        ("dead", totals.dead),
-        ("buried", totals.buried),
-        ("cancelled", totals.cancelled),
-    ] {
+    for (state, count) in totals.by_state() {
         page.line(format_args!("deadletter_tasks{{state=\"{state}\"}} {count}"));
     }
     page.single("tasks_accepted_total", "counter", totals.accepted);

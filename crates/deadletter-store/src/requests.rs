@@ -2,7 +2,7 @@
 
 use deadletter_core::{
     AccountName, Attempt, AttemptToken, DeliveryState, Event, Filter, ItemState, Lane, NewTask,
-    OperationId, Payload, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
+    OperationId, Payload, StateKind, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -269,21 +269,29 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// How many tasks stand in each state, in the order of their lives.
+    #[must_use]
+    pub const fn by_state(&self) -> [(StateKind, i64); 7] {
+        [
+            (StateKind::Queued, self.queued),
+            (StateKind::Submitting, self.submitting),
+            (StateKind::Polling, self.polling),
+            (StateKind::Solved, self.solved),
+            (StateKind::Dead, self.dead),
+            (StateKind::Buried, self.buried),
+            (StateKind::Cancelled, self.cancelled),
+        ]
+    }
+
     /// Tasks that stand in some state.
     #[must_use]
-    pub const fn standing(&self) -> i64 {
-        self.queued
-            + self.submitting
-            + self.polling
-            + self.solved
-            + self.dead
-            + self.buried
-            + self.cancelled
+    pub fn standing(&self) -> i64 {
+        self.by_state().iter().map(|(_, count)| count).sum()
     }
 
     /// True where nothing was lost or doubled.
     #[must_use]
-    pub const fn is_conserved(&self) -> bool {
+    pub fn is_conserved(&self) -> bool {
         self.accepted == self.standing() + self.purged
     }
 }
@@ -304,6 +312,10 @@ pub struct Worker {
     /// Host and process, for people.
     pub label: String,
 }
+
+/// A worker that has not been heard of for so long is declared dead, and does not work: three missed
+/// beats of 2 s, in real milliseconds. A store's clock may run faster.
+pub const SILENT_MS: f64 = 6_000.0;
 
 /// The answer to a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,8 +42,9 @@ pub trait Tasks: Send + Sync {
     /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of
     /// a new attempt for each: `submitting`, lease, token, counters.
     ///
-    /// First closes attempts of that account that lapsed at `now` (`Attempt::lapse`). Takes no more than keeps the
-    /// account's permits within `threads`. A task whose request is lost is claimed without it. A task whose deadline has passed is not taken. Answers
+    /// First closes attempts of that account that lapsed at `now` (`Attempt::lapse`). Takes no more
+    /// than keeps the account's permits within `threads`. A task whose request is lost is claimed
+    /// without it. A task whose deadline has passed is not taken. Answers
     /// [`DeclaredDead`](crate::Error::DeclaredDead) where the worker is dead, has left or never
     /// registered.
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
@@ -150,8 +151,8 @@ pub trait Desk: Send + Sync {
     async fn tally_items(&self, operation: &OperationId) -> Result<[u64; 3]>;
 
     /// Deletes terminal tasks that still stand at that version, with everything that is theirs
-    /// (payload, attempts, answers, deliveries, items, [documents](crate::document_of); events stay).
-    /// Answers how many.
+    /// (payload, attempts, answers, deliveries, items, [documents](crate::document_of); events
+    /// stay). Answers how many.
     ///
     /// A task with an open attempt whose permit has not lapsed by the store's clock is not deleted.
     async fn purge(&self, tasks: &[(TaskId, u64)]) -> Result<u64>;
@@ -159,9 +160,9 @@ pub trait Desk: Send + Sync {
     /// Deletes tallies, events and workers that are past their time: of tallies and events the
     /// oldest first, workers in no order.
     ///
-    /// The newest event stays, whatever its age, and so do those of tasks that stand: numbers of the
-    /// sequence are never given twice, and what is on record of a task is whole. The id of a worker
-    /// that is forgotten could be registered anew, so workers are forgotten late.
+    /// The newest event stays, whatever its age, and so do those of tasks that stand: numbers of
+    /// the sequence are never given twice, and what is on record of a task is whole. The id of a
+    /// worker that is forgotten could be registered anew, so workers are forgotten late.
     async fn forget(&self, forget: &Forget) -> Result<Forgotten>;
 
     /// The number of the newest event; 0 where there is none.

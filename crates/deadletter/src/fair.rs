@@ -11,9 +11,9 @@
 //! them; until then an owner may be served twice in a round. A queue that is empty begins at the
 //! store's time, so that what was queued before and comes back does not wait behind what is new.
 
-use crate::{Result, shared::Shared};
+use crate::{Result, shared::Shared, walk::walk};
 use deadletter_core::{AccountName, Filter, Task};
-use deadletter_store::{Claimed, Query};
+use deadletter_store::Claimed;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -22,9 +22,6 @@ use tokio::sync::OnceCell;
 
 /// Owners that are remembered: those beyond are served as if each task were their first.
 const OWNERS: usize = 10_000;
-/// Tasks of one page of the first look, and rows looked at for it.
-const PAGE: u32 = 500;
-const SCAN: u32 = 5_000;
 /// Pages of the first look: what lies behind them keeps its turns, which are later ones.
 const PAGES: u32 = 40;
 
@@ -107,23 +104,8 @@ impl Turns {
 /// Tasks that wait for their first submit, the oldest first.
 async fn queued(shared: &Shared, account: &AccountName) -> Result<Vec<Task>> {
     let filter: Filter = format!("state:queued why:new account:{account}").parse()?;
-    let (mut queued, mut after) = (Vec::new(), None);
-    for _ in 0..PAGES {
-        let query = Query {
-            filter: filter.clone(),
-            now: shared.now(),
-            newest_first: false,
-            after,
-            limit: PAGE,
-            scan_limit: SCAN,
-        };
-        let page = shared.store.page(&query).await?;
-        queued.extend(page.tasks);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    let mut queued = Vec::new();
+    walk(shared, &filter, PAGES, |task| queued.push(task)).await?;
     Ok(queued)
 }
 

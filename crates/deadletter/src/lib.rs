@@ -8,14 +8,15 @@
 //!
 //! - **Runtime.** Everything `async` wants a Tokio runtime with its timers (and its I/O, for the
 //!   HTTP provider); the engine's loops are spawned on the one that [`Builder::start`] is called on.
-//! - **Units.** Numbers that end in `_ms` are milliseconds, instants (`*_at`, [`core::UnixMs`]) are
-//!   milliseconds since 1970 in UTC, by the store's clock.
-//! - **Errors.** [`Error::is_retryable`] tells what may succeed later and has written nothing. Where
-//!   the store answers [`store::Error::InDoubt`] nobody knows whether a call was written: look, or
-//!   make a call again that may be made twice.
+//! - **Units.** Numbers that end in `_ms` are milliseconds, instants (`*_at`, [`core::UnixMs`])
+//!   are milliseconds since 1970 in UTC, by the store's clock.
+//! - **Errors.** [`Error::is_retryable`] tells what may succeed later and has written nothing.
+//!   Where the store answers [`store::Error::InDoubt`] nobody knows whether a call was written:
+//!   look, or make a call again that may be made twice.
 //! - **Cancellation.** A future that is dropped never harms what is stored: each write is made
-//!   whole or not at all, and the engine goes on. What only reads or waits may be dropped and made again. A call
-//!   that writes may have written although it was dropped; each such call says what is left then.
+//!   whole or not at all, and the engine goes on. What only reads or waits may be dropped and made
+//!   again. A call that writes may have written although it was dropped; each such call says what
+//!   is left then.
 
 mod account;
 mod act;
@@ -59,6 +60,7 @@ mod stop;
 mod strangers;
 mod sweeper;
 mod turn;
+mod walk;
 mod watcher;
 
 pub use account::AccountConfig;

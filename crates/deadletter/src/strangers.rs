@@ -3,17 +3,12 @@
 //! Nobody here claims them, and nobody here ends their deadlines: without a word they would wait
 //! for ever. Another process may have the account, so they are left alone.
 
-use crate::{Result, notice::Notice, shared::Shared};
+use crate::{Result, notice::Notice, shared::Shared, walk::walk};
 use deadletter_core::{AccountName, Filter};
-use deadletter_store::Query;
 use std::collections::BTreeMap;
 
 /// Beats between two looks: one per ten minutes. A look walks over what is queued.
 pub(crate) const EVERY: u64 = 300;
-/// Tasks per page.
-const PAGE: u32 = 500;
-/// Rows looked at per page.
-const SCAN: u32 = 5_000;
 /// Pages of one look: what lies behind them is not counted.
 const PAGES: u32 = 20;
 
@@ -30,24 +25,6 @@ async fn count(shared: &Shared) -> Result<BTreeMap<AccountName, u64>> {
     let known = shared.accounts.keys().map(|name| format!(" -account:{name}"));
     let filter: Filter = format!("state:queued{}", known.collect::<String>()).parse()?;
     let mut strangers = BTreeMap::new();
-    let mut after = None;
-    for _ in 0..PAGES {
-        let query = Query {
-            filter: filter.clone(),
-            now: shared.now(),
-            newest_first: false,
-            after,
-            limit: PAGE,
-            scan_limit: SCAN,
-        };
-        let page = shared.store.page(&query).await?;
-        for task in page.tasks {
-            *strangers.entry(task.account).or_default() += 1;
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    walk(shared, &filter, PAGES, |task| *strangers.entry(task.account).or_default() += 1).await?;
     Ok(strangers)
 }

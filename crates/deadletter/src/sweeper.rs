@@ -14,12 +14,10 @@ use crate::{
     strangers,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
-use deadletter_store::{Error as StoreError, TakeOver, Taken};
+use deadletter_store::{Error as StoreError, SILENT_MS, TakeOver, Taken};
 use futures_util::future::join_all;
 use std::{pin::pin, sync::Arc};
 
-/// Three beats missed: declared dead. Real time; the store's clock may run faster.
-const SILENT_MS: f64 = 6_000.0;
 /// Tasks taken over, or overdue, per step.
 const BATCH: u32 = 500;
 /// Steps per sweep: a flood of deadlines must not keep dead workers' tasks waiting for long.

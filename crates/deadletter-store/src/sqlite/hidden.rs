@@ -237,9 +237,9 @@ fn damaged(path: &Path, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::schema::PAGE_LEN;
     use std::{fs, io::Cursor};
 
-    const PAGE_LEN: u32 = 4_096;
     const FRAME: usize = FRAME_LEN + PAGE_LEN as usize;
 
     /// The log of a database that stands in `from` (if any) after another commit of `rows` rows, and

@@ -12,6 +12,9 @@ use std::path::Path;
 /// release, whose tables were others.)
 pub(super) const APPLICATION_ID: i32 = 0x646c_7132;
 
+/// Bytes of a page: SQLite's usual one, and that of every store of ours.
+pub(super) const PAGE_LEN: u32 = 4_096;
+
 /// Each entry leads from its index to the next version; entries are never edited once released.
 pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 

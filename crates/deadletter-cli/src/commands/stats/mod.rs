@@ -130,19 +130,11 @@ fn spent(app: &App, spent: Spent) -> Result<()> {
 }
 
 fn totals(app: &App, totals: &Totals) -> Result<()> {
-    let states = [
-        ("queued", totals.queued),
-        ("submitting", totals.submitting),
-        ("polling", totals.polling),
-        ("solved", totals.solved),
-        ("dead", totals.dead),
-        ("buried", totals.buried),
-        ("cancelled", totals.cancelled),
-        ("purged", totals.purged),
-        ("accepted", totals.accepted),
-    ];
+    let states = totals.by_state().map(|(state, count)| (state.label(), count));
+    let states =
+        [&states[..], &[("purged", totals.purged), ("accepted", totals.accepted)]].concat();
     if !app.out.is_table() {
-        for (state, count) in states {
+        for (state, count) in &states {
             app.out.json(&json!({"by": "state", "value": state, "count": count}))?;
         }
         return Ok(());

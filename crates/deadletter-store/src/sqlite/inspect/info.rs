@@ -2,7 +2,7 @@
 
 use super::{Inspection, beside};
 use crate::{
-    Clock, Durability, Result, Totals, Worker,
+    Clock, Durability, Result, SILENT_MS, Totals, Worker,
     sqlite::{desk, failure::Outcome, locks::Locks, registry},
 };
 use deadletter_core::UnixMs;
@@ -11,8 +11,6 @@ use std::{fs, path::PathBuf};
 
 /// Workers that are named: more are counted by nobody.
 const WORKERS: u32 = 1_000;
-/// A worker that has not been heard of for so long does not work: three missed beats, in real time.
-const SILENT_MS: f64 = 6_000.0;
 
 /// What there is to know of a store's file.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use super::{
     connect,
     failure::{self, Failure, Outcome},
     file::{self, beside},
-    hidden,
+    hidden, schema,
 };
 use crate::{Error, Result};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
@@ -32,9 +32,6 @@ use std::{
     },
     thread,
 };
-
-/// The page of every store of ours: SQLite's usual one.
-const PAGE_LEN: u32 = 4_096;
 
 /// What a long look tells as it goes on: the step's name, how much of it is done, of how much (0
 /// where nobody knows). Called often; it must not take long.
@@ -92,7 +89,7 @@ impl Inspection {
     pub fn open(path: &Path, tolerance: Tolerance) -> Result<Self> {
         let path = path.canonicalize().map_err(|e| file::unavailable("find", path, e))?;
         let flaw = match file::examine(&path) {
-            Ok(()) => hidden::flaw(&path, PAGE_LEN)?,
+            Ok(()) => hidden::flaw(&path, schema::PAGE_LEN)?,
             Err(flaw) => Some(flaw),
         };
         let flaw = match (flaw, tolerance) {

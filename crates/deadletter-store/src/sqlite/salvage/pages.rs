@@ -8,6 +8,7 @@ use crate::{
     sqlite::{
         file::{beside, unavailable},
         log::Log,
+        schema,
     },
 };
 use rusqlite::types::Value;
@@ -18,8 +19,7 @@ use std::{
     path::Path,
 };
 
-/// SQLite's usual page, and the one of every store of ours.
-const PAGE_LEN: usize = 4_096;
+const PAGE_LEN: usize = schema::PAGE_LEN as usize;
 /// Pages free for reuse that are believed: more than a file has are a ring.
 const FREE_LIMIT: usize = 10_000_000;
 /// A row longer than this is damage: requests and answers end far below.
