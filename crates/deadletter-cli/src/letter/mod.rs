@@ -17,6 +17,6 @@ pub(crate) use dated::dated;
 pub(crate) use incoming::{Incoming, Reader, Spoiled, Tear};
 pub(crate) use mask::masked;
 pub(crate) use ours::{document, footer, has_secrets, header};
-pub(crate) use restore::{HOLD, Restored, Restorer};
+pub(crate) use restore::{HOLD, REQUEST_LOST, Restored, Restorer};
 pub(crate) use salvaged::{laid_to_rest, rebuilt};
 pub(crate) use sheet::{HEADER as SHEET_HEADER, guarded, row as sheet_row};

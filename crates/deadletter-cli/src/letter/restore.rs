@@ -12,6 +12,9 @@ use deadletter::{
 
 /// Keeps a letter from being claimed between its insert and its rest.
 pub(crate) const HOLD: &str = "import";
+/// Why a letter can be read, and never be a task again.
+pub(crate) const REQUEST_LOST: &str =
+    "its request was lost with the store that had it: nothing of it could be submitted";
 /// Keeps a letter whose secrets are masked from being sent as it stands.
 const HOLD_MASKED: &str = "masked";
 /// An article's entry counts its submits and keeps none; so many are written down one by one.
@@ -54,6 +57,9 @@ impl Restorer<'_> {
 
     /// Why `incoming` cannot be a task of this store, if it cannot.
     pub(crate) fn refuse(&self, incoming: &Incoming) -> Result<(), String> {
+        if incoming.is_without_request() {
+            return Err(REQUEST_LOST.to_owned());
+        }
         // Any id: nothing is inserted.
         let restored = self.restore(incoming.clone(), TaskId::at(UnixMs(0), 0));
         let new = restored.map(|restored| restored.to_insert()).transpose();

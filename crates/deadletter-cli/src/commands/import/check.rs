@@ -4,7 +4,7 @@ use super::{Args, twice::Twice};
 use crate::{
     fault::{Fault, Result},
     input::{Format, Reject, Rejects},
-    letter::{Incoming, Reader, Restorer, Spoiled, Tear},
+    letter::{Incoming, REQUEST_LOST, Reader, Restorer, Spoiled, Tear},
 };
 use deadletter::{core::UnixMs, provider::clean::Cleaner};
 use serde_json::Value;
@@ -13,9 +13,9 @@ use std::{collections::HashSet, path::Path};
 /// What a file came to.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// Letters that can be imported, and those without a request.
+    /// Letters that can be imported.
     pub(super) letters: u64,
-    /// Letters whose request was lost.
+    /// Letters whose request was lost, and that are left out.
     pub(super) without_request: u64,
     /// Where it is torn.
     pub(super) tear: Option<Tear>,
@@ -40,8 +40,7 @@ pub(super) fn check(
     });
     let mut died_at = HashSet::new();
     let mut without_request = 0;
-    let mut take = |incoming: Incoming| {
-        without_request += u64::from(incoming.is_without_request());
+    let mut take = |incoming| {
         if let Incoming::Article(entry) = incoming {
             died_at.insert(entry.died_at);
         }
@@ -51,6 +50,11 @@ pub(super) fn check(
     let refuse = |incoming: &Incoming| restorer.refuse(incoming);
     let mut spoiled = |spoiled: Spoiled| match &mut rejects {
         Some(rejects) => rejects.put(&reject(spoiled, cleaner)),
+        // It is whole, and tells what was spent; a file is not refused for it.
+        None if spoiled.why == REQUEST_LOST => {
+            without_request += 1;
+            Ok(())
+        }
         None => Err(spoiled.fault(name)),
     };
     let mut reader = Reader { name, refuse: &refuse, take: &mut take, spoiled: &mut spoiled };

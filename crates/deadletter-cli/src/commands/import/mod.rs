@@ -53,7 +53,6 @@ struct Tally {
     duplicates: u64,
     not_at_rest: u64,
     masked: u64,
-    without_request: u64,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
@@ -85,9 +84,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         let no = render::counted(rejected, "entry is no letter", "entries are no letters");
         app.out.warn(&format!("{no}: see {}", path.display()));
     }
-    let is_partial = checked.tear.is_some() || rejected > 0;
+    let is_partial = checked.tear.is_some() || rejected + checked.without_request > 0;
     if args.dry_run {
-        let could = render::counted(letters - checked.without_request, "letter", "letters");
+        let could = render::counted(letters, "letter", "letters");
         app.out.say(&format!("{could} could be imported; nothing was changed"));
         app.out.json(&json!({
             "letters": letters, "without_request": checked.without_request, "rejected": rejected,
@@ -99,8 +98,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let known = Known::of(&shelf, &checked.died_at).await?;
     let tally = import(&shelf, &restorer, &name, &known, twice.open(&args.file)?).await?;
     report(app, tally, &checked)?;
-    let left_out = tally.not_at_rest + tally.without_request;
-    Ok(if is_partial || left_out > 0 { Exit::Failed } else { Exit::Good })
+    Ok(if is_partial || tally.not_at_rest > 0 { Exit::Failed } else { Exit::Good })
 }
 
 fn torn(checked: &Checked) -> Option<Value> {
@@ -111,7 +109,8 @@ fn torn(checked: &Checked) -> Option<Value> {
 }
 
 fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
-    let Tally { imported, duplicates, not_at_rest, masked, without_request } = tally;
+    let Tally { imported, duplicates, not_at_rest, masked } = tally;
+    let without_request = checked.without_request;
     if !app.out.is_table() {
         app.out.json(&json!({
             "imported": imported, "duplicates": duplicates, "not_at_rest": not_at_rest,
@@ -159,10 +158,6 @@ async fn import(
         let mut restored = Vec::with_capacity(batch.len());
         // What is too large was put aside by the check.
         for incoming in batch.into_iter().filter(|letter| restorer.refuse(letter).is_ok()) {
-            if incoming.is_without_request() {
-                tally.without_request += 1;
-                continue;
-            }
             let Some(incoming) = known.news(incoming) else {
                 tally.duplicates += 1;
                 continue;
