@@ -43,6 +43,6 @@ pub use authority::{Authority, AuthorityError};
 pub use gateway::Gateway;
 pub use issue::{By, Issued, KeyError, KeyTerms, is_name, issue, issued, revoke};
 pub use quota::{Quota, Rate};
-pub use server::{Running, ServeError, serve};
+pub use server::{Running, ServeError, serve, serve_on};
 pub use settings::{Limits, SUBMIT_WAIT_MAX, Settings};
 pub use tls::{Tls, TlsError};

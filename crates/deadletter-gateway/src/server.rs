@@ -85,24 +85,50 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Starts to serve.
+/// Starts to serve at the address of the settings.
 pub async fn serve(gateway: Arc<Gateway>) -> Result<Running, ServeError> {
-    let limits = gateway.settings.limits;
     gateway.askers.refresh(gateway.store()).await?;
-    let wanted = gateway.settings.listen;
-    if !wanted.ip().is_loopback() && !gateway.askers.are_issued() {
-        return Err(ServeError::Open(wanted));
-    }
-    let failed = |source| ServeError::Listen { address: wanted, source };
-    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = gateway.settings.listen;
+    refuse_open(&gateway, address)?;
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    Ok(serve_at(gateway, listener, address))
+}
+
+/// Starts to serve at a socket that listens already: whoever holds it as well lets clients wait
+/// while this process is started again, where its port would refuse them.
+pub async fn serve_on(
+    gateway: Arc<Gateway>,
+    listener: std::net::TcpListener,
+) -> Result<Running, ServeError> {
+    gateway.askers.refresh(gateway.store()).await?;
+    let address = gateway.settings.listen;
+    let failed = |source| ServeError::Listen { address, source };
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(listener).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    refuse_open(&gateway, address)?;
+    Ok(serve_at(gateway, listener, address))
+}
+
+/// Refuses an address that others can reach while there is no key to tell them apart by.
+fn refuse_open(gateway: &Gateway, address: SocketAddr) -> Result<(), ServeError> {
+    if address.ip().is_loopback() || gateway.askers.are_issued() {
+        return Ok(());
+    }
+    Err(ServeError::Open(address))
+}
+
+fn serve_at(gateway: Arc<Gateway>, listener: TcpListener, address: SocketAddr) -> Running {
+    let limits = gateway.settings.limits;
     let (stopping, stopped) = watch::channel(false);
     let pieces =
         Arc::new(Semaphore::new(limits.bodies_bytes.max(limits.body_bytes).div_ceil(PIECE)));
     let shared = Arc::new(Shared { gateway, limits, address, pieces, stopping: stopped });
     // Ends when `stopping` is said or `Running` is dropped.
     let serving = tokio::spawn(accept(shared, listener));
-    Ok(Running { address, stopping, serving })
+    Running { address, stopping, serving }
 }
 
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {

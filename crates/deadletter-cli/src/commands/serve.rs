@@ -13,11 +13,16 @@ use crate::{
 };
 use deadletter::Notice;
 use deadletter_gateway::{
-    Askers, Gateway, IssuedKey, SUBMIT_WAIT_MAX, ServeError, Tls, issued, serve,
+    Askers, Gateway, IssuedKey, SUBMIT_WAIT_MAX, ServeError, Tls, issued, serve, serve_on,
 };
+use listenfd::ListenFd;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::broadcast::error::RecvError;
 
 /// Issued keys that are named at the start.
@@ -30,7 +35,9 @@ const SHOWN_KEYS: usize = 5;
     after_help = "Point a script at it by its base URL; its key is the account's own, until the first\n\
                   `deadletter key add NAME`: then each client has a key of its own, and its own tasks.\n\
                   Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what\n\
-                  is on the wire is awaited, everything else waits for the next start."
+                  is on the wire is awaited, everything else waits for the next start. Started by a\n\
+                  socket unit of systemd (docs/serving.md), it listens at that socket, and clients wait\n\
+                  where its port would refuse them while it is started again."
 )]
 pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one
@@ -71,7 +78,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     let engine = Arc::new(work::idle(app, &settings).await?);
     let gateway = Gateway::new(Arc::clone(&engine), Askers::new(Some(key)), how(&args, tls));
-    let running = serve(Arc::new(gateway)).await.map_err(|error| refused(error, &args))?;
+    let running = match handed_down()? {
+        Some(listener) => serve_on(Arc::new(gateway), listener).await,
+        None => serve(Arc::new(gateway)).await,
+    };
+    let running = running.map_err(|error| refused(error, &args))?;
     let url = base_url(&args, running.address());
     let keys = issued(&engine).await.map_err(super::key::of_key)?;
     let mut notices = engine.notices();
@@ -100,6 +111,15 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// The socket of a supervisor that goes on listening while this process is started again.
+fn handed_down() -> Result<Option<TcpListener>> {
+    ListenFd::from_env().take_tcp_listener(0).map_err(|error| {
+        Fault::usage("LISTEN_FDS names no TCP socket that listens")
+            .because(error)
+            .fix("let the socket unit say ListenStream=127.0.0.1:8402, or unset LISTEN_FDS")
+    })
 }
 
 /// Settings that its own flags set.

@@ -122,6 +122,7 @@ impl Client {
             return match scene {
                 // What cannot be solved, and who may not ask: no gateway changes that.
                 "unsolvable" | "wrong key" => Loss::All,
+                "killed" => Loss::NotAll,
                 _ => Loss::Nothing,
             };
         }

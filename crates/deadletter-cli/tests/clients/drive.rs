@@ -8,13 +8,18 @@ use crate::{
     tally::{Tally, Verdict},
 };
 use deadletter_sim::{Entry, Simulator};
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use serde_json::{Value, json};
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// A driver that runs longer has lost its way; what is not told by then is lost.
 const LONGEST_RUN: Duration = Duration::from_secs(100);
+
+/// Times that a gateway is killed in a scene.
+const KILLS: u64 = 2;
+/// How often is looked whether it is time.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// By which clients are told of an authority: `requests`, `httpx`, Node.
 const TRUST_VARIABLES: [&str; 3] = ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
@@ -32,21 +37,30 @@ struct Set {
 pub(crate) async fn all_scenes(client: &'static Client, way: Way, installed: &Path) -> Vec<Tally> {
     let home = tempfile::tempdir().expect("a temporary directory");
     let behind = Behind { client, way, installed, home: home.path() };
-    let suiting = SCENES.iter().filter(|scene| scene.suits(client));
-    let sets = join_all(suiting.map(|scene| Set::up(scene, &behind))).await;
+    let suiting = SCENES.iter().filter(|scene| scene.suits(client, way));
+    let mut sets = join_all(suiting.map(|scene| Set::up(scene, &behind))).await;
     let asks: Vec<Value> = sets.iter().map(|set| set.ask(client)).collect();
-    let verdicts = match client.program {
-        Program::Native => native::run(&asks).await,
-        program => {
-            let authority = sets.iter().find_map(|set| set.door.authority());
-            said(program, installed, authority, &asks).await
+    let authority = sets.iter().find_map(|set| set.door.authority()).map(Path::to_owned);
+    let verdicts = async {
+        match client.program {
+            Program::Native => native::run(&asks).await,
+            program => said(program, installed, authority.as_deref(), &asks).await,
         }
+    };
+    // The killing ends by itself, or with the client.
+    let killing = join_all(sets.iter_mut().map(Set::kill)).then(|_| std::future::pending());
+    let verdicts = tokio::select! {
+        verdicts = verdicts => verdicts,
+        () = killing => unreachable!("it is pending"),
     };
     let mut tallies = Vec::new();
     for set in &sets {
         let mut tally = set.tally((client, way), &verdicts);
         if tally.lost() > 0 {
             tally.dead = set.door.dead().await;
+        }
+        if set.scene.kill_after.is_some() {
+            tally.kept = set.door.kept().await;
         }
         tallies.push(tally);
     }
@@ -65,6 +79,19 @@ impl Set {
         let door = Door::open(behind, &simulator, &key).await;
         let key = if scene.wrong_key { new_key() } else { key };
         Self { scene, key, simulator, door }
+    }
+
+    /// Kills the gateway where the scene says so: with jobs of which some wait, some are polled and
+    /// some are solved.
+    async fn kill(&mut self) {
+        let Some(jobs) = self.scene.kill_after else { return };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        for kill in 1..=KILLS {
+            while self.simulator.stats().paid < kill * jobs {
+                looks.tick().await;
+            }
+            self.door.kill_gateway().await;
+        }
     }
 
     /// The line that tells a driver what to do.

@@ -24,7 +24,7 @@ use door::Way;
 use scene::SCENES;
 use std::{path::Path, sync::Arc};
 use table::Table;
-use tally::{Loss, Tally};
+use tally::{Kept, Loss, Tally};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Runs at the same time: each waits for most of its time.
@@ -78,6 +78,7 @@ fn unexpected(tally: &Tally) -> Option<String> {
     let is_so = match expected {
         Loss::Nothing => tally.lost() == 0,
         Loss::Something => tally.lost() > 0,
+        Loss::NotAll => tally.solved > 0,
         Loss::All => tally.solved == 0 && tally.asked > 0,
         Loss::Chance => true,
     };
@@ -96,6 +97,12 @@ fn costs_wrongly(tally: &Tally, client: &Client) -> Option<&'static str> {
         "wrong key" if through && tally.upstream_saw > 0 => Some("upstream saw a wrong key"),
         // Nobody could solve these: they are submitted again, so that nothing is left untried.
         "unsolvable" => None,
+        // Who submits again after a call was cut off has two tasks, and is solved twice.
+        "killed" => {
+            let Kept { tasks, dead, in_doubt } = tally.kept.expect("it was asked");
+            let is_sound = dead == 0 && tally.paid <= tasks + in_doubt;
+            (!is_sound).then_some("something was given up, or paid for twice")
+        }
         _ if through && per_task > PAID_PER_TASK => Some("too much was paid for"),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! The scenes that every client goes through.
 
-use crate::client::Client;
+use crate::{client::Client, door::Way};
 use deadletter_sim::{Fault, Outage, OutageMode, Phase, Rule, Scenario, WhenBusy};
 
 /// Clients, simulator and gateway run so many times faster than the wall's clock: the patience of the
@@ -27,6 +27,8 @@ pub(crate) struct Scene {
     pub(crate) ask: Ask,
     /// The client has a key that nobody knows.
     pub(crate) wrong_key: bool,
+    /// The gateway is killed each time that upstream has taken so many jobs more, and started again.
+    pub(crate) kill_after: Option<u64>,
     /// What upstream is like.
     pub(crate) scenario: fn(Scenario) -> Scenario,
 }
@@ -38,7 +40,7 @@ pub(crate) const BAD: [&str; 4] = ["flaky", "full", "outage", "restart"];
 const SOME: u32 = 12;
 
 const fn scene(name: &'static str, ask: Ask, scenario: fn(Scenario) -> Scenario) -> Scene {
-    Scene { name, ask, wrong_key: false, scenario }
+    Scene { name, ask, wrong_key: false, kill_after: None, scenario }
 }
 
 const fn at_once(count: u32) -> Ask {
@@ -55,7 +57,7 @@ const RESTART_MS: u64 = 10_000;
 pub(crate) const METHODS_EVERY_MS: u64 = 500;
 
 /// Every scene, in the order of the table.
-pub(crate) static SCENES: [Scene; 11] = [
+pub(crate) static SCENES: [Scene; 12] = [
     scene("methods", Ask::EveryMethod, |healthy| healthy),
     scene("balance", Ask::Balance, |healthy| healthy),
     scene("report", Ask::Reports, |healthy| healthy.solve_ms(20_000)),
@@ -71,6 +73,7 @@ pub(crate) static SCENES: [Scene; 11] = [
     }),
     scene("outage", SPREAD, |healthy| away(healthy, OUTAGE_MS)),
     scene("restart", SPREAD, |healthy| away(healthy, RESTART_MS)),
+    Scene { kill_after: Some(5), ..scene("killed", SPREAD, |healthy| healthy.solve_ms(20_000)) },
 ];
 
 /// A fifth of all submits and polls: a page with status 502, or a reset before anything was done.
@@ -92,7 +95,11 @@ fn away(healthy: Scenario, for_ms: u64) -> Scenario {
 
 impl Scene {
     /// Whether this client can play in it.
-    pub(crate) fn suits(&self, client: &Client) -> bool {
+    pub(crate) fn suits(&self, client: &Client, way: Way) -> bool {
+        // Directly, nothing of ours is there to be killed.
+        if self.kill_after.is_some() && way == Way::Directly {
+            return false;
+        }
         match self.ask {
             Ask::Balance => client.asks_balance,
             Ask::Reports => client.reports,

@@ -15,7 +15,8 @@ pub(crate) struct Table<'a> {
 impl Table<'_> {
     /// Lost, of how many that were asked for.
     pub(crate) fn lost(&self) -> String {
-        self.lost_in(&SCENES.map(|scene| scene.name))
+        let both_ways = SCENES.iter().filter(|scene| scene.kill_after.is_none());
+        self.lost_in(&both_ways.map(|scene| scene.name).collect::<Vec<_>>())
     }
 
     /// The same, where it makes a difference.

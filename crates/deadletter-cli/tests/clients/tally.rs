@@ -12,6 +12,8 @@ pub(crate) enum Loss {
     Nothing,
     /// At least one.
     Something,
+    /// Something was solved: who never tries again loses the call that was on the wire.
+    NotAll,
     /// Nothing was solved.
     All,
     /// It depends on the moment.
@@ -61,6 +63,19 @@ pub(crate) struct Tally {
     pub(crate) errors: Vec<(String, usize)>,
     /// What the gateway tells of tasks that died.
     pub(crate) dead: String,
+    /// What the gateway has kept.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// What a gateway's store tells when all is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// Tasks that it took.
+    pub(crate) tasks: u64,
+    /// Of them, those that are given up.
+    pub(crate) dead: u64,
+    /// Submits of which nobody knows whether upstream took them.
+    pub(crate) in_doubt: u64,
 }
 
 impl Tally {
@@ -95,6 +110,7 @@ impl Tally {
             upstream_saw: 0,
             errors,
             dead: String::new(),
+            kept: None,
         }
     }
 
@@ -110,6 +126,9 @@ impl fmt::Display for Tally {
         write!(f, "{client}, {scene}, {way:?}: {} of {asked} lost, {paid} paid", self.lost())?;
         for (error, count) in &self.errors {
             write!(f, "\n    {count} x {error}")?;
+        }
+        if let Some(Kept { tasks, dead, in_doubt }) = self.kept {
+            write!(f, "\n    {tasks} tasks, {dead} dead, {in_doubt} submits in doubt")?;
         }
         write!(f, "\n{}", self.dead)
     }
