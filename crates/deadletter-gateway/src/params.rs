@@ -60,6 +60,11 @@ impl Params {
         (!text.is_empty()).then_some(text)
     }
 
+    /// True where a parameter is a list or an object.
+    pub(crate) fn is_structured(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Value::Array(_) | Value::Object(_)))
+    }
+
     /// True where a switch such as `json` is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.text(name).is_some_and(|text| matches!(text.trim(), "1" | "true"))

@@ -32,15 +32,29 @@ pub(crate) async fn answer(
     idempotency_key: Option<String>,
 ) -> Word {
     let named = params.text(IDEMPOTENCY).map(std::borrow::Cow::into_owned);
-    let mut targets = TARGETS.iter().filter_map(|name| params.text(name));
-    let target = targets.find_map(|url| {
-        let url = url.trim();
-        (!url.is_empty()).then(|| (url.to_owned(), Form::Pingback))
-    });
+    let target = match target(&params) {
+        Ok(target) => target,
+        Err(word) => return word,
+    };
     match job(params) {
         Ok(job) => take(gateway, asker, job, target, named.or(idempotency_key)).await,
         Err(word) => word,
     }
+}
+
+/// The URL that is to be told, if one is named.
+fn target(params: &Params) -> Result<Option<(String, Form)>, Word> {
+    for name in TARGETS {
+        match params.text(name) {
+            Some(url) if !url.trim().is_empty() => {
+                return Ok(Some((url.trim().to_owned(), Form::Pingback)));
+            }
+            // A list or an object, in JSON: whoever sends it waits to be told.
+            None if params.is_structured(name) => return Err(Word::error(words::BAD_PARAMETERS)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Stores a job of that asker's, whatever front it came by, which is told to that URL.

@@ -178,8 +178,27 @@ async fn a_url_that_nothing_may_be_delivered_to_is_refused_and_the_job_is_not_ta
         assert_eq!(submit(&world, KEY, "pingback", url).await, "ERROR_BAD_PARAMETERS", "{url}");
     }
     assert_eq!(world.store.totals().await.unwrap().accepted, 0);
+    let list = json!({"key": KEY, "method": "userrecaptcha", "pingback": ["http://a.example/"]});
+    let listed = world.post("/in.php", "application/json", list.to_string().as_bytes()).await;
+    assert_eq!(listed.body, "ERROR_BAD_PARAMETERS");
     let empty = submit(&world, KEY, "pingback", " ").await;
     assert!(empty.starts_with("OK|"), "an empty parameter is none: {empty}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_jobs_that_are_told_elsewhere_are_not_folded() {
+    let happy = Scenario::named("happy").unwrap();
+    let world = World::with(happy, |settings| settings.fold_ms = Some(60_000)).await;
+    let mut receiver = Receiver::start().await;
+    world.sim.outage(OutageMode::Html502);
+    let [one, again] = [receiver.url("/1"), receiver.url("/1")];
+    let first = submit(&world, KEY, "pingback", &one).await;
+    assert_eq!(submit(&world, KEY, "pingback", &again).await, first, "a client's own retry");
+    assert_ne!(submit(&world, KEY, "pingback", &receiver.url("/2")).await, first);
+    world.sim.end_outage();
+    let mut told = [receiver.next().await.0, receiver.next().await.0];
+    told.sort();
+    assert!(told[0].starts_with("POST /1 ") && told[1].starts_with("POST /2 "), "{told:?}");
 }
 
 async fn ask(world: &World, key: &SecretString, action: &str, more: &str) -> String {

@@ -8,7 +8,7 @@ use crate::{
     patience::{Patience, may_pass},
     shared::Shared,
 };
-use deadletter_core::{Came, Delivery, Settlement, StateKind};
+use deadletter_core::{Came, Delivery, DeliveryState, Settlement, StateKind};
 use deadletter_store::Due;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use secrecy::{ExposeSecret, SecretString};
@@ -114,6 +114,10 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
     };
     let is_well = came != Came::Failed;
     let settled = delivery.after(came, said, shared.now(), shared.random());
+    if settled.state == DeliveryState::GivenUp {
+        let (to, tries) = (&delivery.to, delivery.tries);
+        tracing::warn!(delivery = delivery.id(), to, tries, why = settled.said, "given up");
+    }
     if let Err(error) = settle(shared, settled).await {
         tracing::warn!(delivery = delivery.id(), %error, "could not be settled: it is told again");
     }
