@@ -1,8 +1,8 @@
 //! What a decision asks the store to write, and what the store derives from it mechanically.
 
 use crate::{
-    Attempt, AttemptToken, Cause, Class, DeadReason, Fact, Learned, Next, OperationId, StateKind,
-    Step, Task, TaskId, UnixMs, WorkerId, label::labels, next,
+    Answer, Attempt, AttemptToken, Cause, Class, DeadReason, Fact, Learned, Next, OperationId,
+    StateKind, Step, Task, TaskId, UnixMs, WorkerId, label::labels, next,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +50,9 @@ pub struct RowChange {
 pub struct Differs {
     /// The lease: worker and attempt.
     pub lease: bool,
-    /// Anything else: account, priority, turn, hold, deadline, owner, limits, parent, verdict's
-    /// reading.
+    /// That its verdict was told: a task that leaves one has another to tell.
+    pub reading: bool,
+    /// Anything else: account, priority, turn, hold, deadline, owner, limits, parent.
     pub place: bool,
 }
 
@@ -61,6 +62,8 @@ impl Differs {
     pub fn between(before: &Task, after: &Task) -> Self {
         Self {
             lease: before.attempt != after.attempt || before.worker != after.worker,
+            reading: before.verdict_read_at != after.verdict_read_at
+                || has_left_a_verdict(before, after),
             place: before.account != after.account
                 || before.priority != after.priority
                 || before.turn != after.turn
@@ -69,10 +72,13 @@ impl Differs {
                 || before.owner != after.owner
                 || before.max_submits != after.max_submits
                 || before.proxies != after.proxies
-                || before.parent != after.parent
-                || before.verdict_read_at != after.verdict_read_at,
+                || before.parent != after.parent,
         }
     }
+}
+
+fn has_left_a_verdict(before: &Task, after: &Task) -> bool {
+    before.kind().is_terminal() && before.kind() != after.kind()
 }
 
 /// What counts know of a row.
@@ -151,6 +157,18 @@ impl Change {
         self.facts.is_empty() && self.row.is_none()
     }
 
+    /// The answer that its row is solved by, where it enters that state.
+    #[must_use]
+    pub fn wins_by(&self) -> Option<&Answer> {
+        let row = self.row.as_ref()?;
+        let is_new = row.after.kind() == StateKind::Solved && row.from.state != StateKind::Solved;
+        let winner = row.after.answered_by.filter(|_| is_new)?;
+        self.facts.iter().find_map(|fact| match &fact.learned {
+            Learned::Answered(answer) if fact.token == winner => Some(answer.as_ref()),
+            _ => None,
+        })
+    }
+
     /// The task that the row belongs to.
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
@@ -179,6 +197,9 @@ impl RowChange {
     pub fn to(task: &Task, mut after: Task, now: UnixMs) -> Self {
         after.version = task.version + 1;
         after.updated_at = now;
+        if has_left_a_verdict(task, &after) {
+            after.verdict_read_at = None;
+        }
         let (from, differs) = (Counted::of(task), Differs::between(task, &after));
         Self { expects: task.version, from, after, differs, settles: None }
     }
@@ -253,17 +274,33 @@ mod tests {
         assert!(claim(&Task { state: polling, ..task() }).is_none());
     }
 
+    const NOTHING: Differs = Differs { lease: false, reading: false, place: false };
+
+    #[test]
+    fn a_task_that_leaves_a_verdict_has_another_one_to_tell() {
+        let state = State::Dead { reason: DeadReason::Unknown };
+        let dead = Task { state, verdict_read_at: Some(THEN), ..task() };
+        let held = RowChange::to(&dead, Task { hold: Some("x".to_owned()), ..dead.clone() }, THEN);
+        assert_eq!((held.after.verdict_read_at, held.differs.reading), (Some(THEN), false));
+        // Whoever read the row before the verdict was told writes it all the same.
+        for read_at in [Some(THEN), None] {
+            let dead = Task { verdict_read_at: read_at, ..dead.clone() };
+            let row = RowChange::to(&dead, Task { state: State::Solved, ..dead.clone() }, THEN);
+            assert_eq!((row.after.verdict_read_at, row.differs.reading), (None, true));
+        }
+    }
+
     #[test]
     fn a_change_knows_what_differs_besides_the_state() {
         let differs = |after| RowChange::to(&task(), after, THEN).differs;
-        assert_eq!(differs(task()), Differs { lease: false, place: false });
+        assert_eq!(differs(task()), NOTHING);
         let step = Task { cause: Some(Cause::new("X")), state: State::Submitting, ..task() };
-        assert_eq!(differs(step), Differs { lease: false, place: false });
+        assert_eq!(differs(step), NOTHING);
         let held = Task { hold: Some("x".to_owned()), ..task() };
-        assert_eq!(differs(held), Differs { lease: false, place: true });
+        assert_eq!(differs(held), Differs { place: true, ..NOTHING });
         let mut leased = RowChange::to(&task(), task(), THEN);
         leased.lease_to(WorkerId::new("w").expect("valid"));
-        assert_eq!(leased.differs, Differs { lease: true, place: false });
+        assert_eq!(leased.differs, Differs { lease: true, ..NOTHING });
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! nothing of their meaning.
 
 use crate::{
-    Attempt, Cause, Class, Dimensions, RowChange, StateKind, Task, UnixMs, Verdict,
-    change::Counted, label::labels,
+    Answer, Attempt, Cause, Class, Dimensions, Reading, RowChange, StateKind, Task, UnixMs,
+    Verdict, change::Counted, label::labels,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,9 @@ labels! {
         Submitted = "submitted",
         /// Submits that came to be in doubt.
         InDoubt = "in_doubt",
+        /// Answers that nobody was told of in time, by the minute in which they expire, which may lie
+        /// ahead: each as it is stored, less those that are told before.
+        Unread = "unread",
     }
 }
 
@@ -169,6 +172,26 @@ impl Deltas {
         deltas
     }
 
+    /// Of an answer that a task was solved by.
+    #[must_use]
+    pub fn of_answer(answer: &Answer) -> Self {
+        let mut deltas = Self::default();
+        if let Some(at) = answer.expires_at {
+            deltas.tally_all(Tallied::Unread, at, None, 1);
+        }
+        deltas
+    }
+
+    /// Of a verdict that was told.
+    #[must_use]
+    pub fn of_reading(task: &Task, reading: &Reading) -> Self {
+        let mut deltas = Self::default();
+        if let Some(at) = reading.saves(task) {
+            deltas.tally_all(Tallied::Unread, at, None, -1);
+        }
+        deltas
+    }
+
     /// Of what was learned of an attempt at `at`.
     #[must_use]
     pub fn of_attempt(before: &Attempt, after: &Attempt, at: UnixMs) -> Self {
@@ -214,6 +237,19 @@ impl Deltas {
             self.tallies.push((row, 1));
         }
     }
+}
+
+/// How many answers expired unread in whole minutes that began at or after `since`.
+#[must_use]
+pub fn expired_unread(tallies: &[(Tally, i64)], since: UnixMs, now: UnixMs) -> u64 {
+    let is_over = |tally: &Tally| {
+        tally.tallied == Tallied::Unread
+            && tally.dim == Dim::All
+            && tally.minute >= since
+            && tally.minute.plus(TALLY_MS) <= now
+    };
+    let sum: i64 = tallies.iter().filter(|(tally, _)| is_over(tally)).map(|(_, n)| n).sum();
+    u64::try_from(sum).unwrap_or_default()
 }
 
 const fn minute_of(at: UnixMs) -> UnixMs {

@@ -22,6 +22,7 @@ mod limits;
 pub mod payload;
 pub mod policy;
 pub mod pollplan;
+pub mod reading;
 #[cfg(test)]
 mod samples;
 pub mod state;
@@ -39,6 +40,7 @@ pub use id::{AccountName, AttemptToken, InvalidId, OperationId, TaskId, Upstream
 pub use limits::TooLarge;
 pub use payload::{Answer, Payload};
 pub use policy::{OnDoubt, Policy, Terms};
+pub use reading::Reading;
 pub use state::{DeadReason, Next, State, StateKind, Step, StepKind, Why, next};
 pub use task::{Counters, Dimensions, Lane, NewTask, Round, Task};
 pub use time::UnixMs;

@@ -29,6 +29,7 @@ calls! {
     Insert = "insert",
     Claim = "claim",
     Commit = "commit",
+    MarkRead = "mark_read",
     TakeOver = "take_over",
     Abandoned = "abandoned",
     Overdue = "overdue",
@@ -81,6 +82,7 @@ impl Call {
             Self::Insert
                 | Self::Claim
                 | Self::Commit
+                | Self::MarkRead
                 | Self::TakeOver
                 | Self::Freeze
                 | Self::Skip

@@ -12,8 +12,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
-    Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
+    StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::{
@@ -189,6 +189,10 @@ impl<S: Store + ?Sized> Tasks for Faulty<S> {
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
         self.meet(Call::Commit, self.inner.commit(changes)).await
+    }
+
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {
+        self.meet(Call::MarkRead, self.inner.mark_read(readings)).await
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Taken> {

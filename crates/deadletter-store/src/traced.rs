@@ -11,8 +11,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
-    Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
+    StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::sync::Arc;
@@ -124,6 +124,10 @@ impl<S: Store + ?Sized> Tasks for Traced<S> {
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
         let asked = changes.len();
         self.watch(Call::Commit, asked, self.inner.commit(changes)).await
+    }
+
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {
+        self.watch(Call::MarkRead, readings.len(), self.inner.mark_read(readings)).await
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Taken> {

@@ -21,8 +21,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
-    Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
+    StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::sync::Arc;
@@ -58,6 +58,13 @@ pub trait Tasks: Send + Sync {
     /// A fact whose task has no attempt with that token is no news. An attempt's first answer is
     /// kept with it, won or not.
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>>;
+
+    /// Notes which verdicts were told (`Task::verdict_read_at`), with the counts that follow
+    /// (`Deltas::of_reading`); answers how many of them were news (`Reading::is_news_to`).
+    ///
+    /// A row's version stays: whoever has read it may write it, and what is noted here stays too
+    /// unless the task leaves its verdict (`Differs::reading`).
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64>;
 
     /// Takes over what declared-dead workers held, and what nobody holds: `polling` tasks first,
     /// then `submitting` ones, each by id; then abandoned attempts that can still be polled, oldest

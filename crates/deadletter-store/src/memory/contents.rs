@@ -41,7 +41,13 @@ impl Contents {
         if self.rows.get(id).is_none_or(|stored| stored.task.version != row.expects) {
             return false;
         }
-        self.rows.change(id, |stored| stored.task = row.after.clone());
+        self.rows.change(id, |stored| {
+            let read_at = stored.task.verdict_read_at;
+            stored.task = row.after.clone();
+            if !row.differs.reading {
+                stored.task.verdict_read_at = read_at;
+            }
+        });
         self.counts.add(Deltas::of_row(row));
         if let Some(event) = row.event() {
             let n = self.last_event() + 1;

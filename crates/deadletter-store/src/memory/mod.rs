@@ -35,8 +35,8 @@ use crate::{
 use async_trait::async_trait;
 use contents::Contents;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Settlement, StateKind,
-    Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
+    StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
     counts::{Dim, Standing, Tally},
 };
 use std::{
@@ -97,6 +97,10 @@ impl Tasks for MemoryStore {
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
         self.with(|contents| contents.commit(changes))
+    }
+
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {
+        self.with(|contents| contents.mark_read(readings))
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Taken> {

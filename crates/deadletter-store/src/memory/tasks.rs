@@ -3,8 +3,8 @@
 use super::{contents::Contents, index::Holder, row::Row};
 use crate::{Claim, Claimed, Committed, Inserted, Result, TakeOver, Taken};
 use deadletter_core::{
-    AccountName, Attempt, AttemptToken, Change, Fact, Learned, NewTask, RowChange, StateKind, Task,
-    TaskId, UnixMs, WorkerId, counts::Deltas,
+    AccountName, Attempt, AttemptToken, Change, Fact, Learned, NewTask, Reading, RowChange,
+    StateKind, Task, TaskId, UnixMs, WorkerId, counts::Deltas,
 };
 use std::collections::BTreeSet;
 
@@ -65,6 +65,18 @@ impl Contents {
         })
     }
 
+    pub(super) fn mark_read(&mut self, readings: &[Reading]) -> u64 {
+        let mut news = 0;
+        for reading in readings {
+            let task = self.rows.get(reading.task).map(|row| &row.task);
+            let Some(task) = task.filter(|task| reading.is_news_to(task)) else { continue };
+            self.counts.add(Deltas::of_reading(task, reading));
+            self.rows.change(reading.task, |row| row.task.verdict_read_at = Some(reading.at));
+            news += 1;
+        }
+        news
+    }
+
     /// Closes attempts of an account that have lapsed, and frees their permits.
     fn lapse(&mut self, account: &AccountName, now: UnixMs) {
         for (id, token) in self.rows.index().lapsed(account, now) {
@@ -82,6 +94,9 @@ impl Contents {
             return Committed::IdTaken;
         }
         let written = change.row.as_ref().is_none_or(|row| self.write(row));
+        if let Some(answer) = change.wins_by().filter(|_| written) {
+            self.counts.add(Deltas::of_answer(answer));
+        }
         for fact in change.facts_taken(written) {
             let deltas = self.rows.change(fact.task, |row| row.learn(fact));
             self.counts.add(deltas.unwrap_or_default());

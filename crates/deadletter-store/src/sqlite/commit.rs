@@ -1,10 +1,10 @@
 //! Changes: facts under an attempt's token, rows under a version.
 
-use super::{attempt_row, deliveries, failure::Outcome, task_row, writer::Session};
+use super::{attempt_row, deliveries, failure::Outcome, page, task_row, writer::Session};
 use crate::Committed;
 use deadletter_core::{
     AttemptToken, Change, DeadReason, Delivery, Event, Fact, ItemState, Learned, OperationId,
-    RowChange, TaskId,
+    Reading, RowChange, TaskId,
 };
 
 /// Writes changes in order, one answer each.
@@ -22,10 +22,26 @@ fn commit_one(session: &mut Session<'_, '_>, change: &Change) -> Outcome<Committ
         Some(row) => write_row(session, row)?,
         None => true,
     };
+    if let Some(answer) = change.wins_by().filter(|_| written) {
+        session.counts.won(answer);
+    }
     for fact in change.facts_taken(written) {
         learn(session, fact)?;
     }
     Ok(if written { Committed::Applied } else { Committed::Stale })
+}
+
+/// Notes which verdicts were told; answers how many of them were news.
+pub(super) fn mark_read(session: &mut Session<'_, '_>, readings: &[Reading]) -> Outcome<u64> {
+    let mut news = 0;
+    for reading in readings {
+        let task = page::get(session.conn, reading.task)?;
+        let Some(task) = task.filter(|task| reading.is_news_to(task)) else { continue };
+        task_row::mark_read(session.statements, reading)?;
+        session.counts.read(&task, reading);
+        news += 1;
+    }
+    Ok(news)
 }
 
 /// Takes a fact in, if the attempt exists and the core calls it news.

@@ -2,7 +2,7 @@
 
 use super::statements::Statements;
 use deadletter_core::{
-    Attempt, DeliveryState, ItemState, OperationId, RowChange, Task, UnixMs,
+    Answer, Attempt, DeliveryState, ItemState, OperationId, Reading, RowChange, Task, UnixMs,
     counts::{Deltas, Standing, Tally},
 };
 use rusqlite::Result;
@@ -46,6 +46,16 @@ impl Counts {
     /// Something was learned of an attempt.
     pub(super) fn learned(&mut self, before: &Attempt, after: &Attempt, at: UnixMs) {
         self.take_in(Deltas::of_attempt(before, after, at));
+    }
+
+    /// A task was solved by that answer.
+    pub(super) fn won(&mut self, answer: &Answer) {
+        self.take_in(Deltas::of_answer(answer));
+    }
+
+    /// The verdict of a task was told.
+    pub(super) fn read(&mut self, task: &Task, reading: &Reading) {
+        self.take_in(Deltas::of_reading(task, reading));
     }
 
     /// A task was purged.

@@ -5,8 +5,8 @@ use super::{
     statements::Statements,
 };
 use deadletter_core::{
-    AttemptToken, Counters, DeadReason, Dimensions, Round, RowChange, State, StateKind, Task,
-    TaskId, UnixMs, UpstreamId, Why,
+    AttemptToken, Counters, DeadReason, Dimensions, Reading, Round, RowChange, State, StateKind,
+    Task, TaskId, UnixMs, UpstreamId, Why,
 };
 use rusqlite::{Result, Row, types::Type};
 use std::sync::LazyLock;
@@ -79,14 +79,18 @@ const PLACE: Group = Group {
         "max_submits",
         "proxies",
         "parent",
-        "verdict_read_at",
     ],
     bind: bind_place,
 };
 
+/// What [`mark_read`] writes besides; no index knows it.
+const READING: Group = Group { names: &["verdict_read_at"], bind: bind_reading };
+
+const MARK_READ: &str = "UPDATE tasks SET verdict_read_at = ? WHERE id = ?";
+
 /// All that a change may write; those behind the first are left out where nothing differs. An
 /// update costs by the indexes that know its columns, whether they change or not.
-const GROUPS: [&Group; 5] = [&STEP, &QUEUE, &LEASE, &REST, &PLACE];
+const GROUPS: [&Group; 6] = [&STEP, &QUEUE, &LEASE, &REST, &PLACE, &READING];
 
 /// The columns of a task, as [`read`] expects them.
 pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, delivers_to, created_at, \
@@ -140,6 +144,12 @@ pub(super) fn update(statements: &Statements<'_>, row: &RowChange, now: UnixMs) 
     Ok(binder.execute()? == 1)
 }
 
+/// Notes that the verdict of a row was told; its version stays.
+pub(super) fn mark_read(statements: &Statements<'_>, reading: &Reading) -> Result<()> {
+    statements.get(MARK_READ)?.execute((reading.at.0, reading.task.as_i64()))?;
+    Ok(())
+}
+
 /// Which of [`GROUPS`] may differ from what is stored.
 fn differing(row: &RowChange) -> [bool; GROUPS.len()] {
     let RowChange { from, after, differs, .. } = row;
@@ -148,7 +158,7 @@ fn differing(row: &RowChange) -> [bool; GROUPS.len()] {
     // The due time is the queued's, the reason that of the dead and the buried.
     let queue = differs.place || was_or_is(&[StateKind::Queued]);
     let rest = from.cause != after.cause || was_or_is(&[StateKind::Dead, StateKind::Buried]);
-    [true, queue, differs.lease, rest, differs.place]
+    [true, queue, differs.lease, rest, differs.place, differs.reading]
 }
 
 fn bind_fixed(binder: &mut Binder<'_, '_>, task: &Task) -> Result<()> {
@@ -212,7 +222,10 @@ fn bind_place(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()>
     binder.instant(task.deadline_at)?;
     binder.put(task.max_submits)?;
     binder.put(task.proxies)?;
-    binder.put(task.parent.map(|parent| parent.as_i64()))?;
+    binder.put(task.parent.map(|parent| parent.as_i64()))
+}
+
+fn bind_reading(binder: &mut Binder<'_, '_>, task: &Task, _: UnixMs) -> Result<()> {
     binder.instant(task.verdict_read_at)
 }
 

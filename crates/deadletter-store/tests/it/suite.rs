@@ -52,6 +52,12 @@ macro_rules! every_case {
                 a_folded_key_leads_to_an_open_task_and_passes_on_from_one_that_has_ended
                 a_folded_key_expires_like_any_other
             }
+            readings {
+                a_verdict_is_noted_once_and_its_row_stays_at_its_version
+                an_answer_that_is_told_before_it_expires_does_not_expire_unread
+                a_task_that_goes_on_has_another_verdict_to_tell
+                what_is_noted_outlives_a_change_by_somebody_who_did_not_know
+            }
             claim {
                 a_claim_writes_the_lease_and_the_intent
                 tasks_go_by_priority_then_turn_then_due_time_then_id

@@ -13,8 +13,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, NewTask, Payload, Task, TaskId, UnixMs, UpstreamId,
-    WorkerId,
+    AccountName, Answer, Attempt, Change, NewTask, Payload, Reading, Task, TaskId, UnixMs,
+    UpstreamId, WorkerId,
 };
 use rusqlite::Connection;
 
@@ -57,6 +57,12 @@ impl Tasks for SqliteStore {
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
         self.write("commit changes", move |session| commit::commit(session, &changes)).await
+    }
+
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {
+        let readings = readings.to_vec();
+        self.write("mark verdicts as read", move |session| commit::mark_read(session, &readings))
+            .await
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Taken> {

@@ -17,6 +17,7 @@ pub(crate) mod operations;
 pub(crate) mod pages;
 pub(crate) mod permits;
 pub(crate) mod purge;
+pub(crate) mod readings;
 pub(crate) mod reopen;
 pub(crate) mod take_over;
 pub(crate) mod workers;
