@@ -12,6 +12,7 @@ use crate::{
     scrape,
     settings::Settings,
     submit,
+    unused::Unused,
     wording::{Word, reply},
     words,
 };
@@ -44,6 +45,7 @@ pub struct Gateway {
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
     pub(crate) quotas: Quotas,
+    pub(crate) unused: Unused,
     guesses: Guesses,
     /// Guards the balance that upstream told last.
     balance: Mutex<Option<f64>>,
@@ -66,8 +68,10 @@ impl Gateway {
     /// A gateway to a running engine.
     #[must_use]
     pub fn new(engine: Arc<Deadletter>, askers: Askers, settings: Settings) -> Self {
+        let unused = Unused::since(engine.store().clock().now());
         Self {
             engine,
+            unused,
             askers,
             settings,
             load: Load::default(),

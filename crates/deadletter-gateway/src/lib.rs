@@ -34,6 +34,7 @@ mod server;
 mod settings;
 mod submit;
 mod tls;
+mod unused;
 mod wire;
 mod wording;
 mod words;

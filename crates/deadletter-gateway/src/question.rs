@@ -115,10 +115,14 @@ pub(crate) async fn verdict(gateway: &Gateway, task: &Task) -> Word {
     match task.kind() {
         StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
         StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
+            gateway.engine.note_read(task, None);
             Word::error(words::death(task))
         }
         StateKind::Solved => match gateway.store().answer(task.id).await {
-            Ok(Some(answer)) => Word::Answer(Box::new(answer)),
+            Ok(Some(answer)) => {
+                gateway.engine.note_read(task, Some(&answer));
+                Word::Answer(Box::new(answer))
+            }
             // Purged between two looks.
             Ok(None) => Word::error(words::NO_SUCH_ID),
             Err(error) => failed(&error),

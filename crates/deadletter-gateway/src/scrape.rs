@@ -48,6 +48,9 @@ pub(crate) async fn page(gateway: &Gateway) -> String {
         deliveries(&mut page, counts);
     }
     tries(&mut page, gateway.engine.tries());
+    if let Some(count) = gateway.unused.count(gateway).await {
+        page.single("answers_expired_unused_total", "counter", count);
+    }
     page.single("open_tasks", "gauge", gateway.load.open());
     page.single("capacity", "gauge", gateway.settings.capacity);
     accounts(&mut page, gateway);

@@ -4,7 +4,10 @@ use crate::{
     askers::Asker, gateway::Gateway, params::Params, pingbacks, quotas::Beyond, wording::Word,
     words,
 };
-use deadletter::{Error, Form, Handle, Job, Outcome, core::Payload};
+use deadletter::{
+    Error, Form, Handle, Job,
+    core::{Payload, StateKind},
+};
 
 /// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
 pub(crate) const OURS: [&str; 8] = [
@@ -148,8 +151,11 @@ async fn verdict(gateway: &Gateway, handle: &Handle) -> Word {
     if wait.is_zero() || !handle.is_new {
         return Word::Accepted(id);
     }
-    match tokio::time::timeout(wait, handle.wait()).await {
-        Ok(Ok(Outcome::Unsolved(task))) => Word::error(words::death(&task)),
+    match tokio::time::timeout(wait, handle.ended()).await {
+        Ok(Ok(task)) if task.kind() != StateKind::Solved => {
+            gateway.engine.note_read(&task, None);
+            Word::error(words::death(&task))
+        }
         // Solved, still under way, or nobody knows: the id is good.
         _ => Word::Accepted(id),
     }

@@ -10,7 +10,7 @@ use crate::{
     health::Health,
     heartbeat, keeper, operator,
     outbound::{Courier, Guard},
-    poller, reporter, retention,
+    poller, readings, reporter, retention,
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
@@ -179,6 +179,7 @@ fn spawn(shared: &Arc<Shared>, seen: u64) -> Vec<JoinHandle<()>> {
         tokio::spawn(poller::run(Arc::clone(shared))),
         tokio::spawn(sweeper::run(Arc::clone(shared))),
         tokio::spawn(operator::run(Arc::clone(shared))),
+        tokio::spawn(readings::run(Arc::clone(shared))),
         tokio::spawn(reporter::run(Arc::clone(shared))),
         tokio::spawn(deliverer::run(Arc::clone(shared))),
         tokio::spawn(watcher::run(Arc::clone(shared), seen)),

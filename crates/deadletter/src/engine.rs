@@ -200,6 +200,13 @@ impl Deadletter {
         self.shared.notices.subscribe()
     }
 
+    /// Notes that the owner of `task` was told of its verdict, and of its answer where it is solved:
+    /// for whoever hands it over by other ways than a [`Handle`]. Nothing waits for it, and what is
+    /// not noted yet when the process dies is forgotten: the answer counts as unread then.
+    pub fn note_read(&self, task: &Task, answer: Option<&Answer>) {
+        self.shared.note_read(task, answer);
+    }
+
     /// Which addresses that clients name may be posted to.
     #[must_use]
     pub fn guard(&self) -> &Guard {
@@ -287,17 +294,30 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Handle {
     /// Waits until the task is solved, dead, buried or cancelled, by whichever process. Cancel-safe.
+    /// What is answered counts as told to the task's owner.
     ///
     /// A dead letter may still be answered late or redriven: a later call tells what came of it. A
     /// store that is away is waited for. Errors: [`Error::NoSuchTask`] also where it was purged
     /// meanwhile, [`Error::Stopping`] where the engine stops before the task has ended.
     pub async fn wait(&self) -> Result<Outcome> {
+        self.until_end(async |handle| handle.outcome().await).await
+    }
+
+    /// The same for whoever only wants to know of the end: the row then. Nobody was told of it.
+    pub async fn ended(&self) -> Result<Task> {
+        let is_over = async |handle: &Self| {
+            Ok(Some(handle.row().await?).filter(|task| task.kind().is_terminal()))
+        };
+        self.until_end(is_over).await
+    }
+
+    async fn until_end<T>(&self, look: impl AsyncFn(&Self) -> Result<Option<T>>) -> Result<T> {
         let mut patience = Patience::new();
         loop {
             // Register for the wake-up before looking: what happens in between is not missed.
             let woken = self.shared.waiters.register(self.id);
-            match self.outcome().await {
-                Ok(Some(outcome)) => return Ok(outcome),
+            match look(self).await {
+                Ok(Some(end)) => return Ok(end),
                 Ok(None) => patience = Patience::new(),
                 // The task is stored: whoever waits would only lose its trace.
                 Err(Error::Store(error)) if error.is_retryable() && !self.shared.is_stopping() => {
@@ -310,24 +330,30 @@ impl Handle {
                 _ = woken => {}
                 () = tokio::time::sleep(LOOK), if !self.shared.is_watched() => {}
                 () = self.shared.stopped() => {
-                    return self.outcome().await?.ok_or(Error::Stopping);
+                    return look(self).await?.ok_or(Error::Stopping);
                 }
             }
         }
     }
 
-    /// How it ended, if it has; asks the store once.
+    async fn row(&self) -> Result<Task> {
+        let task = self.shared.store.get(&[self.id]).await?.pop().flatten();
+        task.ok_or(Error::NoSuchTask(self.id))
+    }
+
+    /// How it ended, if it has; asks the store once, and counts as told to the task's owner.
     pub async fn outcome(&self) -> Result<Option<Outcome>> {
-        let store = self.shared.store.as_ref();
-        let task = store.get(&[self.id]).await?.pop().flatten();
-        let task = task.ok_or(Error::NoSuchTask(self.id))?;
+        let task = self.row().await?;
         match task.kind() {
             StateKind::Queued | StateKind::Submitting | StateKind::Polling => Ok(None),
             StateKind::Solved => {
-                let answer = store.answer(self.id).await?.ok_or(Error::NoSuchTask(self.id))?;
+                let answer = self.shared.store.answer(self.id).await?;
+                let answer = answer.ok_or(Error::NoSuchTask(self.id))?;
+                self.shared.note_read(&task, Some(&answer));
                 Ok(Some(Outcome::Solved(Box::new(answer))))
             }
             StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
+                self.shared.note_read(&task, None);
                 Ok(Some(Outcome::Unsolved(Box::new(task))))
             }
         }

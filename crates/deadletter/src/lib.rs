@@ -51,6 +51,7 @@ mod patience;
 mod poller;
 pub mod provider;
 mod ramp;
+mod readings;
 mod redrive;
 mod report;
 mod reporter;

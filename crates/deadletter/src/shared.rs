@@ -13,6 +13,7 @@ use crate::{
     notice::{Notice, Waiters},
     outbound::Courier,
     patience::patiently,
+    readings::Readings,
     stop,
 };
 use deadletter_core::{
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     /// Solved tasks are deleted after this time; never where there is none.
     pub(crate) keep_solved_ms: Option<i64>,
     pub(crate) courier: Courier,
+    pub(crate) readings: Readings,
     pub(crate) tries: Counting,
     pub(crate) submits_in_flight: AtomicUsize,
     pub(crate) last_id: AtomicU64,
@@ -138,6 +140,7 @@ impl Shared {
             crash: parts.crash,
             keep_solved_ms: parts.keep_solved_ms,
             courier: parts.courier,
+            readings: Readings::default(),
             tries: Counting::default(),
             submits_in_flight: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),

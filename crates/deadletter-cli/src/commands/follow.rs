@@ -164,6 +164,7 @@ impl<'a> Follow<'a> {
             let answer = answer.map_err(crate::shelf::fault)?;
             let answer = answer.filter(|_| task.kind() == StateKind::Solved);
             answers.write(self.app, None, task, answer.as_ref())?;
+            self.engine.note_read(task, answer.as_ref());
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ fn submits_and_those_in_doubt_are_counted_where_it_ends_and_in_stats() {
     assert!(ran.stderr.contains(told) && ran.stderr.contains("policy.on_doubt = resubmit"));
     assert_eq!(scene.paid(), 4);
     let rows = lines(&scene.run(&["stats"]));
+    let unused = rows.iter().find(|row| row["by"] == "unused").expect("told");
+    assert_eq!(unused["count"], 0, "run has written each answer down");
     let spent = |what: &str| {
         rows.iter().find(|row| row["by"] == "spent" && row["value"] == what).expect("counted")
     };

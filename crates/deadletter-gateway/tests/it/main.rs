@@ -11,6 +11,7 @@ mod hostile;
 mod keys;
 mod metrics;
 mod pingbacks;
+mod readings;
 mod reports;
 mod rig;
 mod server;

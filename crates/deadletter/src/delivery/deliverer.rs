@@ -8,7 +8,7 @@ use crate::{
     patience::{Patience, may_pass},
     shared::Shared,
 };
-use deadletter_core::{Came, Delivery, DeliveryState, Settlement, StateKind};
+use deadletter_core::{Answer, Came, Delivery, DeliveryState, Settlement, StateKind, Task};
 use deadletter_store::Due;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,6 +23,13 @@ const LEASE_MS: f64 = 20_000.0;
 const GRACE: Duration = Duration::from_secs(2);
 /// A receiver that says so never wants to hear of it again (Standard Webhooks, "Event delivery").
 const GONE: u16 = 410;
+
+/// What is to be posted, and the verdict that it tells.
+struct Composed {
+    url: SecretString,
+    parcel: Parcel,
+    tells: (Task, Option<Answer>),
+}
 
 /// What came of a delivery that was taken.
 struct Done {
@@ -125,7 +132,7 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
 }
 
 async fn tell(shared: &Shared, delivery: &Delivery) -> Result<(Came, String)> {
-    let (url, parcel) = match compose(shared, delivery).await? {
+    let Composed { url, parcel, tells } = match compose(shared, delivery).await? {
         Ok(composed) => composed,
         Err(why) => return Ok((Came::Over, why.to_owned())),
     };
@@ -135,6 +142,7 @@ async fn tell(shared: &Shared, delivery: &Delivery) -> Result<(Came, String)> {
     Ok(match came {
         Handover::Delivered { status } => {
             tracing::info!(delivery = id, to = delivery.to, status, "delivered");
+            shared.note_read(&tells.0, tells.1.as_ref());
             (Came::Delivered, format!("answered with {status}"))
         }
         Handover::Answered { status } => {
@@ -154,10 +162,7 @@ async fn tell(shared: &Shared, delivery: &Delivery) -> Result<(Came, String)> {
 }
 
 /// Where to, and what is said; why nothing is to be said any more, where that is so.
-async fn compose(
-    shared: &Shared,
-    delivery: &Delivery,
-) -> Result<Result<(SecretString, Parcel), &'static str>> {
+async fn compose(shared: &Shared, delivery: &Delivery) -> Result<Result<Composed, &'static str>> {
     let (store, id) = (shared.store.as_ref(), delivery.task);
     let newest = store.deliveries(id, 1).await?.pop();
     if newest.is_none_or(|newest| newest.version > delivery.version) {
@@ -169,16 +174,16 @@ async fn compose(
     let Some(target) = store.payload(id).await?.as_ref().and_then(Target::of) else {
         return Ok(Err("its request, which names the target, is lost"));
     };
-    let parcel = if delivery.ended == StateKind::Solved {
+    let (parcel, answer) = if delivery.ended == StateKind::Solved {
         match store.answer(id).await? {
-            Some(answer) => message(target.form, &task, Ok(&answer)),
+            Some(answer) => (message(target.form, &task, Ok(&answer)), Some(answer)),
             None => return Ok(Err("its answer is lost")),
         }
     } else {
         let code = death(delivery.cause.as_ref(), delivery.class);
-        message(target.form, &task, Err(&code))
+        (message(target.form, &task, Err(&code)), None)
     };
-    Ok(Ok((target.url, parcel)))
+    Ok(Ok(Composed { url: target.url, parcel, tells: (task, answer) }))
 }
 
 /// What is not written down would be told again: the store is waited for.

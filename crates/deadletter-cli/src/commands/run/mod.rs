@@ -301,6 +301,7 @@ impl Follow<'_> {
             _ => None,
         };
         self.answers.write(self.app, Some(place), &task, answer.as_ref())?;
+        self.engine.note_read(&task, answer.as_ref());
         let is_dead = matches!(task.kind(), StateKind::Dead | StateKind::Buried);
         if let Some(on_dead) = self.on_dead.as_mut().filter(|_| is_dead)
             && let Some(file) = self.shelf.file(task.id).await?

@@ -97,7 +97,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let shelf = shelf::open(app).await?;
     if args.by.is_none() {
         totals(app, &shelf.store.totals().await.map_err(fault)?)?;
-        spent(app, Day::read(&shelf).await?.spent())?;
+        let day = Day::read(&shelf).await?;
+        spent(app, day.spent())?;
+        unused(app, day.expired_unread())?;
     }
     let is_asked_for = args.by.is_some();
     let chosen = args.by.map_or_else(|| By::value_variants().to_vec(), |by| vec![by]);
@@ -126,6 +128,18 @@ fn spent(app: &App, spent: Spent) -> Result<()> {
         app.out.picture(&format!("{} in the last day", spent.counted()))?;
     }
     spent.tell_doubt(app);
+    Ok(())
+}
+
+/// Answers of the last day that were of no use to anybody.
+fn unused(app: &App, count: u64) -> Result<()> {
+    if !app.out.is_table() {
+        return app.out.json(&json!({"by": "unused", "value": "expired", "count": count}));
+    }
+    if count > 0 {
+        let answers = render::counted(count, "answer", "answers");
+        app.out.picture(&format!("{answers} expired unused in the last day"))?;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use deadletter::core::{
     UnixMs,
-    counts::{Dim, Tallied, Tally},
+    counts::{Dim, Tallied, Tally, expired_unread},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -89,6 +89,11 @@ impl Day {
             submits: sum(|slot| slot.submits).unwrap_or_default(),
             in_doubt: sum(|slot| slot.in_doubt).unwrap_or_default(),
         }
+    }
+
+    /// Answers that expired before anybody was told of them.
+    pub(super) fn expired_unread(&self) -> u64 {
+        expired_unread(&self.tallies, self.hours().first, self.now)
     }
 
     /// Shows what happened by hour.
@@ -191,6 +196,8 @@ impl Over {
                 Tallied::Dead => slot.dead += n,
                 Tallied::Submitted => slot.submits += n,
                 Tallied::InDoubt => slot.in_doubt += n,
+                // Told whole: they are counted by when they expire.
+                Tallied::Unread => {}
             }
         }
     }
