@@ -5,6 +5,8 @@ use deadletter::Job;
 use deadletter_gateway::{By, KeyTerms, Quota, issue, new_key, revoke};
 use deadletter_sim::{OutageMode, Scenario};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 const BY: By<'_> = By { who: "ada", why: Some("a test") };
 
@@ -144,4 +146,37 @@ async fn a_key_with_thousands_of_tasks_does_not_keep_anothers_one_task_waiting()
     assert!(world.verdict_as(&one, &id).await.starts_with("OK|"));
     let others = world.sim.stats().paid - before;
     assert!(others < 50, "{others} of 10,000 went before it");
+}
+
+/// Wrong keys at once, of which the last wait for seconds.
+const GUESSES: usize = 12;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_keys_waits_and_who_has_one_does_not() {
+    let world = Arc::new(World::start().await);
+    let (answered, mut told) = mpsc::unbounded_channel();
+    let mut guessing = JoinSet::new();
+    for n in 0..GUESSES {
+        let (world, answered) = (Arc::clone(&world), answered.clone());
+        guessing.spawn(async move {
+            let target = format!("/res.php?key={n:032}&action=getbalance");
+            let body = world.get(&target).await.body;
+            answered.send(()).expect("somebody counts");
+            assert_eq!(body, "ERROR_KEY_DOES_NOT_EXIST");
+        });
+    }
+    // The first few are free. By then all are under way.
+    for _ in 0..3 {
+        told.recv().await.expect("answered");
+    }
+    for _ in 0..3 {
+        world.submit().await;
+    }
+    let mut so_far = 3;
+    while told.try_recv().is_ok() {
+        so_far += 1;
+    }
+    assert!(so_far < GUESSES, "a guess is answered as fast as a key");
+    guessing.join_all().await;
+    assert_eq!(world.sim.log().entries().filter(|it| it.answered.contains("KEY")).count(), 0);
 }

@@ -1,7 +1,12 @@
 //! `/metrics`: what it tells is what is documented, and nothing of it is a client's own word.
 
 use crate::rig::{KEY, World};
-use std::collections::BTreeSet;
+use deadletter_sim::Scenario;
+use std::{collections::BTreeSet, time::Duration};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
+};
 
 /// The page of metrics, line by line.
 async fn page(world: &World) -> Vec<String> {
@@ -59,4 +64,44 @@ async fn what_happened_is_counted_and_what_clients_chose_is_no_label() {
         world.get(&format!("/{n}/in.php")).await;
     }
     assert_eq!(page(&world).await.len(), before.len());
+}
+
+/// The value of a series without labels.
+async fn value(world: &World, name: &str) -> u64 {
+    let page = page(world).await;
+    let line = page.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{}", page.join("\n"))).parse().expect("a number")
+}
+
+/// A connection from another address of this machine.
+async fn connected(world: &World) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    socket.connect(world.address()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_counted_and_so_are_those_beyond_an_addresss_share() {
+    let world = World::with(Scenario::named("happy").unwrap(), |settings| {
+        settings.limits.connections_of_one = 2;
+        settings.limits.head = Duration::from_secs(60);
+    })
+    .await;
+    let (_first, _second) = (connected(&world).await, connected(&world).await);
+    let mut third = connected(&world).await;
+    assert_eq!(third.read(&mut [0]).await.unwrap_or(0), 0, "it is closed at once");
+    assert_eq!(value(&world, "deadletter_connections_refused_total").await, 1);
+    // The two that are held; the page's own may not be counted yet.
+    assert!((2..=3).contains(&value(&world, "deadletter_connections").await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_not_taken_is_counted() {
+    let world = World::with(Scenario::named("happy").unwrap(), |settings| {
+        settings.limits.body_bytes = 1_000;
+    })
+    .await;
+    assert_eq!(value(&world, "deadletter_bodies_refused_total").await, 0);
+    assert_eq!(world.post("/in.php", "", &vec![b'x'; 1_001]).await.status, 413);
+    assert_eq!(value(&world, "deadletter_bodies_refused_total").await, 1);
 }
