@@ -158,4 +158,29 @@ mod tests {
         assert_eq!(turns.next(Some("c"), priority), 70);
         assert_eq!(turns.next(Some("c"), 0), 1_000, "an empty line begins at the store's time");
     }
+
+    #[tokio::test]
+    async fn a_process_that_begins_serves_a_new_owner_before_the_rest_of_a_queue() {
+        use crate::{AccountConfig, Deadletter, Job, provider::scripted::ScriptedProvider};
+        use deadletter_core::UnixMs;
+        use deadletter_store::{ManualClock, MemoryStore, Store};
+        use std::sync::Arc;
+        let clock = Arc::new(ManualClock::at(UnixMs(1_000)));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock) as _));
+        let desk = async || {
+            let provider = Arc::new(ScriptedProvider::default());
+            let account = AccountConfig::new(AccountName::new("main").unwrap(), provider);
+            let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
+            builder.desk_only().await.unwrap()
+        };
+        let first = desk().await;
+        let of_many = || Job::new("image").owner("many");
+        let many = first.submit_all((0..9).map(|_| of_many()).collect()).await.unwrap();
+        clock.advance(60_000);
+        let one = desk().await.submit(Job::new("image").owner("one")).await.unwrap();
+        let ids: Vec<_> = [one.id].into_iter().chain(many.iter().map(|it| it.id)).collect();
+        let rows = store.get(&ids).await.unwrap();
+        let turns: Vec<_> = rows.into_iter().flatten().map(|task| task.turn).collect();
+        assert!(turns[0] < turns[2], "it waits behind what was there: {turns:?}");
+    }
 }

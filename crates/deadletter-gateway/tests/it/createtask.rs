@@ -279,3 +279,17 @@ async fn an_upstream_of_the_family_hears_reports_in_its_own_words() {
         assert_eq!((last.path.as_str(), last.action.as_deref()), (path, Some(action)));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_gateways_own_is_no_field_of_a_task() {
+    let world = World::start().await;
+    let mut task = v2();
+    for name in ["key", "json", "header_acao", "idempotency_key", "soft_id"] {
+        task[name] = "own".into();
+    }
+    task["userAgent"] = "kept".into();
+    let id = world.create(task).await;
+    let stored = world.store.payload(id.to_string().parse().unwrap()).await.unwrap().unwrap();
+    let text = Value::Object(stored.expose().clone()).to_string();
+    assert!(!text.contains("own") && text.contains("kept"), "{text}");
+}
