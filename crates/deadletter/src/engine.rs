@@ -8,6 +8,7 @@ use crate::{
     outbound::Guard,
     patience::Patience,
     provider::{AccountState, Explanation, PollError},
+    readings,
     shared::Shared,
     stop,
 };
@@ -270,6 +271,8 @@ impl Deadletter {
         if !self.shared.has_joined.load(Ordering::Relaxed) {
             return Ok(());
         }
+        // What the last deliveries told.
+        readings::write(&self.shared).await;
         for account in self.shared.accounts.values() {
             let store = self.shared.store.as_ref();
             let synced = account.gate.sync(store, self.shared.now()).await.map(drop);

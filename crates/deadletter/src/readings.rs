@@ -3,7 +3,7 @@
 //! Nobody waits for it: a verdict is handed over first, and noted some moments later, many at a
 //! time. What is not noted yet when the process dies is lost, and its answer counts as unread.
 
-use crate::{Result, shared::Shared};
+use crate::shared::Shared;
 use deadletter_core::{Answer, Reading, Task, TaskId};
 use std::{
     collections::BTreeMap,
@@ -53,7 +53,7 @@ impl Shared {
     }
 }
 
-/// Runs until the engine stops; notes what was told until then.
+/// Runs until the engine stops; what is told while it stops, `stop` notes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let stopping = tokio::select! {
@@ -66,20 +66,20 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 false
             }
         };
-        if let Err(error) = write(&shared).await {
-            tracing::warn!(%error, "that verdicts were told could not be noted, and is forgotten");
-        }
+        write(&shared).await;
         if stopping {
             return;
         }
     }
 }
 
-async fn write(shared: &Shared) -> Result<()> {
+/// Notes what waits; what the store does not take is forgotten.
+pub(crate) async fn write(shared: &Shared) {
     for batch in shared.readings.take().chunks(BATCH) {
-        shared.store.mark_read(batch).await?;
+        if let Err(error) = shared.store.mark_read(batch).await {
+            tracing::warn!(%error, "that verdicts were told could not be noted, and is forgotten");
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -81,6 +81,19 @@ async fn an_answer_is_told_once_under_our_id() {
 }
 
 #[tokio::test]
+async fn what_a_receiver_took_counts_as_told_and_what_it_did_not_take_does_not() {
+    for (answer, is_told) in [(Answer::Status(200), true), (Answer::Status(410), false)] {
+        let (store, receiver) = (memory(), Receiver::start(answer).await);
+        let dl = engine(&store, &solving()).await;
+        let id = dl.submit(told(&receiver)).await.expect("stored").id;
+        over(&store, id).await;
+        dl.stop().await.expect("stopped");
+        let row = store.get(&[id]).await.expect("read").pop().flatten().expect("it stands");
+        assert_eq!(row.verdict_read_at.is_some(), is_told, "{row:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_callback_is_the_familys_json_with_the_tasks_id() {
     let (store, receiver) = (memory(), Receiver::start(Answer::Status(200)).await);
     let dl = engine(&store, &solving()).await;
