@@ -55,7 +55,7 @@ pub(crate) fn start(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let environment = Environment::of_process();
     let out = Output::of_process(&cli.global, &environment);
-    out.log_to_stderr(cli.global.verbose);
+    out.log_to_stderr(cli.global.verbose, cli.global.log_format);
     let app = App { global: cli.global, environment, out };
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

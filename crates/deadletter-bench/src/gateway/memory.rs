@@ -63,7 +63,7 @@ fn weigh(path: &Path, tasks: usize) -> Result<f64> {
 pub(crate) async fn idle(path: &Path, tasks: usize) -> Result<()> {
     let (engine, is_away) = stand::engine(path).await?;
     is_away.store(true, std::sync::atomic::Ordering::SeqCst);
-    let running = stand::gateway(&engine).await?;
+    let running = stand::gateway(&engine, u64::MAX).await?;
     stand::submit(&engine, tasks).await?;
     crate::output::data("ready")?;
     tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await?;

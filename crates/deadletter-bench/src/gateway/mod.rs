@@ -4,6 +4,7 @@
 mod client;
 mod memory;
 mod plain;
+mod siege;
 mod stand;
 
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) struct Sizes {
     asked_about: usize,
     /// Questions of one connection in a round that takes its time.
     paced: usize,
+    /// Connections that never end their request.
+    crowd: usize,
     /// Tasks that stand where memory is weighed.
     standing: usize,
 }
@@ -42,12 +45,20 @@ pub(crate) const FULL: Sizes = Sizes {
     jobs: 20_000,
     asked_about: 2_000,
     paced: 200,
+    crowd: 2_000,
     standing: 100_000,
 };
 
 /// Only shows that it runs.
-pub(crate) const QUICK: Sizes =
-    Sizes { rounds: 2, questions: 400, jobs: 200, asked_about: 20, paced: 10, standing: 500 };
+pub(crate) const QUICK: Sizes = Sizes {
+    rounds: 2,
+    questions: 400,
+    jobs: 200,
+    asked_about: 20,
+    paced: 10,
+    crowd: 50,
+    standing: 500,
+};
 
 /// Connections of a client that asks as fast as it is answered.
 const CONNECTIONS: usize = 64;
@@ -63,6 +74,8 @@ struct Round {
     in_: Rate,
     plain_p99_ms: f64,
     res_p99_ms: f64,
+    crowded_p99_ms: f64,
+    flooded_p99_ms: f64,
 }
 
 /// Measures the gateway on a store in `directory`.
@@ -91,12 +104,23 @@ async fn round(sizes: &Sizes, stand: &Stand) -> Result<Round> {
         pace: Some(PACE),
     };
     let (questions, job) = (stand.questions(), stand.job());
+    let paced_p99_ms = async |at| anyhow::Ok(paced.put_on(at, &questions).await?.p99_ms);
+    let plain_p99_ms = paced_p99_ms(stand.plain).await?;
+    let res_p99_ms = paced_p99_ms(stand.gateway).await?;
+    let crowd = siege::crowd(stand.gateway, sizes.crowd).await?;
+    let crowded_p99_ms = paced_p99_ms(stand.gateway).await?;
+    drop(crowd);
+    let flood = siege::flood(stand.full, &job, CONNECTIONS);
+    let flooded_p99_ms = paced_p99_ms(stand.full).await?;
+    drop(flood);
     Ok(Round {
         plain: fast(sizes.questions).put_on(stand.plain, &questions).await?.rate,
         res: fast(sizes.questions).put_on(stand.gateway, &questions).await?.rate,
         in_: fast(sizes.jobs).put_on(stand.gateway, &job).await?.rate,
-        plain_p99_ms: paced.put_on(stand.plain, &questions).await?.p99_ms,
-        res_p99_ms: paced.put_on(stand.gateway, &questions).await?.p99_ms,
+        plain_p99_ms,
+        res_p99_ms,
+        crowded_p99_ms,
+        flooded_p99_ms,
     })
 }
 
@@ -128,6 +152,20 @@ fn lines(rounds: &[Round]) -> Vec<Line> {
             Reach::AtMost(1.0),
             each(|round| (round.res_p99_ms - round.plain_p99_ms).max(0.0)),
             format!("p99 {}, plain {}", p99(|r| r.res_p99_ms), p99(|r| r.plain_p99_ms)),
+        ),
+        Line::new(
+            "p99 of those polls beside connections that never end their request, against none",
+            Unit::Times,
+            Reach::AtMost(2.0),
+            each(|round| round.crowded_p99_ms / round.res_p99_ms),
+            format!("p99 {}", p99(|r| r.crowded_p99_ms)),
+        ),
+        Line::new(
+            "p99 of those polls beside 64 that submit as fast as they are refused, against none",
+            Unit::Times,
+            Reach::AtMost(2.0),
+            each(|round| round.flooded_p99_ms / round.res_p99_ms),
+            format!("p99 {}", p99(|r| r.flooded_p99_ms)),
         ),
     ]
 }

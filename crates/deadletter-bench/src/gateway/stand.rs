@@ -28,10 +28,12 @@ const THREADS: u32 = 50;
 
 pub(super) struct Stand {
     pub(super) gateway: SocketAddr,
+    /// The same tasks behind a gateway that takes no more.
+    pub(super) full: SocketAddr,
     pub(super) plain: SocketAddr,
     solved: Vec<TaskId>,
     pending: Vec<TaskId>,
-    running: Running,
+    running: [Running; 2],
     engine: Arc<Deadletter>,
     plain_server: JoinHandle<()>,
 }
@@ -46,10 +48,10 @@ impl Stand {
         }
         is_away.store(true, Ordering::SeqCst);
         let pending = submit(&engine, half).await?;
-        let running = gateway(&engine).await?;
+        let running = [gateway(&engine, u64::MAX).await?, gateway(&engine, 0).await?];
         let (plain, plain_server) = plain::serve().await?;
-        let gateway = running.address();
-        Ok(Self { gateway, plain, solved, pending, running, engine, plain_server })
+        let [gateway, full] = running.each_ref().map(Running::address);
+        Ok(Self { gateway, full, plain, solved, pending, running, engine, plain_server })
     }
 
     /// Polls as clients send them, of solved and of pending tasks in turn.
@@ -68,7 +70,9 @@ impl Stand {
 
     pub(super) async fn close(self) -> Result<()> {
         self.plain_server.abort();
-        self.running.stop().await;
+        for running in self.running {
+            running.stop().await;
+        }
         Ok(self.engine.stop().await?)
     }
 }
@@ -92,8 +96,9 @@ pub(super) async fn engine(path: &Path) -> Result<(Arc<Deadletter>, Arc<AtomicBo
     Ok((Arc::new(engine), is_away))
 }
 
-pub(super) async fn gateway(engine: &Arc<Deadletter>) -> Result<Running> {
-    let settings = Settings { capacity: u64::MAX, ..Settings::new("127.0.0.1:0".parse()?) };
+/// A gateway that takes as many tasks.
+pub(super) async fn gateway(engine: &Arc<Deadletter>, capacity: u64) -> Result<Running> {
+    let settings = Settings { capacity, ..Settings::new("127.0.0.1:0".parse()?) };
     let gateway = Gateway::new(Arc::clone(engine), Askers::new(Some(KEY.into())), settings);
     serve(Arc::new(gateway)).await.context("the gateway does not serve")
 }

@@ -128,8 +128,9 @@ impl<'a> Follow<'a> {
         Ok(self.open.is_empty().then_some(self.progress.exit()))
     }
 
-    /// Takes the verdicts of those that were redriven; answers those that rest without it. A task
-    /// may be buried, cancelled or answered late while it waits for its redrive.
+    /// Takes the verdicts of those that were redriven, and of those that were answered late before
+    /// their turn came; answers those that rest without it. A task may be buried or cancelled while
+    /// it waits for its redrive.
     async fn settle(&mut self, ids: &[TaskId]) -> Result<Vec<TaskId>> {
         let mut untouched = Vec::new();
         for ids in ids.chunks(PAGE) {
@@ -140,7 +141,10 @@ impl<'a> Follow<'a> {
             }
             for task in tasks.into_iter().flatten().filter(|task| task.kind().is_terminal()) {
                 match self.open.get(&task.id) {
-                    Some(before) if task.counters.redrives > before.redrives => {
+                    Some(before)
+                        if task.counters.redrives > before.redrives
+                            || task.kind() == StateKind::Solved =>
+                    {
                         let attempts = before.attempts;
                         self.take(&task, attempts).await?;
                     }

@@ -29,7 +29,7 @@ impl KeyWatch {
     /// True where `text` is the key or holds it.
     pub(crate) fn finds_in(&self, text: &str) -> bool {
         let is_key = self.key.as_ref().is_some_and(|key| key.expose_secret() == text.trim());
-        is_key || self.cleaner.as_ref().is_some_and(|cleaner| cleaner.finds_key_in(text))
+        is_key || self.cleaner.as_ref().is_some_and(|cleaner| cleaner.finds_in(text))
     }
 
     /// True where the key stands anywhere in `value`.
@@ -48,7 +48,7 @@ impl KeyWatch {
     /// `text` without the key.
     pub(crate) fn mask(&self, text: &str) -> String {
         match &self.cleaner {
-            Some(cleaner) => cleaner.without_key(text),
+            Some(cleaner) => cleaner.masked(text),
             None if self.finds_in(text) => MASK.to_owned(),
             None => text.to_owned(),
         }

@@ -1,15 +1,10 @@
 //! Secrets of a request, masked: proxy credentials, cookies, tokens, passwords.
 
-use deadletter::TARGET_FIELDS;
+use deadletter::{TARGET_FIELDS, is_secret_field};
 use serde_json::{Map, Value};
 
 /// Stands where something was taken out.
 pub(crate) const MASK: &str = "***";
-
-/// Parameters whose whole value is secret.
-const SECRET: &[&str] = &["cookie", "cookies"];
-/// Words that make any parameter secret.
-const SECRET_WORDS: &[&str] = &["password", "passwd", "secret", "token", "auth", "credential"];
 
 /// The request without its secrets, and the names of the parameters that were changed, and that a
 /// submit would need: whom we tell of a task is no parameter of its submit.
@@ -27,13 +22,7 @@ pub(crate) fn masked(request: &Map<String, Value>) -> (Map<String, Value>, Vec<S
 }
 
 fn masked_value(name: &str, value: &Value) -> Value {
-    let name = name.to_ascii_lowercase();
-    let is_secret = SECRET.contains(&name.as_str())
-        || is_target(&name)
-        || SECRET_WORDS.iter().any(|word| name.contains(word))
-        // `key` and `x_key`, but not the public keys of a site.
-        || (name.ends_with("key") && !matches!(name.as_str(), "googlekey" | "sitekey"));
-    if is_secret { MASK.into() } else { value.clone() }
+    if is_secret_field(name) { MASK.into() } else { value.clone() }
 }
 
 fn is_target(name: &str) -> bool {

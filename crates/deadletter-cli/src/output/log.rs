@@ -1,5 +1,6 @@
 //! The log on standard error, written above the progress bar.
 
+use crate::cli::LogFormat;
 use indicatif::MultiProgress;
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
@@ -8,7 +9,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 const VARIABLE: &str = "DEADLETTER_LOG";
 
 /// Starts the log of this process.
-pub(super) fn start(verbosity: u8, bars: MultiProgress) {
+pub(super) fn start(verbosity: u8, format: LogFormat, bars: MultiProgress) {
     let level = match verbosity {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -24,8 +25,12 @@ pub(super) fn start(verbosity: u8, bars: MultiProgress) {
         .with_ansi(colour)
         .with_target(false)
         .with_writer(move || Line { bars: bars.clone() });
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
     // Only a test harness has started a log before; it keeps its own.
-    log.try_init().unwrap_or_default();
+    started.unwrap_or_default();
 }
 
 /// Writes each event whole, while the bar stands aside.

@@ -10,7 +10,7 @@ mod log;
 pub(crate) use bar::Bar;
 
 use crate::{
-    cli::Global,
+    cli::{Global, LogFormat},
     config::Environment,
     exit::Exit,
     fault::{Fault, Result},
@@ -70,8 +70,8 @@ impl Output {
     }
 
     /// Sends the log to standard error; `verbosity` 0 shows warnings only.
-    pub(crate) fn log_to_stderr(&self, verbosity: u8) {
-        log::start(verbosity, self.bars.clone());
+    pub(crate) fn log_to_stderr(&self, verbosity: u8, format: LogFormat) {
+        log::start(verbosity, format, self.bars.clone());
     }
 
     /// True where data goes to a terminal as a table.

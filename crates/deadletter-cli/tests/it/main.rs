@@ -3,6 +3,7 @@
 
 mod acts;
 mod bench;
+mod canary;
 mod config;
 mod demo;
 mod doctor;

@@ -23,6 +23,12 @@ const MASK: &str = "***";
 /// ids have at most 20 digits; keys have 32 characters.
 const KEY_LENGTH: usize = 24;
 
+/// Stands where a text was cut.
+const ELLIPSIS: char = '…';
+
+/// Characters of a secret's beginning from which on it is looked for where a text was cut.
+const HALF_MIN: usize = 4;
+
 /// Shortest encoded form that is looked for: shorter ones occur by chance.
 const ENCODED_MIN: usize = 8;
 
@@ -41,32 +47,14 @@ impl Cleaner {
     /// A cleaner that also takes out `key`: plain, percent-encoded, in base64 and in hex.
     #[must_use]
     pub fn new(key: &SecretString) -> Self {
-        let key = key.expose_secret();
-        if key.is_empty() {
-            return Self::default();
-        }
-        let percent = |keep: fn(u8) -> bool| -> String {
-            key.bytes()
-                .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02x}") })
-                .collect()
-        };
-        let hex: String = key.bytes().map(|b| format!("{b:02x}")).collect();
-        let mut encoded = vec![hex];
-        for offset in 0..3 {
-            let standard = base64_core(key.as_bytes(), offset);
-            encoded.push(standard.replace('+', "-").replace('/', "_"));
-            encoded.push(standard);
-        }
-        encoded.retain(|text| text.len() >= ENCODED_MIN);
-        let mut needles = vec![
-            key.to_owned(),
-            percent(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)),
-            form_urlencoded::byte_serialize(key.as_bytes()).collect(),
-        ];
-        needles.append(&mut encoded);
-        for needle in &mut needles {
-            needle.make_ascii_lowercase();
-        }
+        Self::of(&[key.expose_secret()])
+    }
+
+    /// A cleaner that takes out each of these secrets.
+    #[must_use]
+    pub fn of(secrets: &[impl AsRef<str>]) -> Self {
+        let mut needles: Vec<String> =
+            secrets.iter().flat_map(|secret| spellings(secret.as_ref())).collect();
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         needles.dedup();
         Self { needles: needles.into_iter().map(SecretString::from).collect() }
@@ -75,27 +63,46 @@ impl Cleaner {
     /// `text` in one line that may be stored and shown.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
-        let line = self.without_key(&one_line(bounded(text)));
+        let line = self.masked(&one_line(bounded(text)));
         let words: Vec<String> = line.split_whitespace().map(clean_word).collect();
-        let mut cleaned = self.without_key(&words.join(" "));
+        let mut cleaned = self.masked(&words.join(" "));
         if cleaned.len() > LIMIT {
-            let ellipsis = '…';
-            cleaned.truncate(cleaned.floor_char_boundary(LIMIT - ellipsis.len_utf8()));
-            cleaned.push(ellipsis);
+            cleaned.truncate(cleaned.floor_char_boundary(LIMIT - ELLIPSIS.len_utf8()));
+            cleaned.push(ELLIPSIS);
         }
         cleaned
     }
 
-    /// True where `text` holds the key in one of its spellings.
+    /// True where `text` holds a secret in one of its spellings.
     #[must_use]
-    pub fn finds_key_in(&self, text: &str) -> bool {
+    pub fn finds_in(&self, text: &str) -> bool {
         let lower = text.to_ascii_lowercase();
         self.needles.iter().any(|needle| lower.contains(needle.expose_secret()))
     }
 
-    /// `text` with a mask where the key stood, and otherwise as it is, however long.
+    /// Text that was cleaned before, with a mask where a secret stood, also one that was cut in two.
     #[must_use]
-    pub fn without_key(&self, text: &str) -> String {
+    pub fn without(&self, text: &str) -> String {
+        let masked = self.masked(text);
+        let Some(cut) = masked.strip_suffix(ELLIPSIS) else { return masked };
+        let lower = cut.to_ascii_lowercase();
+        let left = |needle: &SecretString| {
+            let needle = needle.expose_secret();
+            let ends = needle.char_indices().map(|(at, _)| at).skip(HALF_MIN);
+            ends.filter(|at| needle.get(..*at).is_some_and(|half| lower.ends_with(half))).max()
+        };
+        match self.needles.iter().filter_map(left).max() {
+            Some(bytes) => {
+                let kept = cut.get(..cut.len() - bytes).unwrap_or_default();
+                format!("{kept}{MASK}{ELLIPSIS}")
+            }
+            None => masked,
+        }
+    }
+
+    /// `text` with a mask where a secret stood, and otherwise as it is, however long.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
         self.needles.iter().fold(text.to_owned(), |text, needle| {
             let needle = needle.expose_secret();
             let lower = text.to_ascii_lowercase();
@@ -116,6 +123,37 @@ impl std::fmt::Debug for Cleaner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Cleaner({} spellings)", self.needles.len())
     }
+}
+
+/// How a secret may be written, in lower case: plain, percent-encoded, in base64 and in hex.
+fn spellings(secret: &str) -> Vec<String> {
+    if secret.is_empty() {
+        return Vec::new();
+    }
+    let percent = |keep: fn(u8) -> bool| -> String {
+        secret
+            .bytes()
+            .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02x}") })
+            .collect()
+    };
+    let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+    let mut encoded = vec![hex];
+    for offset in 0..3 {
+        let standard = base64_core(secret.as_bytes(), offset);
+        encoded.push(standard.replace('+', "-").replace('/', "_"));
+        encoded.push(standard);
+    }
+    encoded.retain(|text| text.len() >= ENCODED_MIN);
+    let mut all = vec![
+        secret.to_owned(),
+        percent(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)),
+        form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+    ];
+    all.append(&mut encoded);
+    for spelling in &mut all {
+        spelling.make_ascii_lowercase();
+    }
+    all
 }
 
 /// Cleans text where no key is known.
@@ -299,7 +337,7 @@ mod tests {
             "se/\u{1b}[31mcret\u{200b}+\u{7}KEY",
         ] {
             let cleaned = cleaner.clean(&format!("key is <{text}> here"));
-            assert!(!cleaner.finds_key_in(&cleaned), "{text} became {cleaned}");
+            assert!(!cleaner.finds_in(&cleaned), "{text} became {cleaned}");
             assert!(cleaned.contains("***"), "{text} became {cleaned}");
         }
     }
@@ -378,7 +416,7 @@ mod tests {
             let key = "kEy-9/+=";
             let cleaner = cleaner(key);
             let cleaned = cleaner.clean(&text);
-            prop_assert!(!cleaner.finds_key_in(&cleaned), "{cleaned:?}");
+            prop_assert!(!cleaner.finds_in(&cleaned), "{cleaned:?}");
             prop_assert!(cleaned.len() <= LIMIT);
             prop_assert!(!cleaned.chars().any(char::is_control));
         }

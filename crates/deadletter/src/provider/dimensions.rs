@@ -20,7 +20,7 @@ const SITEKEY_NAMES: [&str; 4] = ["googlekey", "sitekey", "gt", "captcha_id"];
 
 pub(super) fn dimensions(payload: &Payload, cleaner: &Cleaner) -> Dimensions {
     // A user may mix up the fields: the account's key must not become a dimension.
-    let without_key = |text: &String| !cleaner.finds_key_in(text);
+    let without_key = |text: &String| !cleaner.finds_in(text);
     let sitekey = SITEKEY_NAMES.iter().find_map(|name| {
         payload.text(name).map(|text| printable(&text, SITEKEY_LIMIT)).filter(|s| !s.is_empty())
     });

@@ -149,7 +149,7 @@ impl Reader {
 
     fn failure(&self, code: &str, class: Class, text: &str, received: &Received) -> Failure {
         let own = self.codes.meaning(code).retry_after_ms;
-        let code = if self.cleaner.finds_key_in(code) { "UNKNOWN" } else { code };
+        let code = if self.cleaner.finds_in(code) { "UNKNOWN" } else { code };
         Failure::new(code, class)
             .with_detail(self.cleaner.clean(text))
             .with_retry_after_ms(received.retry_after_ms.or(own))

@@ -93,7 +93,7 @@ fn reject(spoiled: Spoiled, cleaner: &Cleaner) -> Reject {
     let fields = fields.map(|fields| {
         let clean = |(name, value): (String, Value)| {
             let shown = value.to_string();
-            let is_kept = name != "error" && !cleaner.finds_key_in(&shown);
+            let is_kept = name != "error" && !cleaner.finds_in(&shown);
             let text = value.as_str().map(str::to_owned);
             let value = if is_kept { value } else { cleaner.clean(&text.unwrap_or(shown)).into() };
             (name, value)
