@@ -154,6 +154,53 @@ fn verdict(address: &str, key: &str, id: &str) -> String {
     }
 }
 
+/// All that commands print and log of these tasks.
+fn through_commands(search: &mut Search, scene: &Scene, ids: &[String]) {
+    let id = ids[0].as_str();
+    for args in [
+        &["list", "*"][..],
+        &["show", id],
+        &["show", &ids[2]],
+        &["stats"],
+        &["export", "*"],
+        &["export", "*", "--format", "csv"],
+        &["export", "*", "--format", "article"],
+        &["export", "--salvage"],
+        &["explain", id],
+        &["breaker", "status"],
+        &["doctor", "--offline"],
+        &["config", "show"],
+        &["key", "list"],
+        &["store", "info"],
+        &["store", "check"],
+        &["query", "SELECT * FROM requests"],
+        &["query", "SELECT * FROM answers"],
+        &["query", "SELECT * FROM tasks JOIN attempts ON task = id"],
+        &["redrive", "--where", "*", "--dry-run"],
+        &["list", "--store", &format!("sqlite:/{UPSTREAM_KEY}/tasks.db"), "cause:"],
+    ] {
+        let ran = ran(command(scene, args));
+        let place = args.join(" ");
+        let is_named =
+            |_: &[&str], name: &str| place.contains(UPSTREAM_KEY) && name == "the account's key";
+        search.through(&place, &ran.stdout, is_named);
+        search.through(&format!("the talk of {place}"), &ran.stderr, is_named);
+    }
+}
+
+/// All that the store holds, row by row and as bytes.
+fn through_store(search: &mut Search, scene: &Scene) {
+    let path = scene.bench.path("tasks.db");
+    for (table, rows) in dump(&path) {
+        search.through(&table, &rows, |tables, _| tables.contains(&table.as_str()));
+    }
+    for name in ["tasks.db", "tasks.db-wal"] {
+        let bytes = std::fs::read(scene.bench.path(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        search.through(name, &text, |tables, _| !tables.is_empty());
+    }
+}
+
 #[test]
 fn no_secret_is_found_where_it_does_not_belong() {
     let scene = Scene::new(talkative());
@@ -207,45 +254,8 @@ fn no_secret_is_found_where_it_does_not_belong() {
     assert!(log.contains("TRACE") && log.contains("stopping"), "all is logged");
     search.through_all_of("serve's log", &log);
 
-    let id = ids[0].as_str();
-    for args in [
-        &["list", "*"][..],
-        &["show", id],
-        &["show", &ids[2]],
-        &["stats"],
-        &["export", "*"],
-        &["export", "*", "--format", "csv"],
-        &["export", "*", "--format", "article"],
-        &["export", "--salvage"],
-        &["explain", id],
-        &["breaker", "status"],
-        &["doctor", "--offline"],
-        &["config", "show"],
-        &["key", "list"],
-        &["store", "info"],
-        &["store", "check"],
-        &["query", "SELECT * FROM requests"],
-        &["query", "SELECT * FROM answers"],
-        &["query", "SELECT * FROM tasks JOIN attempts ON task = id"],
-        &["redrive", "--where", "*", "--dry-run"],
-        &["list", "--store", &format!("sqlite:/{UPSTREAM_KEY}/tasks.db"), "cause:"],
-    ] {
-        let ran = ran(command(&scene, args));
-        let place = args.join(" ");
-        let is_named =
-            |_: &[&str], name: &str| place.contains(UPSTREAM_KEY) && name == "the account's key";
-        search.through(&place, &ran.stdout, is_named);
-        search.through(&format!("the talk of {place}"), &ran.stderr, is_named);
-    }
-    let path = scene.bench.path("tasks.db");
-    for (table, rows) in dump(&path) {
-        search.through(&table, &rows, |tables, _| tables.contains(&table.as_str()));
-    }
-    for name in ["tasks.db", "tasks.db-wal"] {
-        let bytes = std::fs::read(scene.bench.path(name)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        search.through(name, &text, |tables, _| !tables.is_empty());
-    }
+    through_commands(&mut search, &scene, &ids);
+    through_store(&mut search, &scene);
     assert_eq!(search.leaks, []);
 }
 
