@@ -56,6 +56,30 @@ async fn a_refusal_for_capacity_gives_the_intent_back_and_shrinks_the_window() {
 }
 
 #[tokio::test]
+async fn what_is_in_doubt_narrows_no_window() {
+    let store = memory();
+    let hold_ms = 600_000;
+    let terms = Terms { timeout_ms: hold_ms, hold_ms, ..Terms::default() };
+    let scripted = ScriptedProvider::default().with_terms(terms);
+    let provider = scripted.on_submit(|call| async move {
+        match call.n {
+            1 | 2 => Err(line_failed(Sent::Maybe)),
+            3 => Err(failed("ERROR_NO_SLOT_AVAILABLE", Class::Capacity)),
+            n => Ok(id(n)),
+        }
+    });
+    let provider = Arc::new(provider.on_poll(|_| async { Ok(Polled::NotReady) }));
+    let config = AccountConfig { breaker: unbreakable(), ..account(Arc::clone(&provider)) };
+    let dl = engine(&store, config.threads(Some(4))).await;
+    let began_at = store.clock().now();
+    submit(&dl, jobs(3)).await;
+    // Half of four threads are in doubt, and the window is the other half.
+    soon(provider.submits().wait_for(|n| *n == 5)).await.expect("counted");
+    let waited_ms = store.clock().now().since(began_at);
+    assert!(waited_ms < hold_ms, "they have waited until the doubts were over: {waited_ms}");
+}
+
+#[tokio::test]
 async fn an_outage_is_retried_within_the_budget_only() {
     let store = memory();
     let down =
@@ -78,19 +102,25 @@ async fn a_stopped_account_stops_the_clock_of_its_ids_and_is_probed_by_one_engin
     let clock = store.clock();
     let probes = Arc::new(Mutex::new(Vec::new()));
     let resumed = Arc::new(AtomicBool::new(false));
+    let is_banned = Arc::new(AtomicBool::new(false));
     let provider = |probes: &Arc<Mutex<Vec<_>>>, resumed: &Arc<AtomicBool>| {
         let (probes, resumed, is_resumed) =
             (Arc::clone(probes), Arc::clone(resumed), Arc::clone(resumed));
+        let is_banned = Arc::clone(&is_banned);
         let clock = Arc::clone(&clock);
         let asked = Arc::new(Mutex::new(0));
         let terms = Terms { timeout_ms: 600_000, hold_ms: 600_000, ..Terms::default() };
         let scripted = ScriptedProvider::default()
-            .on_submit(|call| async move {
+            .on_submit(move |call| {
                 let is_second = call.payload.text("sitekey").as_deref() == Some("second");
-                if is_second && call.n == 2 {
-                    return Err(failed("ERROR_IP_BANNED", Class::Account));
+                // Once, whichever engine submits it.
+                let is_refused = is_second && !is_banned.swap(true, SeqCst);
+                async move {
+                    if is_refused {
+                        return Err(failed("ERROR_IP_BANNED", Class::Account));
+                    }
+                    Ok(id(call.n))
                 }
-                Ok(id(call.n))
             })
             .on_poll(move |call| {
                 // Ready at the third question after the stop.
