@@ -176,8 +176,7 @@ impl Stage {
 
     /// Starts what does not end, waits for its first word, and presses ctrl-C.
     fn begin_and_stop(&self, line: &str) -> Output {
-        // Two examples, or a program of the reader's, may want the same port.
-        let line = line.replace("--port 8089", "--port 0");
+        let line = on_free_port(line);
         let mut child = self
             .shell("sh")
             .args(["-c", &format!("exec {line} 2>&1")])
@@ -297,4 +296,13 @@ fn copy_files(from: &Path, to: &Path) {
             std::fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
         }
     }
+}
+
+/// The same line at a port of its own: two examples, or a program of the reader's, may want one.
+fn on_free_port(line: &str) -> String {
+    let line = line.replace("--port 8089", "--port 0").replace("127.0.0.1:9000", "127.0.0.1:0");
+    if line.contains(" serve") && !line.contains("--listen") {
+        return format!("{line} --listen 127.0.0.1:0");
+    }
+    line
 }
