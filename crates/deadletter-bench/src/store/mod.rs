@@ -69,18 +69,27 @@ pub(crate) async fn measure(sizes: &Sizes, directory: &Path, only: &str) -> Resu
         lines.extend(inserts::measure(sizes, directory).await?);
     }
     if "life".contains(only) {
+        settle().await?;
         say("life cycles ...");
         lines.extend(life::measure(sizes, directory).await?);
     }
     if "standing".contains(only) {
+        settle().await?;
         say("beside the dead ...");
         lines.extend(standing::measure(sizes, directory).await?);
     }
     if "article".contains(only) {
+        settle().await?;
         say("the article's queue ...");
         lines.extend(article::measure(sizes, directory).await?);
     }
     Ok(lines)
+}
+
+/// Waits until the disk has what the part before has left to be written: a million dead letters
+/// would else slow every flush of the next one.
+async fn settle() -> Result<()> {
+    Ok(tokio::task::spawn_blocking(rustix::fs::sync).await?)
 }
 
 /// Lets tasks live in the store at `path` until this process is killed.
