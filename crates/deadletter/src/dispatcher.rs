@@ -11,6 +11,7 @@ use crate::{
     guarded::guarded,
     heap::Entry,
     provider::{Sent, Submission, SubmitError},
+    secrets,
     shared::{Dispatching, Shared},
 };
 use deadletter_core::{Attempt, Happened, Lane, StateKind, Task, Why};
@@ -268,10 +269,11 @@ async fn submit(
         (None, Some(payload)) => {
             let proxies_failed = task.round.proxies_failed;
             let submission = Submission { payload: &payload, proxies_failed };
-            match guarded(account.provider.submit(submission)).await {
+            let happened = match guarded(account.provider.submit(submission)).await {
                 Ok(outcome) => happened(outcome),
                 Err(message) => Happened::Panicked(message),
-            }
+            };
+            secrets::without(happened, Some(&payload))
         }
     };
     // Before it is written down, however long the store takes: an answer's age is told from here.

@@ -11,9 +11,10 @@ use crate::{
     guarded::guarded,
     heap::{Entry, ROUND_TRIP_MS},
     provider::{PollError, Polled, Reply},
+    secrets,
     shared::{Settled, Shared},
 };
-use deadletter_core::{Answer, Class, Happened, UnixMs, breaker::Phase};
+use deadletter_core::{Answer, Class, Happened, TaskId, UnixMs, breaker::Phase};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
@@ -125,6 +126,7 @@ async fn look(
         Ok(Err(PollError::Failed(failed))) => Happened::Failed(failed.0),
         Ok(Err(PollError::CouldNotAsk(error))) => Happened::Unread(error.failure),
     };
+    let happened = cleaned(shared, entry.task.id, happened).await;
     shared.crash.pass("after_answer");
     let settled = tell(shared, account, entry, &happened, &pass).await?;
     let is_wanted = take_over_row(shared, account, entry, settled) && !is_verdict(&happened);
@@ -133,6 +135,24 @@ async fn look(
         account.slow_polls(due_at);
     }
     Ok(is_wanted.then_some(due_at))
+}
+
+/// What happened, without secrets of the request where it will be written down.
+async fn cleaned(shared: &Shared, task: TaskId, happened: Happened) -> Happened {
+    let is_written = match &happened {
+        Happened::Failed(failure) => !matches!(failure.class, Class::Capacity | Class::Transient),
+        Happened::Panicked(_) => true,
+        _ => false,
+    };
+    if !is_written {
+        return happened;
+    }
+    // A verdict is worth more than its words: it does not wait for a store that is away.
+    let request = shared.store.payload(task).await.unwrap_or_else(|error| {
+        tracing::warn!(%task, %error, "upstream's words are not kept: the request cannot be read");
+        None
+    });
+    secrets::without(happened, request.as_ref())
 }
 
 /// Leave to ask: the gate's, or, while the breaker is open, one poll per probe gap.

@@ -4,11 +4,10 @@
 //! what they were told: the account's key is taken out by the provider, which knows it; what a
 //! request holds is taken out here, where a failure becomes a part of the task's history.
 
-use crate::{Result, delivery, provider::clean::Cleaner};
-use deadletter_core::{Cause, Failure, Happened, Payload, TaskId};
-use deadletter_store::Store;
+use crate::{delivery, provider::clean::Cleaner};
+use deadletter_core::{Cause, Class, Failure, Happened, Payload};
 use serde_json::Value;
-use std::borrow::Cow;
+use std::iter::once;
 
 /// Parameters whose whole value is secret.
 const WHOLE: &[&str] = &["cookie", "cookies"];
@@ -16,6 +15,12 @@ const WHOLE: &[&str] = &["cookie", "cookies"];
 const WORDS: &[&str] = &["password", "passwd", "secret", "token", "auth", "credential"];
 /// Stands for a code that holds a secret.
 const UNKNOWN: &str = "UNKNOWN";
+/// Stands for words of upstream's that could not be cleaned.
+const NOT_KEPT: &str = "not kept: it may hold a secret of the request";
+/// Secrets that are looked for: real requests have about ten.
+const MOST: usize = 64;
+/// Characters of a secret that are looked for: upstream's words are cut at some hundreds.
+const LONGEST: usize = 200;
 /// Characters below which a part of a secret is not looked for: it would be found by chance.
 const SHORTEST: usize = 6;
 
@@ -31,80 +36,75 @@ pub fn is_secret_field(name: &str) -> bool {
         || (name.ends_with("key") && !matches!(name.as_str(), "googlekey" | "sitekey"))
 }
 
-/// What happened, without the secrets of the task's request.
-pub(crate) async fn without<'h>(
-    store: &dyn Store,
-    task: TaskId,
-    happened: &'h Happened,
-) -> Result<Cow<'h, Happened>> {
-    if !is_told(happened) {
-        return Ok(Cow::Borrowed(happened));
-    }
-    let Some(payload) = store.payload(task).await? else { return Ok(Cow::Borrowed(happened)) };
-    let cleaner = Cleaner::of(&found_in(&payload));
-    let mut happened = happened.clone();
+/// What happened, without what upstream's words repeat of the request; without any words of
+/// upstream's where the request is not known, or holds more secrets than can be looked for.
+pub(crate) fn without(mut happened: Happened, request: Option<&Payload>) -> Happened {
+    let cleaner = request.and_then(found_in).map(|secrets| Cleaner::of(&secrets));
     match &mut happened {
         Happened::Refused(failure)
         | Happened::Unsent(failure)
         | Happened::InDoubt(failure)
         | Happened::Failed(failure)
-        | Happened::Unread(failure) => clean(failure, &cleaner),
-        Happened::Panicked(message) => *message = cleaner.without(message),
+        | Happened::Unread(failure) => clean(failure, cleaner.as_ref()),
+        Happened::Panicked(message) => {
+            *message =
+                cleaner.map_or_else(|| NOT_KEPT.to_owned(), |cleaner| cleaner.without(message));
+        }
         _ => {}
     }
-    Ok(Cow::Owned(happened))
+    happened
 }
 
-/// True where there are words in it that are not ours.
-fn is_told(happened: &Happened) -> bool {
-    match happened {
-        Happened::Refused(failure)
-        | Happened::Unsent(failure)
-        | Happened::InDoubt(failure)
-        | Happened::Failed(failure)
-        | Happened::Unread(failure) => {
-            !failure.detail.is_empty() && failure.detail != failure.cause.as_str()
+fn clean(failure: &mut Failure, cleaner: Option<&Cleaner>) {
+    let (detail, is_known) = match cleaner {
+        Some(cleaner) => {
+            (cleaner.without(&failure.detail), !cleaner.finds_in(failure.cause.as_str()))
         }
-        Happened::Panicked(_) => true,
-        _ => false,
-    }
-}
-
-fn clean(failure: &mut Failure, cleaner: &Cleaner) {
-    failure.detail = cleaner.without(&failure.detail);
-    if cleaner.finds_in(failure.cause.as_str()) {
+        // A code with a meaning is a word of the protocol, and no secret.
+        None => (NOT_KEPT.to_owned(), failure.class != Class::Unknown),
+    };
+    failure.detail = detail;
+    if !is_known {
         failure.cause = Cause::new(UNKNOWN);
     }
 }
 
-/// The secrets of a request: each whole, and each part that means something by itself.
-fn found_in(payload: &Payload) -> Vec<String> {
+/// The secrets of a request: each whole, and each part that means something by itself. None where
+/// they are too many.
+fn found_in(payload: &Payload) -> Option<Vec<String>> {
     let mut found = Vec::new();
     for (name, value) in payload.expose() {
         if name.eq_ignore_ascii_case("proxy") {
             each_text(value, &mut |text| {
-                found.extend(text.split([',', ' ']).flat_map(credentials))
-            });
+                text.split([',', ' ']).all(|proxy| take(&mut found, credentials(proxy)))
+            })?;
         } else if is_secret_field(name) {
-            each_text(value, &mut |text| {
-                found.push(text.to_owned());
-                found.extend(parts(text).map(str::to_owned));
-            });
+            each_text(value, &mut |text| take(&mut found, once(text).chain(parts(text))))?;
         }
     }
-    found.retain(|secret| secret.chars().count() >= SHORTEST);
-    found
+    Some(found)
+}
+
+/// Takes in secrets that are long enough to be looked for; false where they are too many.
+fn take<'t>(found: &mut Vec<String>, secrets: impl IntoIterator<Item = &'t str>) -> bool {
+    for secret in secrets.into_iter().filter(|secret| secret.chars().nth(SHORTEST - 1).is_some()) {
+        if found.len() == MOST {
+            return false;
+        }
+        found.push(secret.chars().take(LONGEST).collect());
+    }
+    true
 }
 
 /// Of `user:password@host:port`, or `host:port:user:password`: both together, and the password.
-fn credentials(proxy: &str) -> Vec<String> {
+fn credentials(proxy: &str) -> impl Iterator<Item = &str> {
     let rest = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
     let pair = match rest.rsplit_once('@') {
         Some((pair, _)) => pair,
         None => rest.splitn(3, ':').nth(2).unwrap_or_default(),
     };
     let password = pair.split_once(':').map(|(_, password)| password);
-    password.into_iter().chain([pair]).map(str::to_owned).collect()
+    password.into_iter().chain([pair])
 }
 
 /// The values of a cookie or of a URL's query.
@@ -113,12 +113,13 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     pairs.filter_map(|pair| pair.split_once('=').map(|(_, value)| value))
 }
 
-fn each_text(value: &Value, take: &mut impl FnMut(&str)) {
+/// Shows every text of a value to `take`; none where that wants no more.
+fn each_text(value: &Value, take: &mut impl FnMut(&str) -> bool) -> Option<()> {
     match value {
-        Value::String(text) => take(text),
-        Value::Array(values) => values.iter().for_each(|value| each_text(value, take)),
-        Value::Object(fields) => fields.values().for_each(|value| each_text(value, take)),
-        _ => {}
+        Value::String(text) => take(text).then_some(()),
+        Value::Array(values) => values.iter().try_for_each(|value| each_text(value, take)),
+        Value::Object(fields) => fields.values().try_for_each(|value| each_text(value, take)),
+        _ => Some(()),
     }
 }
 
@@ -127,12 +128,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn cleaned(payload: Value, detail: &str) -> String {
-        let Value::Object(fields) = payload else { panic!("an object") };
-        let mut failure =
-            Failure::new("ERROR_X", deadletter_core::Class::Unknown).with_detail(detail);
-        clean(&mut failure, &Cleaner::of(&found_in(&Payload::new(fields))));
-        failure.detail
+    fn told(request: Option<Value>, cause: &str, detail: &str) -> (String, String) {
+        let request = request.map(|request| match request {
+            Value::Object(fields) => Payload::new(fields),
+            _ => panic!("an object"),
+        });
+        let failure = Failure::new(cause, Class::Unknown).with_detail(detail);
+        match without(Happened::Failed(failure), request.as_ref()) {
+            Happened::Failed(failure) => (failure.cause.as_str().to_owned(), failure.detail),
+            _ => panic!("it has failed"),
+        }
+    }
+
+    fn cleaned(request: Value, detail: &str) -> String {
+        told(Some(request), "ERROR_X", detail).1
     }
 
     #[test]
@@ -160,9 +169,17 @@ mod tests {
 
     #[test]
     fn a_code_that_holds_a_secret_is_none() {
-        let Value::Object(fields) = json!({"cookies": "s=HUNTER_22"}) else { panic!("an object") };
-        let mut failure = Failure::new("ERROR_HUNTER_22", deadletter_core::Class::Unknown);
-        clean(&mut failure, &Cleaner::of(&found_in(&Payload::new(fields))));
-        assert_eq!(failure.cause.as_str(), UNKNOWN);
+        let request = Some(json!({"cookies": "s=HUNTER_22"}));
+        assert_eq!(told(request.clone(), "ERROR_HUNTER_22", "").0, UNKNOWN);
+        assert_eq!(told(request, "ERROR_OTHER", "").0, "ERROR_OTHER");
+    }
+
+    #[test]
+    fn where_the_secrets_are_not_known_or_too_many_no_words_are_kept() {
+        let many: String = (0..=MOST).map(|n| format!("c{n}=hunter{n:04};")).collect();
+        for request in [None, Some(json!({"cookies": many}))] {
+            let (cause, detail) = told(request, "ERROR_HUNTER_22", "bad hunter0001");
+            assert_eq!((cause.as_str(), detail.as_str()), (UNKNOWN, NOT_KEPT));
+        }
     }
 }

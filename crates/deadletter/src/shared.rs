@@ -14,7 +14,7 @@ use crate::{
     outbound::Courier,
     patience::patiently,
     readings::Readings,
-    secrets, stop,
+    stop,
 };
 use deadletter_core::{
     AccountName, AccountSignal, Attempt, AttemptToken, Context, Happened, Task, UnixMs, WorkerId,
@@ -254,7 +254,6 @@ impl Shared {
         happened: &Happened,
         pass: &Pass,
     ) -> Result<Settled> {
-        let happened = &*secrets::without(self.store.as_ref(), task.id, happened).await?;
         match self.write_down(account, task, attempt, happened, Some(pass)).await? {
             Written::Settled(settled) => Ok(settled),
             Written::IdTaken(task) => {

@@ -11,7 +11,7 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
 };
-use deadletter_sim::{Fault, Rule, Scenario};
+use deadletter_sim::{Fault, Phase, Rule, Scenario};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use std::{
     net::TcpListener,
@@ -25,6 +25,22 @@ const STRANGERS_KEY: &str = "canaryStrangersKey00000000000002";
 const PROXY_PASSWORD: &str = "canaryProxy/+=&\"3";
 const COOKIE: &str = "canaryCookie/+=;\"4";
 const HOOK: &str = "canaryHook/+=&5";
+/// Of the form of a code.
+const TOKEN: &str = "CANARY_TOKEN_6";
+
+/// Site keys with which something goes wrong; those that make an outage come last.
+const BAD: [&str; 10] = [
+    "6Le-echo",
+    "6Le-plain",
+    "6Le-code",
+    "6Le-late-echo",
+    "6Le-late-plain",
+    "6Le-late-code",
+    "6Le-unsolvable",
+    "6Le-garbage",
+    "6Le-page",
+    "6Le-reset",
+];
 
 /// Where a secret was found, and which.
 type Leak = (String, String);
@@ -117,7 +133,13 @@ fn talkative() -> Scenario {
         .solve_ms(10_000)
         .keys([UPSTREAM_KEY])
         .rule(rule("6Le-echo", Fault::Error { code: echo.clone() }))
-        .rule(rule("6Le-plain", Fault::PlainError { code: echo }))
+        .rule(rule("6Le-plain", Fault::PlainError { code: echo.clone() }))
+        .rule(rule("6Le-code", Fault::Error { code: format!("ERROR_{TOKEN}") }))
+        .rule(rule("6Le-late-echo", Fault::Error { code: echo.clone() }).on(Phase::Poll))
+        .rule(rule("6Le-late-plain", Fault::PlainError { code: echo.clone() }).on(Phase::Poll))
+        .rule(
+            rule("6Le-late-code", Fault::Error { code: format!("ERROR_{TOKEN}") }).on(Phase::Poll),
+        )
         .rule(rule("6Le-garbage", Fault::Garbage))
         .rule(rule("6Le-page", Fault::Html502))
         .rule(rule("6Le-reset", Fault::ResetBefore))
@@ -137,7 +159,7 @@ fn submitted(address: &str, key: &str, sitekey: &str, hook: &str) -> String {
         address,
         &format!(
             "/in.php?key={key}&method=userrecaptcha&googlekey={sitekey}&pageurl=https://a.example/\
-             &proxytype=HTTP&proxy={proxy}&cookies={cookies}&pingback={hook}"
+             &auth_token={TOKEN}&proxytype=HTTP&proxy={proxy}&cookies={cookies}&pingback={hook}"
         ),
     );
     taken.strip_prefix("OK|").unwrap_or_else(|| panic!("{taken}")).to_owned()
@@ -210,6 +232,7 @@ fn no_secret_is_found_where_it_does_not_belong() {
     search.hide("a proxy's password", PROXY_PASSWORD, &["requests"]);
     search.hide("a cookie", COOKIE, &["requests"]);
     search.hide("a pingback's secret", HOOK, &["requests"]);
+    search.hide("a token of the site", TOKEN, &["requests"]);
     let issued = ran(command(&scene, &["key", "add", "shop"]));
     let key = issued.stdout.trim().to_owned();
     search.hide("a key that was issued", &key, &[]);
@@ -233,8 +256,7 @@ fn no_secret_is_found_where_it_does_not_belong() {
         tokens.push(told.strip_prefix("OK|").unwrap_or_else(|| panic!("{told}")).to_owned());
         ids.push(id);
     }
-    let bad = ["6Le-echo", "6Le-plain", "6Le-garbage", "6Le-page", "6Le-reset", "6Le-unsolvable"];
-    for id in bad.map(|sitekey| submitted(&address, &key, sitekey, &hook)) {
+    for id in BAD.map(|sitekey| submitted(&address, &key, sitekey, &hook)) {
         let told = verdict(&address, &key, &id);
         assert!(told.starts_with("ERROR_"), "{told}");
         search.through_all_of("a reply", &told);
