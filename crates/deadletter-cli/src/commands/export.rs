@@ -188,15 +188,15 @@ struct Sink {
 
 impl Sink {
     fn open(path: Option<&Path>, format: Format, with_secrets: bool) -> Result<Self> {
+        let sink = |writer: Box<dyn Write>, draft| Self {
+            writer,
+            format,
+            with_secrets,
+            written: Written::default(),
+            draft,
+        };
         let Some(path) = path else {
-            let writer = Box::new(BufWriter::new(std::io::stdout()));
-            return Ok(Self {
-                writer,
-                format,
-                with_secrets,
-                written: Written::default(),
-                draft: None,
-            });
+            return Ok(sink(Box::new(BufWriter::new(std::io::stdout())), None));
         };
         let failed = |path: &Path, error| {
             Fault::failed(format!("cannot write {}", path.display())).because(error)
@@ -204,26 +204,13 @@ impl Sink {
         // A device or a pipe is written to, never put away for a file.
         if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
             let file = OpenOptions::new().write(true).open(path);
-            let writer = Box::new(BufWriter::new(file.map_err(|error| failed(path, error))?));
-            return Ok(Self {
-                writer,
-                format,
-                with_secrets,
-                written: Written::default(),
-                draft: None,
-            });
+            let file = file.map_err(|error| failed(path, error))?;
+            return Ok(sink(Box::new(BufWriter::new(file)), None));
         }
         let path = behind_links(path).map_err(|error| failed(path, error))?;
         let (draft, file) = Draft::begin(&path).map_err(|error| failed(&path, error))?;
         let flushed = file.try_clone().map_err(|error| failed(&path, error))?;
-        let writer = Box::new(BufWriter::new(file));
-        Ok(Self {
-            writer,
-            format,
-            with_secrets,
-            written: Written::default(),
-            draft: Some((draft, flushed, path)),
-        })
+        Ok(sink(Box::new(BufWriter::new(file)), Some((draft, flushed, path))))
     }
 
     fn begin(&mut self, now: UnixMs) -> Result<()> {
