@@ -6,9 +6,10 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
-    Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
-    Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
+    Desk, Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item,
+    NewTasks, NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken,
+    Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -366,8 +367,8 @@ impl<S: Store + ?Sized> Deliveries for Faulty<S> {
         self.meet(Call::SettleDeliveries, told).await
     }
 
-    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
-        self.meet(Call::NextDelivery, self.inner.next_delivery(busy)).await
+    async fn next_delivery(&self, among: &Among) -> Result<Option<NextDelivery>> {
+        self.meet(Call::NextDelivery, self.inner.next_delivery(among)).await
     }
 
     async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {

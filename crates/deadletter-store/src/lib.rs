@@ -23,9 +23,9 @@ pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
 pub use requests::{
-    AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability, Forget,
-    Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page, Query, SILENT_MS, Sequenced,
-    TakeOver, Taken, Totals, Trail, Worker, document_of,
+    Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,
+    Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page, Query,
+    SILENT_MS, Sequenced, TakeOver, Taken, Totals, Trail, Worker, document_of,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

@@ -220,15 +220,33 @@ pub struct Forgotten {
     pub next_event: Option<u64>,
 }
 
-/// Deliveries that are due: what a deliverer asks for.
+/// Places whose deliveries are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// All but these: as much is under way there as may be.
+    AllBut(Vec<String>),
+    /// These and no other.
+    These(Vec<String>),
+}
+
+/// The place whose turn is next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextDelivery {
+    /// Host and port.
+    pub place: String,
+    /// When its first delivery is due, in store time.
+    pub due_at: UnixMs,
+}
+
+/// Deliveries to a place that are due: what a deliverer asks for.
 #[derive(Clone, Debug)]
 pub struct Due {
     /// Store time.
     pub now: UnixMs,
     /// Until when nobody else takes what is taken now.
     pub until: UnixMs,
-    /// None for these places: as much is under way there as may be.
-    pub busy: Vec<String>,
+    /// To this place.
+    pub place: String,
     /// At most this many.
     pub limit: u32,
 }

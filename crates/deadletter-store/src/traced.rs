@@ -4,10 +4,10 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
-    Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page,
-    Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
-    clock::Stopwatch,
+    Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
+    Desk, Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
+    NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals,
+    Trail, Worker, clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -302,8 +302,8 @@ impl<S: Store + ?Sized> Deliveries for Traced<S> {
         self.watch(Call::SettleDeliveries, settled.len(), told).await
     }
 
-    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
-        self.watch(Call::NextDelivery, 1, self.inner.next_delivery(busy)).await
+    async fn next_delivery(&self, among: &Among) -> Result<Option<NextDelivery>> {
+        self.watch(Call::NextDelivery, 1, self.inner.next_delivery(among)).await
     }
 
     async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {

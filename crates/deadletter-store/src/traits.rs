@@ -14,9 +14,9 @@
 //!    it asks the core (`RowChange::claim`, `RowChange::adopt`, `Attempt::learn`).
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document, Due, Durability,
-    Forget, Forgotten, Freeze, Frozen, Inserted, Item, Page, Query, Result, TakeOver, Taken,
-    Totals, Trail, Worker,
+    Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document, Due,
+    Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NextDelivery, Page, Query,
+    Result, TakeOver, Taken, Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
 use async_trait::async_trait;
@@ -232,16 +232,18 @@ pub trait Registry: Send + Sync {
 /// They are made by commits alone, with the change that they tell of.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Takes waiting deliveries that are due, by (due, task, version): each counts a try
+    /// Takes a place's waiting deliveries that are due, by (due, task, version): each counts a try
     /// (`Delivery::taken`), and is due again at the end of its lease unless it is settled before.
+    /// What waits for other places costs nothing.
     async fn take_deliveries(&self, due: &Due) -> Result<Vec<Delivery>>;
 
     /// Writes what came of tries (`Delivery::settle`), in order, one answer each: false where the
     /// delivery is over, was taken again, or is not there any more.
     async fn settle_deliveries(&self, settled: &[Settlement]) -> Result<Vec<bool>>;
 
-    /// When the next waiting delivery becomes due, leaving out those for places that are `busy`.
-    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>>;
+    /// Which place's first waiting delivery is due first, and when; of two, any. It costs a look at
+    /// each place for which something waits, however much that is.
+    async fn next_delivery(&self, among: &Among) -> Result<Option<NextDelivery>>;
 
     /// The deliveries of a task, newest first, at most `limit`.
     async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>>;

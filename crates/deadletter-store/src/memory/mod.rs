@@ -28,9 +28,10 @@ mod sets;
 mod tasks;
 
 use crate::{
-    AuditEntry, Beat, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk, Document,
-    Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, Page,
-    Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals, Trail, Worker,
+    Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
+    Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
+    NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals,
+    Trail, Worker,
 };
 use async_trait::async_trait;
 use contents::Contents;
@@ -280,8 +281,8 @@ impl Deliveries for MemoryStore {
         self.with(|contents| contents.settle_deliveries(settled))
     }
 
-    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
-        self.with(|contents| contents.outbox.next_due(busy))
+    async fn next_delivery(&self, among: &Among) -> Result<Option<NextDelivery>> {
+        self.with(|contents| contents.outbox.next_due(among))
     }
 
     async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {

@@ -1,9 +1,9 @@
-//! Deliveries by task, and those that wait by their time.
+//! Deliveries by task, and those that wait by place and time.
 
 use super::contents::Contents;
-use crate::{DeliveryCounts, Due};
+use crate::{Among, DeliveryCounts, Due, NextDelivery};
 use deadletter_core::{Delivery, Settlement, TaskId, UnixMs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where a delivery is found: its task, and the version at which that ended.
 type Key = (TaskId, u64);
@@ -12,8 +12,8 @@ type Key = (TaskId, u64);
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     deliveries: BTreeMap<Key, Delivery>,
-    /// Those that wait: nobody walks the others.
-    waiting: BTreeSet<(UnixMs, Key)>,
+    /// Those that wait, by place: nobody walks the others. No set is empty.
+    waiting: HashMap<String, BTreeSet<(UnixMs, Key)>>,
     counts: DeliveryCounts,
 }
 
@@ -21,26 +21,31 @@ impl Outbox {
     /// Adds a new delivery, or one that was taken out to be changed.
     pub(super) fn put(&mut self, delivery: Delivery) {
         let key = (delivery.task, delivery.version);
-        self.waiting.extend(delivery.due_at.map(|at| (at, key)));
+        if let Some(at) = delivery.due_at {
+            self.waiting.entry(delivery.to.clone()).or_default().insert((at, key));
+        }
         *self.counts.of(delivery.state) += 1;
         self.deliveries.insert(key, delivery);
     }
 
     fn remove(&mut self, key: Key) -> Option<Delivery> {
         let delivery = self.deliveries.remove(&key)?;
-        if let Some(at) = delivery.due_at {
-            self.waiting.remove(&(at, key));
+        if let Some(at) = delivery.due_at
+            && let Some(waiting) = self.waiting.get_mut(&delivery.to)
+        {
+            waiting.remove(&(at, key));
+            if waiting.is_empty() {
+                self.waiting.remove(&delivery.to);
+            }
         }
         *self.counts.of(delivery.state) -= 1;
         Some(delivery)
     }
 
     fn take(&mut self, due: &Due) -> Vec<Delivery> {
-        let is_free = |key: &Key| {
-            self.deliveries.get(key).is_some_and(|delivery| !due.busy.contains(&delivery.to))
-        };
-        let waiting = self.waiting.iter().take_while(|(at, _)| *at <= due.now);
-        let keys = waiting.map(|(_, key)| *key).filter(is_free).take(due.limit as usize);
+        let waiting = self.waiting.get(&due.place).into_iter().flatten();
+        let waiting = waiting.take_while(|(at, _)| *at <= due.now);
+        let keys = waiting.map(|(_, key)| *key).take(due.limit as usize);
         let mut taken = Vec::new();
         for key in keys.collect::<Vec<_>>() {
             if let Some(delivery) = self.remove(key) {
@@ -59,12 +64,26 @@ impl Outbox {
         is_settled
     }
 
-    pub(super) fn next_due(&self, busy: &[String]) -> Option<UnixMs> {
-        let mut waiting = self.waiting.iter();
-        waiting.find_map(|(at, key)| {
-            let delivery = self.deliveries.get(key)?;
-            (!busy.contains(&delivery.to)).then_some(*at)
-        })
+    pub(super) fn next_due(&self, among: &Among) -> Option<NextDelivery> {
+        let first = |(place, waiting): (&String, &BTreeSet<(UnixMs, Key)>)| {
+            waiting.first().map(|(at, _)| (*at, place.clone()))
+        };
+        let next = match among {
+            Among::AllBut(busy) => {
+                let busy: BTreeSet<&String> = busy.iter().collect();
+                self.waiting
+                    .iter()
+                    .filter(|(place, _)| !busy.contains(place))
+                    .filter_map(first)
+                    .min()
+            }
+            Among::These(places) => places
+                .iter()
+                .filter_map(|place| self.waiting.get_key_value(place))
+                .filter_map(first)
+                .min(),
+        };
+        next.map(|(due_at, place)| NextDelivery { place, due_at })
     }
 
     pub(super) fn of(&self, task: TaskId, limit: u32) -> Vec<Delivery> {

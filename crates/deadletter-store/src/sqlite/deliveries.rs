@@ -1,8 +1,8 @@
 //! Deliveries: made with the change that they tell of, taken when due, settled.
 
 use super::{columns::Columns, failure::Outcome, writer::Session};
-use crate::{DeliveryCounts, Due};
-use deadletter_core::{AttemptToken, Delivery, DeliveryState, Settlement, TaskId, UnixMs};
+use crate::{Among, DeliveryCounts, Due, NextDelivery};
+use deadletter_core::{AttemptToken, Delivery, DeliveryState, Settlement, TaskId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The columns of a delivery, as [`read`] expects them.
@@ -19,17 +19,40 @@ const INSERT: &str = concat!(
     ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 );
 
-/// Places that are busy are few, and their names stand in the index.
 pub(super) const DUE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM deliveries INDEXED BY deliveries_due WHERE due_at IS NOT NULL AND due_at <= ? \
-     AND place NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at, task, version LIMIT ?"
+    " FROM deliveries INDEXED BY deliveries_due WHERE due_at IS NOT NULL AND place = ? \
+     AND due_at <= ? ORDER BY due_at, task, version LIMIT ?"
 );
 
-pub(super) const NEXT_DUE: &str = "SELECT due_at FROM deliveries INDEXED BY deliveries_due \
-     WHERE due_at IS NOT NULL AND place NOT IN (SELECT value FROM json_each(?)) \
-     ORDER BY due_at LIMIT 1";
+/// The first of what waits for the place of a row `p`.
+macro_rules! first_of_p {
+    () => {
+        "(SELECT due_at FROM deliveries INDEXED BY deliveries_due \
+         WHERE due_at IS NOT NULL AND deliveries.place = p.place ORDER BY due_at LIMIT 1)"
+    };
+}
+
+/// Steps from place to place through the index: what waits for one of them is not walked.
+pub(super) const NEXT_OF_ALL: &str = concat!(
+    "WITH RECURSIVE p (place) AS ( \
+     SELECT (SELECT place FROM deliveries INDEXED BY deliveries_due \
+     WHERE due_at IS NOT NULL ORDER BY place LIMIT 1) UNION ALL \
+     SELECT (SELECT place FROM deliveries INDEXED BY deliveries_due \
+     WHERE due_at IS NOT NULL AND deliveries.place > p.place ORDER BY place LIMIT 1) \
+     FROM p WHERE p.place IS NOT NULL) SELECT place, ",
+    first_of_p!(),
+    " AS first_at FROM p WHERE place IS NOT NULL \
+     AND place NOT IN (SELECT value FROM json_each(?)) ORDER BY first_at LIMIT 1"
+);
+
+pub(super) const NEXT_OF_THESE: &str = concat!(
+    "SELECT place, ",
+    first_of_p!(),
+    " AS first_at FROM (SELECT value AS place FROM json_each(?)) AS p \
+     WHERE first_at IS NOT NULL ORDER BY first_at LIMIT 1"
+);
 
 pub(super) const GET: &str =
     concat!("SELECT ", columns!(), " FROM deliveries WHERE task = ? AND version = ?");
@@ -65,7 +88,7 @@ pub(super) fn insert(session: &mut Session<'_, '_>, delivery: &Delivery) -> Outc
 pub(super) fn take(session: &mut Session<'_, '_>, due: &Due) -> Outcome<Vec<Delivery>> {
     let mut taken = {
         let mut statement = session.statements.get(DUE)?;
-        let rows = statement.query_map((due.now.0, list(&due.busy), due.limit), read)?;
+        let rows = statement.query_map((&due.place, due.now.0, due.limit), read)?;
         rows.collect::<rusqlite::Result<Vec<Delivery>>>()?
     };
     for delivery in &mut taken {
@@ -117,10 +140,17 @@ pub(super) fn delete(session: &mut Session<'_, '_>, task: TaskId) -> Outcome<()>
     Ok(())
 }
 
-/// When the next waiting delivery becomes due, leaving busy places out.
-pub(super) fn next_due(conn: &Connection, busy: &[String]) -> Outcome<Option<UnixMs>> {
-    let mut statement = conn.prepare_cached(NEXT_DUE)?;
-    let next = statement.query_row([list(busy)], |row| Columns::of(row).instant());
+/// The place whose first waiting delivery is due first.
+pub(super) fn next_due(conn: &Connection, among: &Among) -> Outcome<Option<NextDelivery>> {
+    let (sql, places) = match among {
+        Among::AllBut(busy) => (NEXT_OF_ALL, busy),
+        Among::These(places) => (NEXT_OF_THESE, places),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let next = statement.query_row([list(places)], |row| {
+        let columns = &mut Columns::of(row);
+        Ok(NextDelivery { place: columns.take()?, due_at: columns.instant()? })
+    });
     Ok(next.optional()?)
 }
 

@@ -89,13 +89,41 @@ fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
 }
 
 #[test]
-fn deliveries_are_found_by_key_and_those_that_wait_by_their_time() {
+fn deliveries_are_found_by_key_and_those_that_wait_by_place_and_time() {
     let conn = database();
-    assert_direct(&conn, deliveries::DUE, "deliveries_due (due_at>? AND due_at<?)");
-    assert_direct(&conn, deliveries::NEXT_DUE, "deliveries_due (due_at>?)");
+    assert_direct(&conn, deliveries::DUE, "deliveries_due (place=? AND due_at>? AND due_at<?)");
     assert_direct(&conn, deliveries::GET, "PRIMARY KEY (task=? AND version=?)");
     assert_direct(&conn, deliveries::UPDATE, "PRIMARY KEY (task=? AND version=?)");
     assert_direct(&conn, deliveries::OF_TASK, "PRIMARY KEY (task=?)");
+}
+
+/// Stores deliveries that wait for that place.
+fn waiting(conn: &Connection, place: &str, n: u32) {
+    conn.execute_batch(&format!(
+        "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < {n}) \
+         INSERT INTO deliveries (task, version, state, place, ended, made_at, due_at, tries) \
+         SELECT (SELECT ifnull(max(task), 0) FROM deliveries) + n, 1, 'waiting', '{place}', \
+           'solved', 0, n, 0 FROM many"
+    ))
+    .expect("deliveries");
+}
+
+#[test]
+fn what_waits_for_a_busy_place_does_not_add_a_step() {
+    let list = |places: &str| vec![Value::from(places.to_owned())];
+    let beside = |n| {
+        let conn = database();
+        for (place, n) in [("busy-1", n), ("free-1", 3), ("busy-2", n), ("free-2", 3)] {
+            waiting(&conn, place, n);
+        }
+        [
+            steps(&conn, deliveries::NEXT_OF_ALL, list(r#"["busy-1","busy-2"]"#)),
+            steps(&conn, deliveries::NEXT_OF_ALL, list("[]")),
+            steps(&conn, deliveries::NEXT_OF_THESE, list(r#"["free-1","busy-2"]"#)),
+            steps(&conn, deliveries::DUE, vec!["free-2".to_owned().into(), 9.into(), 1.into()]),
+        ]
+    };
+    assert_eq!(beside(10), beside(10_000));
 }
 
 fn query(newest_first: bool) -> Query {

@@ -177,8 +177,8 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
-/// Deliveries. Only one that waits has a `due_at`: the index knows no other, and the names of places
-/// stand in it, so that those that are busy are left out without a look at their rows.
+/// Deliveries. Only one that waits has a `due_at`: the index knows no other, and it goes by place,
+/// so that what waits for a busy place is stepped over at once.
 const V2: &str = "
 ALTER TABLE tasks ADD COLUMN delivers_to TEXT;
 
@@ -188,7 +188,7 @@ CREATE TABLE deliveries (
   due_at INTEGER, tries INTEGER NOT NULL, settled_at INTEGER, said TEXT,
   PRIMARY KEY (task, version)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_due ON deliveries (due_at, task, version, place) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_due ON deliveries (place, due_at, task, version) WHERE due_at IS NOT NULL;
 
 CREATE TABLE delivery_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";

@@ -8,8 +8,8 @@ use deadletter_core::{
     UpstreamId, WorkerId, decide,
 };
 use deadletter_store::{
-    Claim, Claimed, Clock, Committed, Due, Error, Forget, Inserted, ManualClock, Query, Store,
-    TakeOver, Taken,
+    Among, Claim, Claimed, Clock, Committed, Due, Error, Forget, Inserted, ManualClock,
+    NextDelivery, Query, Store, TakeOver, Taken,
 };
 use std::sync::{
     Arc,
@@ -280,13 +280,33 @@ impl Harness {
     }
 
     /// Deliveries that are due now, taken for half a minute.
-    pub(crate) fn due(&self, busy: &[&str], limit: u32) -> Due {
-        let busy = busy.iter().map(|place| (*place).to_owned()).collect();
-        Due { now: self.now(), until: self.now().plus(30_000), busy, limit }
+    pub(crate) fn due(&self, place: &str, limit: u32) -> Due {
+        let place = place.to_owned();
+        Due { now: self.now(), until: self.now().plus(30_000), place, limit }
     }
 
+    /// Takes what is due, the first first, but for busy places.
     pub(crate) async fn take_deliveries(&self, busy: &[&str], limit: u32) -> Vec<Delivery> {
-        self.store.take_deliveries(&self.due(busy, limit)).await.unwrap()
+        let mut taken = Vec::new();
+        while taken.len() < limit as usize {
+            let Some(next) = self.next_place(busy).await else { break };
+            if next.due_at > self.now() {
+                break;
+            }
+            taken.extend(self.store.take_deliveries(&self.due(&next.place, 1)).await.unwrap());
+        }
+        taken
+    }
+
+    /// Whose turn is next, but for busy places.
+    pub(crate) async fn next_place(&self, busy: &[&str]) -> Option<NextDelivery> {
+        let busy = busy.iter().map(ToString::to_string).collect();
+        self.store.next_delivery(&Among::AllBut(busy)).await.unwrap()
+    }
+
+    /// When something is due next, but for busy places.
+    pub(crate) async fn next_delivery(&self, busy: &[&str]) -> Option<UnixMs> {
+        self.next_place(busy).await.map(|next| next.due_at)
     }
 
     /// All tasks, oldest first.

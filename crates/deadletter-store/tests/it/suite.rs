@@ -217,6 +217,7 @@ macro_rules! every_case {
                 what_was_taken_is_taken_again_when_its_lease_ends
                 deliveries_are_taken_by_due_time_and_at_most_as_many_as_asked_for
                 a_busy_place_does_not_keep_the_others_back
+                a_place_is_taken_for_and_looked_for_by_name
                 what_is_delivered_or_given_up_is_never_taken_again
                 a_try_that_failed_is_due_again_when_it_was_said
                 a_settlement_of_a_lost_lease_writes_nothing

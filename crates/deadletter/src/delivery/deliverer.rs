@@ -9,7 +9,7 @@ use crate::{
     shared::Shared,
 };
 use deadletter_core::{Answer, Came, Delivery, DeliveryState, Settlement, StateKind, Task};
-use deadletter_store::Due;
+use deadletter_store::{Due, NextDelivery};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::Arc, time::Duration};
@@ -34,8 +34,8 @@ struct Composed {
 /// What came of a delivery that was taken.
 struct Done {
     delivery: Delivery,
-    /// False where its place did not take it.
-    is_well: bool,
+    /// None where nothing was sent.
+    came: Option<Came>,
 }
 
 /// Runs until the engine stops; what is under way then and does not end soon is given back.
@@ -43,7 +43,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let (mut places, mut under_way) = (Places::default(), FuturesUnordered::new());
     while !shared.is_stopping() {
         let mut pause = LOOK;
-        match next(&shared, &places).await {
+        match next(&shared, &mut places).await {
             Ok(Next::Taken(delivery)) => {
                 places.begin(&delivery);
                 under_way.push(hand_over(&shared, delivery));
@@ -78,7 +78,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 fn end(places: &mut Places, done: &Done) {
-    places.end(&done.delivery, done.is_well);
+    places.end(&done.delivery, done.came);
 }
 
 /// What is to be done next.
@@ -89,20 +89,27 @@ enum Next {
     Nothing,
 }
 
-async fn next(shared: &Shared, places: &Places) -> Result<Next> {
-    if !places.have_room() {
-        return Ok(Next::Nothing);
+async fn next(shared: &Shared, places: &mut Places) -> Result<Next> {
+    let mut next = whose_turn(shared, places).await?;
+    let is_due = next.as_ref().is_some_and(|next| next.due_at <= shared.now());
+    if !is_due && places.next_round() {
+        next = whose_turn(shared, places).await?;
     }
-    let (busy, now) = (places.busy(), shared.now());
-    let Some(due_at) = shared.store.next_delivery(&busy).await? else { return Ok(Next::Nothing) };
-    if due_at > now {
-        return Ok(Next::Due(shared.clock.wait_for(due_at.since(now))));
+    let (Some(next), now) = (next, shared.now()) else { return Ok(Next::Nothing) };
+    if next.due_at > now {
+        return Ok(Next::Due(shared.clock.wait_for(next.due_at.since(now))));
     }
     let lease_ms = (LEASE_MS * shared.clock.speed()) as i64;
-    let due = Due { now, until: now.plus(lease_ms), busy, limit: 1 };
+    let due = Due { now, until: now.plus(lease_ms), place: next.place, limit: 1 };
     let taken = shared.store.take_deliveries(&due).await?.pop();
     // None: another process was faster.
     Ok(taken.map_or(Next::Due(Duration::ZERO), Next::Taken))
+}
+
+/// Whose first delivery is due first, of those that may have one more.
+async fn whose_turn(shared: &Shared, places: &Places) -> Result<Option<NextDelivery>> {
+    let Some(open) = places.open() else { return Ok(None) };
+    Ok(shared.store.next_delivery(&open).await?)
 }
 
 /// Tells it once, and writes down what came of it.
@@ -112,14 +119,13 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
         Ok(Ok(told)) => told,
         Ok(Err(error)) => {
             tracing::warn!(delivery = delivery.id(), %error, "could not be told; its lease ends");
-            return Done { delivery, is_well: true };
+            return Done { delivery, came: None };
         }
         Err(panic) => {
             tracing::error!(delivery = delivery.id(), panic, "telling it panicked");
             (Came::Failed, "it panicked".to_owned())
         }
     };
-    let is_well = came != Came::Failed;
     let settled = delivery.after(came, said, shared.now(), shared.random());
     if settled.state == DeliveryState::GivenUp {
         let (to, tries) = (&delivery.to, delivery.tries);
@@ -128,7 +134,7 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
     if let Err(error) = settle(shared, settled).await {
         tracing::warn!(delivery = delivery.id(), %error, "could not be settled: it is told again");
     }
-    Done { delivery, is_well }
+    Done { delivery, came: Some(came) }
 }
 
 async fn tell(shared: &Shared, delivery: &Delivery) -> Result<(Came, String)> {

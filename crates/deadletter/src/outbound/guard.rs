@@ -36,8 +36,8 @@ pub enum Refused {
     /// It holds a user's name or password, which would be stored and sent.
     #[error("it holds a user's name or password")]
     Credentials,
-    /// Another protocol is spoken there.
-    #[error("port {0} is not one of HTTP")]
+    /// Another protocol is spoken there: browsers refuse the port as well (Fetch, "Port blocking").
+    #[error("port {0} is one of another protocol, which browsers refuse as well")]
     Port(u16),
     /// It leads to a special address.
     #[error("{}", special(.address, .holds, .what))]

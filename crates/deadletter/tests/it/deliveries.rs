@@ -166,6 +166,22 @@ async fn who_is_gone_is_told_no_more() {
     assert_eq!((delivery.state, delivery.tries), (DeliveryState::GivenUp, 1));
 }
 
+/// How many of these tasks are being told for the first time. Nothing else runs while this reads: a
+/// store in memory does not wait, and the test has one thread.
+async fn under_way(store: &Arc<dyn Store>, ids: &[TaskId]) -> usize {
+    let mut under_way = 0;
+    for id in ids {
+        let newest = store.deliveries(*id, 1).await.expect("read").pop();
+        under_way += usize::from(newest.is_some_and(|it| it.tries > 0 && it.said.is_none()));
+    }
+    under_way
+}
+
+async fn submitted(dl: &Deadletter, n: usize, receiver: &Receiver) -> Vec<TaskId> {
+    let jobs = (0..n).map(|_| told(receiver)).collect();
+    dl.submit_all(jobs).await.expect("stored").iter().map(|handle| handle.id).collect()
+}
+
 #[tokio::test]
 async fn a_receiver_that_hangs_does_not_stop_the_others() {
     let hanging = Receiver::start(Answer::Hang).await;
@@ -173,15 +189,41 @@ async fn a_receiver_that_hangs_does_not_stop_the_others() {
     let store = memory();
     let dl = engine(&store, &solving()).await;
     // More than are under way at a time.
-    dl.submit_all((0..40).map(|_| told(&hanging)).collect()).await.expect("stored");
-    hanging.first(4).await;
-    let jobs = (0..40).map(|_| told(&receiver)).collect();
-    let ids = dl.submit_all(jobs).await.expect("stored");
+    let waiting = submitted(&dl, 40, &hanging).await;
+    hanging.first(1).await;
+    let ids = submitted(&dl, 40, &receiver).await;
     receiver.first(40).await;
-    for one in &ids {
-        assert_eq!(over(&store, one.id).await.state, DeliveryState::Delivered);
+    assert!(under_way(&store, &waiting).await <= 1, "it has never taken one");
+    for id in ids {
+        assert_eq!(over(&store, id).await.state, DeliveryState::Delivered);
     }
-    assert_eq!(hanging.posts().len(), 4, "its time-out is not over");
+}
+
+#[tokio::test]
+async fn twenty_receivers_that_hang_do_not_stop_one_that_works() {
+    let receiver = Receiver::start(Answer::Status(200)).await;
+    let store = memory();
+    let dl = engine(&store, &solving()).await;
+    let known = submitted(&dl, 1, &receiver).await;
+    over(&store, known[0]).await;
+    let (mut hanging, mut waiting) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let one = Receiver::start(Answer::Hang).await;
+        waiting.extend(submitted(&dl, 10, &one).await);
+        hanging.push(one);
+    }
+    soon(async {
+        while under_way(&store, &waiting).await < 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let ids = submitted(&dl, 40, &receiver).await;
+    receiver.first(41).await;
+    assert!(under_way(&store, &waiting).await <= 8, "half is for those that work");
+    for id in ids {
+        assert_eq!(over(&store, id).await.state, DeliveryState::Delivered);
+    }
 }
 
 #[tokio::test]

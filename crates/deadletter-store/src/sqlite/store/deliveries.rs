@@ -1,9 +1,9 @@
 //! The async shell of [`Deliveries`].
 
 use super::SqliteStore;
-use crate::{Deliveries, DeliveryCounts, Due, Result, sqlite::deliveries};
+use crate::{Among, Deliveries, DeliveryCounts, Due, NextDelivery, Result, sqlite::deliveries};
 use async_trait::async_trait;
-use deadletter_core::{Delivery, Settlement, TaskId, UnixMs};
+use deadletter_core::{Delivery, Settlement, TaskId};
 
 #[async_trait]
 impl Deliveries for SqliteStore {
@@ -17,9 +17,9 @@ impl Deliveries for SqliteStore {
         self.write("settle deliveries", move |session| deliveries::settle(session, &settled)).await
     }
 
-    async fn next_delivery(&self, busy: &[String]) -> Result<Option<UnixMs>> {
-        let busy = busy.to_vec();
-        self.read("find the next delivery", move |conn| deliveries::next_due(conn, &busy)).await
+    async fn next_delivery(&self, among: &Among) -> Result<Option<NextDelivery>> {
+        let among = among.clone();
+        self.read("find the next delivery", move |conn| deliveries::next_due(conn, &among)).await
     }
 
     async fn deliveries(&self, task: TaskId, limit: u32) -> Result<Vec<Delivery>> {

@@ -4,7 +4,7 @@ use crate::harness::{Harness, MANY, answered};
 use deadletter_core::{
     Came, Cause, Class, Delivery, DeliveryState, Happened, StateKind, Task, TaskId, WorkerId,
 };
-use deadletter_store::DeliveryCounts;
+use deadletter_store::{Among, DeliveryCounts};
 use std::collections::BTreeSet;
 
 /// A task that tells that place.
@@ -71,7 +71,7 @@ pub(crate) async fn a_task_that_tells_nobody_makes_no_delivery(h: &mut Harness) 
         assert!(of(h, id).await.is_empty());
     }
     assert_eq!(h.store.count_deliveries().await.unwrap(), DeliveryCounts::default());
-    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), None);
+    assert_eq!(h.next_delivery(&[]).await, None);
 }
 
 pub(crate) async fn every_end_is_told_and_what_is_no_news_is_not(h: &mut Harness) {
@@ -141,24 +141,39 @@ pub(crate) async fn deliveries_are_taken_by_due_time_and_at_most_as_many_as_aske
     h: &mut Harness,
 ) {
     let ids = waiting(h, &["a", "b", "c", "d"]).await;
-    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), Some(h.now().plus(-40)));
+    assert_eq!(h.next_delivery(&[]).await, Some(h.now().plus(-40)));
     assert_eq!(tasks(&h.take_deliveries(&[], 3).await), ids[..3]);
     assert!(h.take_deliveries(&[], 0).await.is_empty());
     assert_eq!(tasks(&h.take_deliveries(&[], 3).await), ids[3..]);
-    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), Some(h.now().plus(30_000)));
+    assert_eq!(h.next_delivery(&[]).await, Some(h.now().plus(30_000)));
 }
 
 pub(crate) async fn a_busy_place_does_not_keep_the_others_back(h: &mut Harness) {
     let hanging: Vec<&str> = std::iter::repeat_n("hanging", 30).chain(["b", "c"]).collect();
     let ids = waiting(h, &hanging).await;
-    let busy = ["hanging".to_owned()];
     let due_at = of(h, ids[30]).await[0].due_at;
-    assert_eq!(h.store.next_delivery(&busy).await.unwrap(), due_at);
+    assert_eq!(h.next_delivery(&["hanging"]).await, due_at);
     assert_eq!(tasks(&h.take_deliveries(&["hanging", "other"], 5).await), ids[30..]);
     assert!(h.take_deliveries(&["hanging"], 5).await.is_empty());
     let lease = Some(h.now().plus(30_000));
-    assert_eq!(h.store.next_delivery(&busy).await.unwrap(), lease);
+    assert_eq!(h.next_delivery(&["hanging"]).await, lease);
     assert_eq!(tasks(&h.take_deliveries(&[], 5).await), ids[..5]);
+}
+
+pub(crate) async fn a_place_is_taken_for_and_looked_for_by_name(h: &mut Harness) {
+    let ids = waiting(h, &["a", "b", "c", "b"]).await;
+    let these = |names: &[&str]| Among::These(names.iter().map(ToString::to_string).collect());
+    let next = h.store.next_delivery(&these(&["c", "b", "nobody"])).await.unwrap().unwrap();
+    assert_eq!((next.place.as_str(), Some(next.due_at)), ("b", of(h, ids[1]).await[0].due_at));
+    for none in [these(&[]), these(&["nobody"])] {
+        assert_eq!(h.store.next_delivery(&none).await.unwrap(), None);
+    }
+    assert!(h.store.take_deliveries(&h.due("nobody", MANY)).await.unwrap().is_empty());
+    assert!(h.store.take_deliveries(&h.due("b", 0)).await.unwrap().is_empty());
+    let taken = h.store.take_deliveries(&h.due("b", MANY)).await.unwrap();
+    assert_eq!(tasks(&taken), [ids[1], ids[3]]);
+    assert!(h.store.take_deliveries(&h.due("b", MANY)).await.unwrap().is_empty());
+    assert_eq!(tasks(&h.take_deliveries(&[], MANY).await), [ids[0], ids[2]]);
 }
 
 pub(crate) async fn what_is_delivered_or_given_up_is_never_taken_again(h: &mut Harness) {
@@ -171,7 +186,7 @@ pub(crate) async fn what_is_delivered_or_given_up_is_never_taken_again(h: &mut H
     assert_eq!(h.store.settle_deliveries(&told).await.unwrap(), [true, true]);
     h.clock.advance(1_000_000);
     assert!(h.take_deliveries(&[], MANY).await.is_empty());
-    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), None);
+    assert_eq!(h.next_delivery(&[]).await, None);
     for (id, told) in ids.iter().zip(&told) {
         let found = of(h, *id).await.remove(0);
         assert_eq!((found.state, found.settled_at), (told.state, Some(told.at)));
@@ -186,7 +201,7 @@ pub(crate) async fn a_try_that_failed_is_due_again_when_it_was_said(h: &mut Harn
     let failed = taken[0].after(Came::Failed, "no answer", h.now(), 0.5);
     assert_eq!(h.store.settle_deliveries(std::slice::from_ref(&failed)).await.unwrap(), [true]);
     let due_at = failed.due_at.unwrap();
-    assert_eq!(h.store.next_delivery(&[]).await.unwrap(), Some(due_at));
+    assert_eq!(h.next_delivery(&[]).await, Some(due_at));
     h.clock.advance(due_at.since(h.now()) - 1);
     assert!(h.take_deliveries(&[], MANY).await.is_empty());
     h.clock.advance(1);
@@ -214,7 +229,7 @@ pub(crate) async fn a_settlement_of_a_lost_lease_writes_nothing(h: &mut Harness)
 pub(crate) async fn what_two_take_at_once_is_shared_out_without_overlap(h: &mut Harness) {
     waiting(h, &["a"; 20]).await;
     let other = h.another_handle().await;
-    let due = h.due(&[], 12);
+    let due = h.due("a", 12);
     let (ours, theirs) = tokio::join!(h.store.take_deliveries(&due), other.take_deliveries(&due));
     let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
     assert_eq!(ours.len() + theirs.len(), 20);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, account, operation};
 use deadletter_core::{Happened, UnixMs, WorkerId, counts::Dim};
-use deadletter_store::{AuditEntry, Error, Freeze};
+use deadletter_store::{Among, AuditEntry, Error, Freeze};
 
 pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut Harness) {
     let other = h.another_handle().await;
@@ -29,7 +29,7 @@ pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut 
     has_changed("leave").await;
     h.dead(&worker_of_deliveries, "ERROR_BAD", |task| task.delivers_to = Some("a".into())).await;
     has_changed("an end that is told").await;
-    let taken = other.take_deliveries(&h.due(&[], 1)).await.unwrap();
+    let taken = other.take_deliveries(&h.due("a", 1)).await.unwrap();
     has_changed("take_deliveries").await;
     other.settle_deliveries(&[taken[0].given_back("", h.now())]).await.unwrap();
     has_changed("settle_deliveries").await;
@@ -115,9 +115,9 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.audit(&entry).await));
     assert!(is_closed(s.audit_log(None, 1).await));
 
-    assert!(is_closed(s.take_deliveries(&h.due(&[], 1)).await));
+    assert!(is_closed(s.take_deliveries(&h.due("a", 1)).await));
     assert!(is_closed(s.settle_deliveries(&[]).await));
-    assert!(is_closed(s.next_delivery(&[]).await));
+    assert!(is_closed(s.next_delivery(&Among::These(Vec::new())).await));
     assert!(is_closed(s.deliveries(id, 1).await));
     assert!(is_closed(s.count_deliveries().await));
     assert!(is_closed(s.pulse().await));
