@@ -4,7 +4,7 @@ use crate::{
     Builder, Desk, Error, Job, Notice, Result,
     account::Account,
     delivery::{Target, Tries},
-    heartbeat, keeper,
+    fold, heartbeat, keeper,
     outbound::Guard,
     patience::Patience,
     provider::{AccountState, Explanation, PollError},
@@ -380,7 +380,7 @@ async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
     for job in jobs {
         let account = shared.account(job.account.as_ref().unwrap_or(&shared.first_account))?;
         account.turns.read(shared, &account.name).await?;
-        tasks.push(new_task(shared, account, job)?);
+        tasks.push(new_task(shared, account, job).await?);
     }
     let mut outcomes: Vec<Option<Submitted>> = vec![None; tasks.len()];
     let mut open: Vec<(usize, NewTask)> = tasks.into_iter().enumerate().collect();
@@ -410,13 +410,17 @@ async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
     Err(Error::NoFreeId(ID_TRIES))
 }
 
-fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
+async fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
     let now = shared.now();
     let deadline_at = job.deadline_at(now);
+    let folds_for_ms = job.folds_for_ms.filter(|_| job.idempotency.is_none());
+    let (idempotency_key, life_ms) = match folds_for_ms {
+        Some(ms) => (Some(fold::key(shared, &job.payload).await?), Some(Some(ms))),
+        None => job.idempotency.unzip(),
+    };
     let mut dimensions = account.provider.dimensions(&job.payload);
     dimensions.batch = job.batch;
     dimensions.tags = job.tags;
-    let (idempotency_key, life_ms) = job.idempotency.unzip();
     let target = Target::of(&job.payload).filter(|_| job.is_told);
     let guard = shared.courier.guard();
     let delivers_to = target.map(|target| guard.place(target.url.expose_secret())).transpose()?;
@@ -432,7 +436,7 @@ fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
         dimensions,
         ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };
-    Ok(NewTask { is_folded: job.is_folded, ..NewTask::new(task, job.payload)? })
+    Ok(NewTask { is_folded: folds_for_ms.is_some(), ..NewTask::new(task, job.payload)? })
 }
 
 /// Ids grow within a process; others' choices in the same millisecond are met by the insert.

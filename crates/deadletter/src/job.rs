@@ -2,8 +2,6 @@
 
 use deadletter_core::{AccountName, Payload, UnixMs, task::NORMAL_PRIORITY};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// A job to submit: the provider's parameters, and how to treat it. Parts that are larger than what
 /// is stored (a payload of 16 MiB, a key, tags) are refused when it is submitted.
@@ -22,17 +20,14 @@ pub struct Job {
     pub(crate) priority: u8,
     pub(crate) deadline_ms: Option<i64>,
     pub(crate) idempotency: Option<(String, Option<i64>)>,
-    /// True where that key leads to an open task alone.
-    pub(crate) is_folded: bool,
+    /// For how long equal jobs are this one, in milliseconds, where it has no key of its own.
+    pub(crate) folds_for_ms: Option<i64>,
     pub(crate) batch: Option<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) owner: Option<String>,
     /// True where its target is to be told of its ends.
     pub(crate) is_told: bool,
 }
-
-/// Beginning of the keys of folded jobs.
-const FOLD: &str = "fold:";
 
 /// The lowest priority: best effort.
 pub(crate) const LOWEST: u8 = 3;
@@ -55,7 +50,7 @@ impl Job {
             priority: NORMAL_PRIORITY,
             deadline_ms: None,
             idempotency: None,
-            is_folded: false,
+            folds_for_ms: None,
             batch: None,
             tags: Vec::new(),
             owner: None,
@@ -110,13 +105,10 @@ impl Job {
 
     /// Submitting the very same parameters again, as the same owner and within `ms` milliseconds, gives
     /// the same task as long as that one has not ended: what a caller does that got no answer. A job
-    /// with an idempotency key of its own goes by that. To be called once its parameters are whole.
+    /// with an idempotency key of its own goes by that.
     #[must_use]
-    pub fn fold_for(mut self, ms: i64) -> Self {
-        if self.idempotency.is_none() {
-            self.idempotency = Some((fold_key(&self.payload), Some(ms)));
-            self.is_folded = true;
-        }
+    pub const fn fold_for(mut self, ms: i64) -> Self {
+        self.folds_for_ms = Some(ms);
         self
     }
 
@@ -144,11 +136,4 @@ impl Job {
     pub(crate) fn deadline_at(&self, now: UnixMs) -> Option<UnixMs> {
         self.deadline_ms.map(|ms| now.plus(ms))
     }
-}
-
-/// A key that equal parameters share, in whatever order they came; nobody can go back from it.
-fn fold_key(payload: &Payload) -> String {
-    let fields: BTreeMap<_, _> = payload.expose().iter().collect();
-    let text = serde_json::to_vec(&fields).expect("it was JSON before");
-    Sha256::digest(text).iter().fold(FOLD.to_owned(), |key, byte| key + &format!("{byte:02x}"))
 }

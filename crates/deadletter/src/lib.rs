@@ -33,6 +33,7 @@ pub mod document;
 mod engine;
 mod error;
 mod fair;
+mod fold;
 mod forget;
 mod gate;
 mod guarded;

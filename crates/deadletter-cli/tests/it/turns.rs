@@ -19,7 +19,7 @@ use std::{
 const SIGABRT: i32 = 6;
 
 fn query(scene: &Scene, sql: &str) -> Vec<Value> {
-    lines(&scene.run(&["query", sql]))
+    lines(&scene.run(&["query", "--with-secrets", sql]))
 }
 
 /// The states of all operations, the oldest first. An engine that begins to work on one may come as

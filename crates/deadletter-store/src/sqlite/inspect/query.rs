@@ -16,9 +16,14 @@ use rusqlite::{
 };
 use std::ops::ControlFlow;
 
-/// Columns that hold secrets: what was asked for, and what came back.
-const SECRETS: [(&str, &str); 4] =
-    [("requests", "body"), ("answers", "raw"), ("answers", "text"), ("answers", "user_agent")];
+/// Columns that hold secrets: what was asked for, what came back, and what keys are made with.
+const SECRETS: [(&str, &str); 5] = [
+    ("requests", "body"),
+    ("answers", "raw"),
+    ("answers", "text"),
+    ("answers", "user_agent"),
+    ("documents", "body"),
+];
 /// Pragmas that only tell something, whatever their argument is.
 const TELLING: [&str; 9] = [
     "table_info",
@@ -295,6 +300,7 @@ mod tests {
             "WITH r AS (SELECT * FROM requests) SELECT 1 FROM r WHERE r.BODY > ''",
             "SELECT raw FROM answers",
             "SELECT \"text\" FROM answers",
+            "SELECT body FROM documents WHERE key = 'secret/fold'",
         ] {
             let told = denied(sql, Secrets::Refused).map(|error| error.to_string());
             assert!(told.as_ref().is_some_and(|told| told.contains("secrets")), "{sql}: {told:?}");
