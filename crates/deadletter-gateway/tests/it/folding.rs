@@ -4,26 +4,25 @@ use crate::{
     keys::issue_to,
     rig::{JOB, KEY, World, memory},
 };
-use deadletter::store::Store;
+use deadletter::{
+    core::UnixMs,
+    store::{ManualClock, MemoryStore, Store},
+};
 use deadletter_gateway::{KeyTerms, Settings};
-use deadletter_sim::{OutageMode, Scenario};
 use secrecy::ExposeSecret;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// The window of these tests on the engine's clock: a second or two of the wall.
-const WINDOW_MS: i64 = 400_000;
+/// The window of these tests on the engine's clock: minutes of the wall where that clock runs.
+const WINDOW_MS: i64 = 86_400_000;
 
 fn folding(settings: &mut Settings) {
     settings.fold_ms = Some(WINDOW_MS);
-    settings.deadline_ms = 86_400_000;
+    settings.deadline_ms = 2 * WINDOW_MS;
 }
 
-/// A gateway that folds, whose upstream refuses connections: a task lives for half an hour of its
-/// clock without an answer.
-async fn away(store: Arc<dyn Store>) -> World {
-    let world = World::on(store, Scenario::named("happy").unwrap(), folding).await;
-    world.sim.outage(OutageMode::Refuse);
-    world
+/// A gateway that folds, and whose engine does not work: a task stays without an answer.
+async fn idle(store: Arc<dyn Store>) -> World {
+    World::idle(store, folding).await
 }
 
 impl World {
@@ -46,7 +45,7 @@ async fn two_equal_submits_are_two_tasks_where_nothing_is_folded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_of_a_submit_that_has_no_answer_yet_is_the_same_task() {
-    let world = away(memory()).await;
+    let world = idle(memory()).await;
     let first = world.id_of(&format!("/in.php?key={KEY}&{JOB}")).await;
     // What is the gateway's own, and the order, change nothing.
     let turned = JOB.split('&').rev().collect::<Vec<_>>().join("&");
@@ -56,7 +55,7 @@ async fn a_retry_of_a_submit_that_has_no_answer_yet_is_the_same_task() {
     let form = format!("key={KEY}&{JOB}");
     let posted = world.post("/in.php", "application/x-www-form-urlencoded", form.as_bytes()).await;
     assert_eq!(posted.body, format!("OK|{first}"));
-    world.sim.end_outage();
+    world.engine.set_to_work().await.unwrap();
     let token = world.verdict(&first, "").await.body;
     assert!(token.starts_with("OK|"));
     assert_eq!(world.sim.stats().paid, 1);
@@ -70,7 +69,7 @@ async fn a_retry_of_a_submit_that_has_no_answer_yet_is_the_same_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_equal_submits_at_once_are_one_task_and_any_other_parameter_is_another() {
-    let world = away(memory()).await;
+    let world = idle(memory()).await;
     let target = format!("/in.php?key={KEY}&{JOB}");
     let at_once = (0..20).map(|_| world.id_of(&target));
     let ids = futures_util::future::join_all(at_once).await;
@@ -87,7 +86,7 @@ async fn many_equal_submits_at_once_are_one_task_and_any_other_parameter_is_anot
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_submits_of_two_keys_are_two_tasks() {
-    let world = away(memory()).await;
+    let world = idle(memory()).await;
     let shop = issue_to(&world, "shop", KeyTerms::default()).await;
     let ci = issue_to(&world, "ci", KeyTerms::default()).await;
     let target = |key: &secrecy::SecretString| format!("/in.php?key={}&{JOB}", key.expose_secret());
@@ -98,20 +97,19 @@ async fn equal_submits_of_two_keys_are_two_tasks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_gateway_folds_what_was_submitted_to_the_last_one_and_no_longer_than_its_window() {
-    let world = away(memory()).await;
+    let clock = Arc::new(ManualClock::at(UnixMs(1_790_000_000_000)));
+    let world = idle(Arc::new(MemoryStore::new(clock.clone()))).await;
     let target = format!("/in.php?key={KEY}&{JOB}");
     let first = world.id_of(&target).await;
     let World { gateway, engine, store, sim } = world;
     gateway.stop().await;
     engine.stop().await.unwrap();
     sim.stop().await;
-    let again = away(Arc::clone(&store)).await;
+    let again = idle(Arc::clone(&store)).await;
     assert_eq!(again.id_of(&target).await, first);
     // The window began with the first submit, on the engine's clock.
-    let over = async {
-        while again.id_of(&target).await == first {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), over).await.expect("a window without end");
+    clock.advance(WINDOW_MS - 1);
+    assert_eq!(again.id_of(&target).await, first);
+    clock.advance(1);
+    assert_ne!(again.id_of(&target).await, first);
 }

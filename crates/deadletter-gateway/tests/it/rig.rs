@@ -2,7 +2,7 @@
 //! writes bytes.
 
 use deadletter::{
-    AccountConfig, Deadletter,
+    AccountConfig, Builder, Deadletter,
     core::{AccountName, UnixMs},
     provider::{
         Provider,
@@ -47,6 +47,15 @@ pub(crate) struct World {
 
 async fn simulator(scenario: Scenario) -> Simulator {
     Simulator::start(scenario.speed(SPEED).seed(7)).await.expect("it starts")
+}
+
+/// An engine of one account.
+fn described(provider: Arc<dyn Provider>, store: &Arc<dyn Store>, threads: Option<u32>) -> Builder {
+    let name = AccountName::new("main").unwrap();
+    let account = AccountConfig::new(name, provider).threads(threads);
+    let builder = Deadletter::builder().store(Arc::clone(store)).account(account);
+    // Where tests receive.
+    builder.guard("127.0.0.1".parse().unwrap())
 }
 
 /// A reply as it came.
@@ -101,6 +110,20 @@ impl World {
         Self::at(sim, Arc::new(provider.unwrap()), store, threads, edit).await
     }
 
+    /// A gateway that accepts jobs, with an engine that does not work on them yet.
+    pub(crate) async fn idle(store: Arc<dyn Store>, edit: impl FnOnce(&mut Settings)) -> Self {
+        let sim = simulator(Scenario::named("happy").unwrap()).await;
+        let base = sim.base_url();
+        let provider = CaptchaAi::new(captchaai::Settings {
+            submit_endpoint: format!("{base}/in.php"),
+            result_endpoint: format!("{base}/res.php"),
+            ..captchaai::Settings::new(SecretString::from(KEY))
+        });
+        let builder = described(Arc::new(provider.unwrap()), &store, None);
+        let engine = Arc::new(builder.desk_only().await.expect("it is complete"));
+        Self::before(sim, engine, store, edit).await
+    }
+
     /// The same with an upstream of the createTask family.
     pub(crate) async fn in_the_family(scenario: Scenario) -> Self {
         let sim = simulator(scenario).await;
@@ -119,12 +142,17 @@ impl World {
         threads: Option<u32>,
         edit: impl FnOnce(&mut Settings),
     ) -> Self {
-        let name = AccountName::new("main").unwrap();
-        let account = AccountConfig::new(name, provider).threads(threads);
-        let builder = Deadletter::builder().store(Arc::clone(&store)).account(account);
-        // Where tests receive.
-        let builder = builder.guard("127.0.0.1".parse().unwrap());
+        let builder = described(provider, &store, threads);
         let engine = Arc::new(builder.start().await.expect("it starts"));
+        Self::before(sim, engine, store, edit).await
+    }
+
+    async fn before(
+        sim: Simulator,
+        engine: Arc<Deadletter>,
+        store: Arc<dyn Store>,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
         edit(&mut settings);
         let askers = Askers::new(Some(SecretString::from(KEY)));
