@@ -157,14 +157,16 @@ impl Change {
         self.facts.is_empty() && self.row.is_none()
     }
 
-    /// The answer that its row is solved by, where it enters that state.
+    /// The answer that its row is solved by, and when, where it enters that state.
     #[must_use]
-    pub fn wins_by(&self) -> Option<&Answer> {
+    pub fn wins_by(&self) -> Option<(&Answer, UnixMs)> {
         let row = self.row.as_ref()?;
         let is_new = row.after.kind() == StateKind::Solved && row.from.state != StateKind::Solved;
         let winner = row.after.answered_by.filter(|_| is_new)?;
         self.facts.iter().find_map(|fact| match &fact.learned {
-            Learned::Answered(answer) if fact.token == winner => Some(answer.as_ref()),
+            Learned::Answered(answer) if fact.token == winner => {
+                Some((answer.as_ref(), row.after.updated_at))
+            }
             _ => None,
         })
     }

@@ -84,7 +84,7 @@ labels! {
         /// Submits that came to be in doubt.
         InDoubt = "in_doubt",
         /// Answers that nobody was told of in time, by the minute in which they expire, which may lie
-        /// ahead: each as it is stored, less those that are told before.
+        /// ahead, or in which they are stored where that is later: less those that are told before.
         Unread = "unread",
     }
 }
@@ -172,12 +172,14 @@ impl Deltas {
         deltas
     }
 
-    /// Of an answer that a task was solved by.
+    /// Of an answer that a task was solved by at `at`: one that had expired by then, as that of a
+    /// resumed attempt may have, counts in the minute in which it comes. Minutes that are over are
+    /// added up already.
     #[must_use]
-    pub fn of_answer(answer: &Answer) -> Self {
+    pub fn of_answer(answer: &Answer, at: UnixMs) -> Self {
         let mut deltas = Self::default();
-        if let Some(at) = answer.expires_at {
-            deltas.tally_all(Tallied::Unread, at, None, 1);
+        if let Some(expires_at) = answer.expires_at {
+            deltas.tally_all(Tallied::Unread, expires_at.max(at), None, 1);
         }
         deltas
     }
@@ -332,5 +334,20 @@ mod tests {
         let deltas = Deltas::of_row(&RowChange::to(&task(), solved, THEN.plus(TALLY_MS + 59_999)));
         let minutes: Vec<UnixMs> = deltas.tallies.iter().map(|(row, _)| row.minute).collect();
         assert!(!minutes.is_empty() && minutes.iter().all(|minute| *minute == THEN.plus(TALLY_MS)));
+    }
+
+    #[test]
+    fn an_answer_that_comes_expired_counts_in_the_minute_in_which_it_comes() {
+        let answer = |expires_at| Answer { expires_at, ..crate::samples::answer() };
+        let minutes = |expires_at| {
+            let tallies = Deltas::of_answer(&answer(expires_at), THEN).tallies;
+            tallies.into_iter().map(|(row, n)| (row.minute, n)).collect::<Vec<_>>()
+        };
+        assert_eq!(minutes(Some(THEN.plus(-3 * TALLY_MS))), [(minute_of(THEN), 1)]);
+        assert_eq!(
+            minutes(Some(THEN.plus(3 * TALLY_MS))),
+            [(minute_of(THEN.plus(3 * TALLY_MS)), 1)]
+        );
+        assert_eq!(minutes(None), []);
     }
 }

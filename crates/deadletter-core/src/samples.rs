@@ -1,8 +1,8 @@
 //! Tasks for the tests of this crate.
 
 use crate::{
-    AccountName, Cause, Class, Counters, DeadReason, Dimensions, Policy, State, Task, TaskId,
-    UnixMs, UpstreamId, Why,
+    AccountName, Answer, AttemptToken, Cause, Class, Counters, DeadReason, Dimensions, Policy,
+    State, Task, TaskId, UnixMs, UpstreamId, Why,
 };
 use proptest::{option, prelude::*, sample::select};
 
@@ -16,6 +16,21 @@ pub(crate) fn task() -> Task {
         priority: 1,
         dimensions: Dimensions { method: "userrecaptcha".to_owned(), ..Dimensions::default() },
         ..Task::queued(TaskId::at(THEN, 0), account, &Policy::default(), THEN)
+    }
+}
+
+/// An answer to it that does not expire.
+pub(crate) fn answer() -> Answer {
+    Answer {
+        task: task().id,
+        token: AttemptToken::from_random(2),
+        dialect: "test".to_owned(),
+        raw: "OK|token".into(),
+        text: "token".into(),
+        user_agent: None,
+        solved_at: THEN,
+        expires_at: None,
+        read_at: THEN,
     }
 }
 

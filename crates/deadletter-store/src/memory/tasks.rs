@@ -94,8 +94,8 @@ impl Contents {
             return Committed::IdTaken;
         }
         let written = change.row.as_ref().is_none_or(|row| self.write(row));
-        if let Some(answer) = change.wins_by().filter(|_| written) {
-            self.counts.add(Deltas::of_answer(answer));
+        if let Some((answer, at)) = change.wins_by().filter(|_| written) {
+            self.counts.add(Deltas::of_answer(answer, at));
         }
         for fact in change.facts_taken(written) {
             let deltas = self.rows.change(fact.task, |row| row.learn(fact));

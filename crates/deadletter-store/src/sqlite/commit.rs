@@ -22,8 +22,8 @@ fn commit_one(session: &mut Session<'_, '_>, change: &Change) -> Outcome<Committ
         Some(row) => write_row(session, row)?,
         None => true,
     };
-    if let Some(answer) = change.wins_by().filter(|_| written) {
-        session.counts.won(answer);
+    if let Some((answer, at)) = change.wins_by().filter(|_| written) {
+        session.counts.won(answer, at);
     }
     for fact in change.facts_taken(written) {
         learn(session, fact)?;

@@ -48,9 +48,9 @@ impl Counts {
         self.take_in(Deltas::of_attempt(before, after, at));
     }
 
-    /// A task was solved by that answer.
-    pub(super) fn won(&mut self, answer: &Answer) {
-        self.take_in(Deltas::of_answer(answer));
+    /// A task was solved by that answer at `at`.
+    pub(super) fn won(&mut self, answer: &Answer, at: UnixMs) {
+        self.take_in(Deltas::of_answer(answer, at));
     }
 
     /// The verdict of a task was told.

@@ -63,6 +63,23 @@ pub(crate) async fn an_answer_that_is_told_before_it_expires_does_not_expire_unr
     assert_eq!((purged, unread(h).await), (1, (2, 2)));
 }
 
+pub(crate) async fn an_answer_that_is_stored_expired_counts_from_then_on(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let began = h.now();
+    h.clock.advance(600_000);
+    let (task, attempt) = h.polling(&worker, |_| {}).await;
+    let Happened::Answered(mut answer) = answered(&attempt, "token") else {
+        panic!("no answer");
+    };
+    answer.expires_at = Some(began);
+    h.happens(task.id, Some(&attempt), Happened::Answered(answer)).await;
+    let stored = h.now();
+    h.clock.advance(600_000);
+    let tallies = h.store.tallies(Dim::All, UnixMs(0), 10_000).await.unwrap();
+    let since = |since| expired_unread(&tallies, since, h.now());
+    assert_eq!((since(UnixMs(0)), since(stored.plus(-60_000))), (1, 1));
+}
+
 pub(crate) async fn a_task_that_goes_on_has_another_verdict_to_tell(h: &mut Harness) {
     let worker = h.worker("w").await;
     let dead = h.dead(&worker, "ERROR_BAD", |_| {}).await;
