@@ -171,8 +171,10 @@ fn is_unknown(error: &io::Error) -> bool {
 fn rename_to_reserved(from: &Path, to: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).open(to)?;
     let renamed = fs::rename(from, to);
-    if renamed.is_err() {
-        fs::remove_file(to)?;
+    if renamed.is_err()
+        && let Err(error) = fs::remove_file(to)
+    {
+        tracing::warn!(%error, path = %to.display(), "an empty file that reserved a name is left");
     }
     renamed
 }
