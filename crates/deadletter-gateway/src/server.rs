@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -103,11 +103,12 @@ pub async fn serve_on(
     listener: std::net::TcpListener,
 ) -> Result<Running, ServeError> {
     gateway.askers.refresh(gateway.store()).await?;
-    let address = gateway.settings.listen;
+    let unnamed = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let address =
+        listener.local_addr().map_err(|source| ServeError::Listen { address: unnamed, source })?;
     let failed = |source| ServeError::Listen { address, source };
     listener.set_nonblocking(true).map_err(failed)?;
     let listener = TcpListener::from_std(listener).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
     refuse_open(&gateway, address)?;
     Ok(serve_at(gateway, listener, address))
 }

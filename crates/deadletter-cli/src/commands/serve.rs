@@ -82,7 +82,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         Some(listener) => serve_on(Arc::new(gateway), listener).await,
         None => serve(Arc::new(gateway)).await,
     };
-    let running = running.map_err(|error| refused(error, &args))?;
+    let running = running.map_err(refused)?;
     let url = base_url(&args, running.address());
     let keys = issued(&engine).await.map_err(super::key::of_key)?;
     let mut notices = engine.notices();
@@ -115,7 +115,13 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
 
 /// The socket of a supervisor that goes on listening while this process is started again.
 fn handed_down() -> Result<Option<TcpListener>> {
-    ListenFd::from_env().take_tcp_listener(0).map_err(|error| {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        let fault = format!("{} sockets are handed down, and it listens at one", sockets.len());
+        return Err(Fault::usage(fault)
+            .fix("let the socket unit have one ListenStream=, and name it alone in Sockets="));
+    }
+    sockets.take_tcp_listener(0).map_err(|error| {
         Fault::usage("LISTEN_FDS names no TCP socket that listens")
             .because(error)
             .fix("let the socket unit say ListenStream=127.0.0.1:8402, or unset LISTEN_FDS")
@@ -214,16 +220,15 @@ fn accepted(settings: &Settings, keys: &[IssuedKey]) -> String {
     format!("{}; the account's own is not accepted", shown.join(", "))
 }
 
-fn refused(error: ServeError, args: &Args) -> Fault {
+fn refused(error: ServeError) -> Fault {
     match error {
         ServeError::Listen { address, source } => {
             Fault::failed(format!("cannot listen on {address}"))
                 .because(source)
                 .fix("name another address with --listen, or stop the program that listens there")
         }
-        ServeError::Open(_) => Fault::usage(format!(
-            "{} can be reached from other machines, and anybody there could spend your threads",
-            args.listen
+        ServeError::Open(address) => Fault::usage(format!(
+            "{address} can be reached from other machines, and anybody there could spend your threads"
         ))
         .fix("issue a key with `deadletter key add NAME`, or listen on 127.0.0.1"),
         error @ ServeError::Keys(_) => {

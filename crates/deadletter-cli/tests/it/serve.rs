@@ -22,6 +22,23 @@ fn a_gateway_that_cannot_listen_has_begun_no_work() {
     assert_eq!(workers.stdout.trim(), r#"{"n":0}"#, "{}", workers.stderr);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_gateway_that_is_handed_two_sockets_is_not_to_guess() {
+    let scene = Scene::happy();
+    let serve = scene.command(&["serve"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@""#]).arg(serve.get_program());
+    shell.args(serve.get_args()).env_clear();
+    if let Some(dir) = serve.get_current_dir() {
+        shell.current_dir(dir);
+    }
+    shell.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let refused = ran(shell);
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
+    assert!(refused.stderr.contains("2 sockets") && refused.stderr.contains("ListenStream"));
+}
+
 #[test]
 fn a_gateway_that_is_stopped_says_so_and_ends_well() {
     let scene = Scene::happy();
