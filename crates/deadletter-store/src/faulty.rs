@@ -344,7 +344,16 @@ impl<S: Store + ?Sized> Registry for Faulty<S> {
     }
 
     async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>> {
-        self.meet(Call::Documents, self.inner.documents(prefix, limit)).await
+        self.documents_after(prefix, "", limit).await
+    }
+
+    async fn documents_after(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Document>> {
+        self.meet(Call::Documents, self.inner.documents_after(prefix, after, limit)).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<bool> {

@@ -279,7 +279,21 @@ impl<S: Store + ?Sized> Registry for Traced<S> {
     }
 
     async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>> {
-        self.watch(Call::Documents, limit as usize, self.inner.documents(prefix, limit)).await
+        self.documents_after(prefix, "", limit).await
+    }
+
+    async fn documents_after(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Document>> {
+        self.watch(
+            Call::Documents,
+            limit as usize,
+            self.inner.documents_after(prefix, after, limit),
+        )
+        .await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<bool> {

@@ -217,7 +217,13 @@ pub trait Registry: Send + Sync {
     async fn put_document(&self, key: &str, expects: u64, body: &str) -> Result<Option<u64>>;
 
     /// Documents whose name begins with exactly `prefix`, by name, at most `limit`.
-    async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>>;
+    async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>> {
+        self.documents_after(prefix, "", limit).await
+    }
+
+    /// The same from behind the name `after` on: the next page. Nothing has an empty name.
+    async fn documents_after(&self, prefix: &str, after: &str, limit: u32)
+    -> Result<Vec<Document>>;
 
     /// Appends to the audit log; false, and nothing written, where the writer's number stands
     /// already.

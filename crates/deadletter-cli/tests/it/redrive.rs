@@ -219,8 +219,17 @@ fn an_operation_that_paused_itself_is_let_go_on() {
     let told = "deadletter redrive --resume ";
     let (_, id) = paused.stderr.split_once(told).expect("how it goes on is told");
     let id = id.split_whitespace().next().expect("its id");
-    let named = scene.run(&["redrive", "--resume", "redrive-1", "--yes"]);
+    // As many as drains leave in weeks, all of them older.
+    let conn = rusqlite::Connection::open(scene.bench.path("tasks.db")).expect("a store");
+    let sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 1200) \
+        INSERT INTO documents SELECT 'operation/redrive-0' || x, 1, '{}' FROM n";
+    assert_eq!(conn.execute(sql, []).expect("written"), 1200);
+    drop(conn);
+    let elsewhere = ["--out", "none.jsonl"];
+    let named =
+        scene.run(&[&["redrive", "--resume", "redrive-1", "--yes"], &elsewhere[..]].concat());
     assert!(named.stderr.contains(id), "{}", named.stderr);
+    assert!(!scene.bench.path("none.jsonl").exists(), "nothing goes on, so nothing is told");
     scene.simulator.clear_rules();
     let out = ["--out", "answers.jsonl", "--reason", "the page was mended"];
     let ran = scene.run(&[&["redrive", "--resume", id, "--yes"], &out[..]].concat());

@@ -258,8 +258,13 @@ impl Registry for MemoryStore {
         self.with(|contents| contents.put_document(key, expects, body))
     }
 
-    async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>> {
-        self.with(|contents| contents.documents(prefix, limit))
+    async fn documents_after(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Document>> {
+        self.with(|contents| contents.documents(prefix, after, limit))
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<bool> {

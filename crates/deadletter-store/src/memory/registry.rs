@@ -89,10 +89,10 @@ impl Contents {
         Some(version)
     }
 
-    pub(super) fn documents(&self, prefix: &str, limit: u32) -> Vec<Document> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
+    pub(super) fn documents(&self, prefix: &str, after: &str, limit: u32) -> Vec<Document> {
+        let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
         self.documents
-            .range::<str, _>(from)
+            .range::<str, _>((from, Bound::Unbounded))
             .map(|(_, document)| document)
             .take_while(|document| document.key.starts_with(prefix))
             .take(limit as usize)

@@ -167,13 +167,19 @@ pub(super) fn put_document(
     Ok((written == 1).then(|| expects + 1))
 }
 
-/// Documents whose name begins with `prefix`, by name.
-pub(super) fn documents(conn: &Connection, prefix: &str, limit: u32) -> Outcome<Vec<Document>> {
+/// Documents whose name begins with `prefix` and comes behind `after`, by name.
+pub(super) fn documents(
+    conn: &Connection,
+    prefix: &str,
+    after: &str,
+    limit: u32,
+) -> Outcome<Vec<Document>> {
     let mut statement = conn.prepare_cached(
         "SELECT key, version, body FROM documents \
-         WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2",
+         WHERE key >= max(?1, ?2) AND key > ?2 AND substr(key, 1, length(?1)) = ?1 \
+         ORDER BY key LIMIT ?3",
     )?;
-    let rows = statement.query_map((prefix, limit), read_document)?;
+    let rows = statement.query_map((prefix, after, limit), read_document)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

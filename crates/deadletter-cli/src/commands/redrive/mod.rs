@@ -158,11 +158,12 @@ async fn resume(
     args: &Args,
     signals: &mut Signals,
 ) -> Result<Exit> {
-    let (answers, notices) = (answers(app, args)?, engine.notices());
-    let Some(before) = paused::let_go_on(app, engine, id, args).await? else {
+    if !paused::is_confirmed(app, engine, id, args).await? {
         app.out.say("nothing was changed");
         return Ok(Exit::Good);
-    };
+    }
+    let (answers, notices) = (answers(app, args)?, engine.notices());
+    let before = paused::let_go_on(app, engine, id, args).await?;
     app.out.say(&format!("operation {id} goes on"));
     watch(app, engine, Begun { id, before, answers, notices }, args.detach, signals).await
 }

@@ -12,26 +12,26 @@ use crate::{
 use deadletter::{
     Deadletter, Operation, OperationState,
     core::{OperationId, TaskId},
+    store::Store,
 };
 use serde_json::json;
+use std::cmp::Reverse;
 
-/// Tasks looked at in one go.
+/// Tasks or operations looked at in one go.
 const PAGE: u32 = 500;
-/// Operations looked through for those that are paused.
-const OPERATIONS: u32 = 1_000;
+/// Beginning of the names of their documents.
+const DOCUMENTS: &str = "operation/";
 /// Paused operations that are named.
 const NAMED: usize = 5;
 
-/// Lets it go on, once that is confirmed; answers what had been spent on each of its tasks that
-/// are left. None where nothing was changed.
-pub(super) async fn let_go_on(
+/// True where it is to go on, by somebody who was told what is left of it.
+pub(super) async fn is_confirmed(
     app: &App,
     engine: &Deadletter,
     id: &OperationId,
     args: &Args,
-) -> Result<Option<Before>> {
-    let desk = engine.desk();
-    let found = desk.operation(id).await.map_err(work::of_engine)?;
+) -> Result<bool> {
+    let found = engine.desk().operation(id).await.map_err(work::of_engine)?;
     let Some((operation, [pending, ..])) = found.filter(|(it, _)| is_paused(it)) else {
         return Err(not_paused(engine, id).await?);
     };
@@ -42,15 +42,22 @@ pub(super) async fn let_go_on(
     } else {
         app.out.json(&json!({"operation": id, "left": pending, "note": operation.note}))?;
     }
-    if !args.yes && !confirmed(app, &format!("let {id} go on?"))? {
-        return Ok(None);
-    }
+    Ok(args.yes || confirmed(app, &format!("let {id} go on?"))?)
+}
+
+/// Lets it go on; answers what had been spent on each of its tasks that are left.
+pub(super) async fn let_go_on(
+    app: &App,
+    engine: &Deadletter,
+    id: &OperationId,
+    args: &Args,
+) -> Result<Before> {
     let before = left(engine, id).await?;
     let why = args.reason.as_deref();
-    if !desk.resume_operation(id, &who(app), why).await.map_err(work::of_engine)? {
+    if !engine.desk().resume_operation(id, &who(app), why).await.map_err(work::of_engine)? {
         return Err(not_paused(engine, id).await?);
     }
-    Ok(Some(before))
+    Ok(before)
 }
 
 /// What it has not redriven, as far as it stands as it was frozen.
@@ -72,16 +79,26 @@ fn is_paused(operation: &Operation) -> bool {
 
 /// It cannot go on; those that can are named.
 async fn not_paused(engine: &Deadletter, id: &OperationId) -> Result<Fault> {
-    let documents =
-        engine.store().documents("operation/", OPERATIONS).await.map_err(shelf::fault)?;
-    let operations = documents.iter().filter_map(|it| serde_json::from_str(&it.body).ok());
-    let paused: Vec<String> =
-        operations.filter(is_paused).map(|operation| operation.id.to_string()).collect();
+    let paused = paused(engine.store()).await?;
     let fault = Fault::failed(format!("there is no paused operation {id}"));
     Ok(if paused.is_empty() {
         fault.why("none is paused").fix("`deadletter redrive --where FILTER` begins one")
     } else {
-        let named: Vec<_> = paused.iter().rev().take(NAMED).map(String::as_str).collect();
-        fault.fix(format!("paused are, newest first: {}", named.join(", ")))
+        fault.fix(format!("paused are, newest first: {}", paused.join(", ")))
     })
+}
+
+/// The newest that are paused. All are looked through, and what never ends was never written.
+async fn paused(store: &dyn Store) -> Result<Vec<String>> {
+    let (mut paused, mut after): (Vec<Operation>, String) = Default::default();
+    loop {
+        let page = store.documents_after(DOCUMENTS, &after, PAGE).await.map_err(shelf::fault)?;
+        let operations = page.iter().filter_map(|it| serde_json::from_str(&it.body).ok());
+        paused.extend(operations.filter(is_paused));
+        paused.sort_by_key(|operation| Reverse(operation.created_at));
+        paused.truncate(NAMED);
+        let Some(last) = page.into_iter().next_back() else { break };
+        after = last.key;
+    }
+    Ok(paused.iter().map(|operation| operation.id.to_string()).collect())
 }

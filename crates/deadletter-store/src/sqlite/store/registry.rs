@@ -85,9 +85,15 @@ impl Registry for SqliteStore {
         .await
     }
 
-    async fn documents(&self, prefix: &str, limit: u32) -> Result<Vec<Document>> {
-        let prefix = prefix.to_owned();
-        self.read("get documents", move |conn| registry::documents(conn, &prefix, limit)).await
+    async fn documents_after(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Document>> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.read("get documents", move |conn| registry::documents(conn, &prefix, &after, limit))
+            .await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<bool> {

@@ -55,4 +55,12 @@ pub(crate) async fn documents_are_found_by_exact_prefix_in_order(h: &mut Harness
     assert_eq!(found("none", MANY).await, [""; 0]);
     assert_eq!(found("", MANY).await.len(), keys.len());
     assert_eq!(found("key", 2).await, ["key%/x", "key/a"]);
+    let mut pages = vec![String::new()];
+    for _ in 0..5 {
+        let after = pages.last().unwrap();
+        let page = h.store.documents_after("key", after, 1).await.unwrap();
+        pages.extend(page.into_iter().map(|document| document.key));
+    }
+    assert_eq!(pages, ["", "key%/x", "key/a", "key/b", "key_/x", "keys/z"]);
+    assert!(h.store.documents_after("key", "keys/z", 1).await.unwrap().is_empty());
 }
