@@ -2,16 +2,22 @@
 
 use crate::{
     cli::{self, Cli, Global},
+    commands::Command,
     config::{self, Environment, Settings},
     exit::Exit,
     fault::{Fault, Result},
     output::Output,
 };
 use clap::Parser;
-use std::ffi::OsString;
+use deadletter::store::Store;
+use std::{
+    ffi::OsString,
+    mem::take,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// What every command works with.
-#[derive(Debug)]
 pub(crate) struct App {
     /// The options of every command.
     pub(crate) global: Global,
@@ -19,9 +25,31 @@ pub(crate) struct App {
     pub(crate) environment: Environment,
     /// The only way to print.
     pub(crate) out: Output,
+    /// Guards the stores that engines of this process work on: they are closed at its end.
+    stores: Mutex<Vec<Arc<dyn Store>>>,
 }
 
+/// A store that somebody else is busy with is not waited for: what its log holds is not lost.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
 impl App {
+    /// Closes that store when the command has ended well.
+    pub(crate) fn close_at_end(&self, store: &Arc<dyn Store>) {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(store));
+    }
+
+    /// Puts what the logs of the stores hold into their files, so that a file is whole by itself.
+    async fn close_stores(&self) {
+        let stores = take(&mut *self.stores.lock().unwrap_or_else(PoisonError::into_inner));
+        for store in stores {
+            match tokio::time::timeout(CLOSE_MAX, store.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the store could not be closed"),
+                Err(_) => tracing::debug!("the store is in use; its log stays beside it"),
+            }
+        }
+    }
+
     /// The settings: flags, environment, file, defaults.
     pub(crate) fn settings(&self) -> Result<Settings> {
         self.settings_with(&[])
@@ -47,6 +75,15 @@ impl App {
     }
 }
 
+/// Runs the command, and leaves the stores closed where nothing of it is left at work.
+async fn run(app: &App, command: Command) -> Result<Exit> {
+    let exit = command.run(app).await?;
+    if exit != Exit::Interrupted {
+        app.close_stores().await;
+    }
+    Ok(exit)
+}
+
 /// Runs the command line `args`, the program's name first.
 pub(crate) fn start(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args.into_iter().map(cli::as_term)) {
@@ -56,12 +93,12 @@ pub(crate) fn start(args: impl IntoIterator<Item = OsString>) -> Exit {
     let environment = Environment::of_process();
     let out = Output::of_process(&cli.global, &environment);
     out.log_to_stderr(cli.global.verbose, cli.global.log_format);
-    let app = App { global: cli.global, environment, out };
+    let app = App { global: cli.global, environment, out, stores: Mutex::default() };
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Fault::failed("cannot start the runtime").because(error))
-        .and_then(|runtime| runtime.block_on(cli.command.run(&app)));
+        .and_then(|runtime| runtime.block_on(run(&app, cli.command)));
     let result = result.and_then(|exit| app.out.flush().map(|()| exit));
     result.unwrap_or_else(|fault| {
         app.out.fault(&fault);

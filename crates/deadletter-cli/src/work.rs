@@ -64,6 +64,7 @@ fn builder(
     keep_solved_ms: Option<i64>,
     guard: &Guard,
 ) -> Builder {
+    app.close_at_end(&store);
     let crash = CrashPoint::from_text(app.environment.variable(CRASH_VARIABLE));
     let builder = Deadletter::builder().store(store).account(account).crash_point(crash);
     builder.keep_solved_for(keep_solved_ms).guard(guard.clone())

@@ -43,7 +43,8 @@ pub(crate) struct Args {
     /// Append every request to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Open /admin/ for tests: outages, threads, clock
+    /// Open /admin/ for tests: POST /admin/outage?mode=html_502 (reset, hang, off; refuse&for_ms=N),
+    /// /admin/threads?n=N, /admin/speed?factor=F, /admin/advance?ms=N; GET /admin/stats, /admin/log
     #[arg(long)]
     admin: bool,
 }

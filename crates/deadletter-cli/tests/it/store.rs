@@ -212,3 +212,14 @@ fn ctrl_c_ends_a_question_that_takes_too_long() {
     crate::bench::interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
 }
+
+#[test]
+fn a_run_leaves_its_store_whole_in_one_file() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    let ran = scene.run(&["run", "tasks.csv", "--out", "answers.jsonl"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    std::fs::copy(scene.bench.path("tasks.db"), scene.bench.path("copy.db")).expect("copied");
+    let count = ["query", "SELECT count(*) AS n FROM tasks", "--store", "sqlite:copy.db"];
+    assert_eq!(scene.run(&count).stdout.trim(), r#"{"n":3}"#);
+}

@@ -28,7 +28,7 @@ const TASKS_PER_NEWS: u64 = 1_000;
 
 /// For what no repair is known.
 const RESCUE: &str = "stop what uses the store; put a backup in its place, or bring out what can \
-     be read with `deadletter export --salvage --out rescued.jsonl` and import that into a new store";
+     be read with `deadletter export --salvage --with-secrets --out rescued.jsonl` and import that into a new store";
 /// For counts alone.
 const RECOUNT: &str = "the tasks are there, and what counts them is wrong: take a backup, then \
      export all letters and import them into a new store";
