@@ -56,13 +56,7 @@ impl Reader {
             Word::Empty => No::Nothing("an empty body"),
             Word::Unreadable(why) => No::Nothing(why),
         };
-        Err(match self.or_status(no, received.status) {
-            No::Code { code, text } => {
-                let class = self.codes.meaning(&code).on_submit;
-                JobFailed(self.failure(&code, class, &text, received)).into()
-            }
-            No::Nothing(why) => self.unreadable(why, received).into(),
-        })
+        Err(self.refused(no, received))
     }
 
     /// The verdict on a poll.
@@ -97,13 +91,7 @@ impl Reader {
             Word::Empty => No::Nothing("an empty body"),
             Word::Unreadable(why) => No::Nothing(why),
         };
-        Err(match self.or_status(no, received.status) {
-            No::Code { code, text } => {
-                let class = self.codes.meaning(&code).on_submit;
-                JobFailed(self.failure(&code, class, &text, received)).into()
-            }
-            No::Nothing(why) => self.unreadable(why, received).into(),
-        })
+        Err(self.refused(no, received))
     }
 
     /// Why an answer to a question about the account holds no state.
@@ -112,9 +100,13 @@ impl Reader {
             Word::Error { code, text } => No::Code { code, text },
             _ => No::Nothing("no account state"),
         };
+        self.refused(no, received)
+    }
+
+    /// A no to anything but a poll: of an account and of a report, a code says what it says of a submit.
+    fn refused<E: From<JobFailed> + From<CouldNotAsk>>(&self, no: No, received: &Received) -> E {
         match self.or_status(no, received.status) {
             No::Code { code, text } => {
-                // Asked of an account, a code means what it means on a submit.
                 let class = self.codes.meaning(&code).on_submit;
                 JobFailed(self.failure(&code, class, &text, received)).into()
             }
