@@ -3,8 +3,8 @@
 use crate::{
     Builder, Desk, Error, Job, Notice, Result,
     account::Account,
-    delivery::{Target, Tries},
-    fold, heartbeat, keeper,
+    delivery::Tries,
+    heartbeat, intake, keeper,
     outbound::Guard,
     patience::Patience,
     provider::{AccountState, Explanation, PollError},
@@ -13,10 +13,9 @@ use crate::{
     stop,
 };
 use deadletter_core::{
-    AccountName, Answer, Failure, NewTask, StateKind, Task, TaskId, UnixMs, breaker::Phase,
+    AccountName, Answer, Failure, StateKind, Task, TaskId, UnixMs, breaker::Phase,
 };
-use deadletter_store::{Inserted, Store};
-use secrecy::ExposeSecret;
+use deadletter_store::Store;
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
@@ -25,8 +24,6 @@ use tokio::{sync::broadcast, task::JoinHandle};
 
 /// Tasks of one insert: a batch of the store's is one transaction.
 const INSERT_BATCH: usize = 500;
-/// Tries to find ids that nobody else has chosen in the same millisecond.
-const ID_TRIES: u32 = 16;
 
 /// A loop that has not ended so long after the stop is given up: longer than a dispatcher waits for
 /// what is on the wire.
@@ -159,7 +156,7 @@ impl Deadletter {
             if batch.is_empty() {
                 break;
             }
-            submitted.extend(insert(&self.shared, batch).await?);
+            submitted.extend(intake::insert(&self.shared, batch).await?);
             // After each batch: what is stored is worked on, whatever becomes of the next one.
             let now = self.shared.now();
             for account in self.shared.accounts.values() {
@@ -372,78 +369,4 @@ fn account_status(account: &Arc<Account>, now: UnixMs) -> AccountStatus {
         retry_after_ms: account.gate.retry_after_ms(now),
         stopped: account.stop().failure,
     }
-}
-
-/// Inserts one batch; an id that is taken is chosen anew.
-async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
-    let mut tasks = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let account = shared.account(job.account.as_ref().unwrap_or(&shared.first_account))?;
-        account.turns.read(shared, &account.name).await?;
-        tasks.push(new_task(shared, account, job).await?);
-    }
-    let mut outcomes: Vec<Option<Submitted>> = vec![None; tasks.len()];
-    let mut open: Vec<(usize, NewTask)> = tasks.into_iter().enumerate().collect();
-    for _ in 0..ID_TRIES {
-        let batch = open.iter().map(|(_, task)| task.clone()).collect();
-        let inserted = shared.store.insert(batch).await?;
-        let mut taken = Vec::new();
-        for ((place, mut task), outcome) in open.into_iter().zip(inserted) {
-            let submitted = match outcome {
-                Inserted::New(id) => Submitted { id, is_new: true },
-                Inserted::Existing(id) => Submitted { id, is_new: false },
-                Inserted::IdTaken(_) => {
-                    task.task.id = next_id(shared);
-                    taken.push((place, task));
-                    continue;
-                }
-            };
-            if let Some(slot) = outcomes.get_mut(place) {
-                *slot = Some(submitted);
-            }
-        }
-        if taken.is_empty() {
-            return Ok(outcomes.into_iter().flatten().collect());
-        }
-        open = taken;
-    }
-    Err(Error::NoFreeId(ID_TRIES))
-}
-
-async fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTask> {
-    let now = shared.now();
-    let deadline_at = job.deadline_at(now);
-    let folds_for_ms = job.folds_for_ms.filter(|_| job.idempotency.is_none());
-    let (idempotency_key, life_ms) = match folds_for_ms {
-        Some(ms) => (Some(fold::key(shared, &job.payload).await?), Some(Some(ms))),
-        None => job.idempotency.unzip(),
-    };
-    let mut dimensions = account.provider.dimensions(&job.payload);
-    dimensions.batch = job.batch;
-    dimensions.tags = job.tags;
-    let target = Target::of(&job.payload).filter(|_| job.is_told);
-    let guard = shared.courier.guard();
-    let delivers_to = target.map(|target| guard.place(target.url.expose_secret())).transpose()?;
-    let task = Task {
-        priority: job.priority,
-        turn: account.turns.next(job.owner.as_deref(), job.priority),
-        deadline_at,
-        proxies: account.provider.proxies(&job.payload),
-        owner: job.owner,
-        idempotency_key,
-        idempotency_expires_at: life_ms.flatten().map(|ms| now.plus(ms)),
-        delivers_to,
-        dimensions,
-        ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
-    };
-    Ok(NewTask { is_folded: folds_for_ms.is_some(), ..NewTask::new(task, job.payload)? })
-}
-
-/// Ids grow within a process; others' choices in the same millisecond are met by the insert.
-fn next_id(shared: &Shared) -> TaskId {
-    let wanted = TaskId::at(shared.now(), shared.random_u64());
-    let grown = |last: u64| wanted.get().max(last + 1);
-    let last = &shared.last_id;
-    let before = last.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(grown(last)));
-    TaskId::try_from(grown(before.unwrap_or_default())).unwrap_or(wanted)
 }

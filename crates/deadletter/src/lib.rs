@@ -41,6 +41,7 @@ mod health;
 mod heap;
 mod heartbeat;
 mod inhand;
+mod intake;
 mod job;
 mod keeper;
 mod notice;
