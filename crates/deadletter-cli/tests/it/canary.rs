@@ -3,20 +3,21 @@
 //! it is, URL-encoded, in base64 and in hexadecimal.
 
 use crate::{
-    bench::{first_line, interrupt, ran},
+    bench::{KEY, first_line, interrupt, ran},
     keys::ask,
-    upstream::Scene,
+    upstream::{GOOD, Scene},
 };
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
 };
-use deadletter_sim::{Fault, Phase, Rule, Scenario};
+use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use std::{
+    io::Read,
     net::TcpListener,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 const UPSTREAM_KEY: &str = "canaryUpstreamKey000000000000001";
@@ -41,6 +42,9 @@ const BAD: [&str; 10] = [
     "6Le-page",
     "6Le-reset",
 ];
+
+/// Questions about one id: its job ends within seconds.
+const ASKS: usize = 100_000;
 
 /// Where a secret was found, and which.
 type Leak = (String, String);
@@ -168,11 +172,22 @@ fn submitted(address: &str, key: &str, sitekey: &str, hook: &str) -> String {
 /// What its client is told in the end.
 fn verdict(address: &str, key: &str, id: &str) -> String {
     let poll = format!("/res.php?key={key}&action=get&id={id}");
-    loop {
+    for _ in 0..ASKS {
         match ask(address, &poll).as_str() {
             "CAPCHA_NOT_READY" => std::thread::yield_now(),
             told => return told.to_owned(),
         }
+    }
+    panic!("{id} has no verdict")
+}
+
+/// A gateway, which ends with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 
@@ -244,8 +259,9 @@ fn no_secret_is_found_where_it_does_not_belong() {
     // Into a file: a pipe that nobody reads is soon full at this level, and the gateway would wait.
     let log = std::fs::File::create(scene.bench.path("serve.log")).expect("a file");
     let mut serve = command(&scene, &allow);
-    let mut child = serve.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
-    let (line, _out) = first_line(&mut child);
+    let child = serve.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
+    let mut serving = Serving(child);
+    let (line, _out) = first_line(&mut serving.0);
     let address = line.trim().strip_prefix("http://").expect("a URL").to_owned();
     let mut ids = Vec::new();
     let mut tokens = Vec::new();
@@ -270,8 +286,8 @@ fn no_secret_is_found_where_it_does_not_belong() {
         search.hide("a token", token, &["answers"]);
     }
     search.through_all_of("/metrics", &ask(&address, "/metrics"));
-    interrupt(&child);
-    assert!(child.wait().expect("it ends").success());
+    interrupt(&serving.0);
+    assert!(serving.0.wait().expect("it ends").success());
     let log = scene.bench.read("serve.log");
     assert!(log.contains("TRACE") && log.contains("stopping"), "all is logged");
     search.through_all_of("serve's log", &log);
@@ -292,4 +308,20 @@ fn a_secret_is_found_however_it_is_written() {
     }
     search.through("requests", COOKIE, |tables, _| tables.contains(&"requests"));
     assert_eq!(search.leaks.len(), written.len(), "{:?}", search.leaks);
+}
+
+#[test]
+fn the_key_stands_in_no_file_and_no_log() {
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    scene.simulator.outage_for(OutageMode::Html502, 20_000);
+    let ran = scene.run(&["run", "tasks.csv", "-vv", "--out", "answers.jsonl"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for name in ["tasks.db", "tasks.db-wal", "answers.jsonl"] {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = std::fs::File::open(scene.bench.path(name)) {
+            file.read_to_end(&mut bytes).expect("read");
+        }
+        assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
+    }
 }

@@ -410,19 +410,3 @@ fn standard_input_is_a_file_too() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(json_lines(&String::from_utf8_lossy(&output.stdout)).len(), 1);
 }
-
-#[test]
-fn the_key_stands_in_no_file_and_no_log() {
-    let scene = Scene::happy();
-    scene.rows("tasks.csv", GOOD, 3);
-    scene.simulator.outage_for(OutageMode::Html502, 20_000);
-    let ran = scene.run(&["run", "tasks.csv", "-vv", "--out", "answers.jsonl"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    for name in ["tasks.db", "tasks.db-wal", "answers.jsonl"] {
-        let mut bytes = Vec::new();
-        if let Ok(mut file) = std::fs::File::open(scene.bench.path(name)) {
-            file.read_to_end(&mut bytes).expect("read");
-        }
-        assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
-    }
-}
