@@ -44,6 +44,12 @@ impl TaskId {
         Self(((ms << LOW_BITS) | low) % ID_LIMIT)
     }
 
+    /// When it was chosen, by the clock of whoever chose it.
+    #[must_use]
+    pub const fn chosen_at(self) -> UnixMs {
+        UnixMs(EPOCH_2026_MS + (self.0 >> LOW_BITS).cast_signed())
+    }
+
     /// The number itself.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -211,6 +217,7 @@ mod tests {
         assert!(TaskId::at(now, 5) > TaskId::at(now, 4));
         assert!(TaskId::at(now.plus(1), 0) > TaskId::at(now, 4_095));
         assert!(TaskId::at(UnixMs(i64::MAX), u64::MAX).get() < ID_LIMIT);
+        assert_eq!(TaskId::at(now, 4_095).chosen_at(), now);
     }
 
     #[test]

@@ -215,8 +215,7 @@ impl Desk {
     }
 
     pub(crate) fn new_operation(&self, act: Act, now: UnixMs) -> OperationId {
-        let number = TaskId::at(now, self.shared.random_u64());
-        OperationId::new(format!("{}-{number}", act.label())).expect("digits and letters, short")
+        operation::new_id(act, TaskId::at(now, self.shared.random_u64()))
     }
 
     /// An operation, with the numbers of its items: pending, done, skipped. None where there is none.

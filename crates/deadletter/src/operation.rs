@@ -178,6 +178,17 @@ fn key(id: &OperationId) -> String {
     format!("operation/{id}")
 }
 
+/// A new id: it tells what is done, and when it was chosen.
+pub(crate) fn new_id(act: Act, number: TaskId) -> OperationId {
+    OperationId::new(format!("{}-{number}", act.label())).expect("digits and letters, short")
+}
+
+/// When an id was chosen; the beginning of time where it does not tell.
+pub(crate) fn chosen_at(id: &OperationId) -> UnixMs {
+    let number = id.as_str().rsplit('-').next().and_then(|number| number.parse().ok());
+    number.map_or(UnixMs(0), TaskId::chosen_at)
+}
+
 /// Stores a new operation that nobody works on yet.
 async fn write_down(store: &dyn Store, operation: &Operation) -> Result<()> {
     let body = serde_json::to_string(operation)
@@ -190,7 +201,7 @@ async fn write_down(store: &dyn Store, operation: &Operation) -> Result<()> {
 
 /// Stores a new operation that waits, and on the list, so that one that is left there is found.
 ///
-/// The list first: what is listed and does not exist is taken off by whoever works.
+/// The list first: what is listed and does not exist is taken off by whoever works, a day later.
 pub(crate) async fn put(store: &dyn Store, operation: &Operation) -> Result<()> {
     list(store, &operation.id, true).await?;
     write_down(store, operation).await

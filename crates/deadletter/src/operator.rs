@@ -106,7 +106,10 @@ async fn step_all(shared: &Arc<Shared>, runs: &mut Runs) -> Result<bool> {
 async fn step_one(shared: &Arc<Shared>, id: &OperationId, runs: &mut Runs) -> Result<bool> {
     let store = shared.store.as_ref();
     let Some(known) = operation::read(store, id).await? else {
-        operation::list(store, id, false).await?;
+        // It is listed before it is written: whoever began it may be between the two.
+        if operation::chosen_at(id).plus(ANSWER_MS) <= shared.now() {
+            operation::list(store, id, false).await?;
+        }
         return Ok(false);
     };
     if known.state.is_over() {
