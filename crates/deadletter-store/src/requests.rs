@@ -335,11 +335,13 @@ pub struct Worker {
 /// beats of 2 s, in real milliseconds. A store's clock may run faster.
 pub const SILENT_MS: f64 = 6_000.0;
 
-/// The answer to a beat.
+/// The answer to a beat, and to a worker that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// Store time.
     pub now: UnixMs,
+    /// Workers that live, the one that beats among them.
+    pub workers: u32,
 }
 
 /// The name of a document that is a task's: it is purged with its task.

@@ -191,7 +191,7 @@ pub trait Registry: Send + Sync {
     /// Where a store can prove that other workers' processes are gone, it declares them dead here.
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat>;
 
-    /// It is alive. Answers store time, or `DeclaredDead` where it is dead, left or unknown.
+    /// It is alive. Answers store time and how many live, or `DeclaredDead` where it is dead, left or unknown.
     async fn beat(&self, worker: &WorkerId) -> Result<Beat>;
 
     /// It stops and holds nothing any more that is not to be taken over at once: what it still

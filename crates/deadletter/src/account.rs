@@ -83,7 +83,6 @@ pub(crate) struct Account {
     pub(crate) gate: Gate,
     pub(crate) turns: Turns,
     pub(crate) configured_threads: Option<u32>,
-    budget_rules: BudgetRules,
     terms: HashMap<String, Terms>,
     /// Wakes the account's dispatcher: a task may be due, or a permit free.
     pub(crate) wake: Notify,
@@ -94,6 +93,8 @@ pub(crate) struct Account {
 struct Learned {
     window: Window,
     budget: Budget,
+    /// As given, divided among the workers that live.
+    budget_rules: BudgetRules,
     stop: Stop,
     /// Version of the document that `stop` was taken from.
     stop_version: u64,
@@ -136,12 +137,12 @@ impl Account {
             provider: config.provider,
             policy: config.policy,
             configured_threads: config.threads,
-            budget_rules: config.budget,
             terms: config.terms,
             wake: Notify::new(),
             learned: Mutex::new(Learned {
                 window: Window::new(threads),
                 budget: Budget::full(&config.budget, now),
+                budget_rules: config.budget,
                 stop: Stop::default(),
                 stop_version: 0,
                 solve_times: HashMap::new(),
@@ -187,20 +188,29 @@ impl Account {
         self.learned().window.refused(&WindowRules::default(), now);
     }
 
+    /// So many workers live: each has its part of the retries.
+    pub(crate) fn share_budget(&self, workers: u32) {
+        self.learned().budget_rules.workers = workers;
+    }
+
     pub(crate) fn retries_allowed(&self, now: UnixMs) -> u32 {
-        self.learned().budget.available(&self.budget_rules, now)
+        let learned = self.learned();
+        learned.budget.available(&learned.budget_rules, now)
     }
 
     pub(crate) fn retry_wait_ms(&self, now: UnixMs) -> Option<i64> {
-        self.learned().budget.wait_ms(&self.budget_rules, now)
+        let learned = self.learned();
+        learned.budget.wait_ms(&learned.budget_rules, now)
     }
 
     pub(crate) fn spend_retries(&self, n: u32, now: UnixMs) {
-        self.learned().budget.take(&self.budget_rules, n, now);
+        let learned = &mut *self.learned();
+        learned.budget.take(&learned.budget_rules, n, now);
     }
 
     pub(crate) fn earn_retries(&self, firsts: u32, now: UnixMs) {
-        self.learned().budget.earn(&self.budget_rules, firsts, now);
+        let learned = &mut *self.learned();
+        learned.budget.earn(&learned.budget_rules, firsts, now);
     }
 
     /// A task becomes due then: the dispatcher looks no later.

@@ -10,7 +10,7 @@ use crate::{
     shared::Shared,
 };
 use deadletter_core::WorkerId;
-use deadletter_store::Error as StoreError;
+use deadletter_store::{Beat, Error as StoreError};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -30,7 +30,8 @@ pub(crate) async fn join(shared: &Shared) -> Result<bool> {
     }
     let registered = shared.store.register(&shared.worker(), &label()).await;
     shared.has_joined.store(registered.is_ok(), Ordering::Relaxed);
-    Ok(registered.map(|_| true)?)
+    hear(shared, registered?);
+    Ok(true)
 }
 
 /// Says good-bye, where it has joined; a store that fails now and then hears it in the end. Who
@@ -78,7 +79,17 @@ async fn beat(shared: &Shared) -> Result<()> {
         // A worker that stops does not begin anew: others have its tasks.
         Err(StoreError::DeclaredDead(_)) if shared.is_stopping() => Ok(()),
         Err(StoreError::DeclaredDead(worker)) => begin_anew(shared, &worker).await,
-        beat => Ok(beat.map(drop)?),
+        beat => {
+            hear(shared, beat?);
+            Ok(())
+        }
+    }
+}
+
+/// Whoever works with this store shares each account's retries.
+fn hear(shared: &Shared, beat: Beat) {
+    for account in shared.accounts.values() {
+        account.share_budget(beat.workers);
     }
 }
 
@@ -87,8 +98,9 @@ async fn begin_anew(shared: &Shared, dead: &WorkerId) -> Result<()> {
     tracing::error!(worker = %dead, "declared dead by the store; beginning anew");
     shared.poller.clear();
     let worker = new_worker(shared.random_u64());
-    shared.store.register(&worker, &label()).await?;
+    let beat = shared.store.register(&worker, &label()).await?;
     shared.set_worker(worker);
+    hear(shared, beat);
     Ok(())
 }
 
@@ -109,7 +121,7 @@ mod tests {
         AccountConfig, Deadletter, Job,
         provider::{Polled, scripted::ScriptedProvider},
     };
-    use deadletter_core::{AccountName, UnixMs};
+    use deadletter_core::{AccountName, UnixMs, WorkerId};
     use deadletter_store::{
         Call, Clock, Faulty, ManualClock, MemoryStore, Registry, Store, faulty::Moment,
     };
@@ -178,5 +190,31 @@ mod tests {
         let before = *beaten.borrow_and_update();
         let three = beaten.wait_for(|n| *n >= before + 3);
         tokio::time::timeout(BEAT * 10, three).await.expect("it beats on").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_divides_the_retries_among_those_who_live() {
+        let beats = watch::Sender::new(0_u32);
+        let mut beaten = beats.subscribe();
+        let hook = move |call: Call, moment: Moment| {
+            if call == Call::Beat && moment == Moment::Before {
+                beats.send_modify(|n| *n += 1);
+            }
+            Box::pin(std::future::ready(())) as Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let store = Arc::new(MemoryStore::new(Arc::new(ManualClock::at(UnixMs(1)))));
+        let store = Arc::new(Faulty::new(store).with_hook(Arc::new(hook)));
+        let provider = Arc::new(ScriptedProvider::default());
+        let name = AccountName::new("main").unwrap();
+        let account = AccountConfig::new(name.clone(), provider);
+        let builder = Deadletter::builder().store(Arc::clone(&store) as Arc<dyn Store>);
+        let engine = builder.account(account).start().await.unwrap();
+        let account = engine.shared.account(&name).unwrap();
+        assert_eq!(account.retries_allowed(UnixMs(1)), 100, "it is alone");
+        store.register(&WorkerId::new("another").unwrap(), "").await.unwrap();
+        // The second beat from now on begins after the first has been heard.
+        let before = *beaten.borrow_and_update();
+        beaten.wait_for(|n| *n >= before + 2).await.unwrap();
+        assert_eq!(account.retries_allowed(UnixMs(1)), 50);
     }
 }

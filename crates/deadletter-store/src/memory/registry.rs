@@ -20,14 +20,19 @@ impl Contents {
         };
         self.workers.insert(id.clone(), worker);
         self.pulse += 1;
-        Ok(Beat { now })
+        Ok(Beat { now, workers: self.living() })
     }
 
     pub(super) fn beat(&mut self, id: &WorkerId, now: UnixMs) -> Result<Beat> {
         let worker = self.workers.get_mut(id).filter(|worker| is_alive(worker));
         worker.ok_or_else(|| Error::DeclaredDead(id.clone()))?.beat_at = now;
         self.pulse += 1;
-        Ok(Beat { now })
+        Ok(Beat { now, workers: self.living() })
+    }
+
+    fn living(&self) -> u32 {
+        let living = self.workers.values().filter(|worker| is_alive(worker)).count();
+        u32::try_from(living).unwrap_or(u32::MAX)
     }
 
     pub(super) fn leave(&mut self, id: &WorkerId, now: UnixMs) {

@@ -47,7 +47,7 @@ pub(super) fn register(
         "INSERT INTO workers (id, started_at, beat_at, label) VALUES (?, ?, ?, ?)",
     )?
     .execute((worker.as_str(), now.0, now.0, label))?;
-    Ok(Beat { now })
+    Ok(Beat { now, workers: living(conn)? })
 }
 
 /// Notes that the worker is alive.
@@ -59,9 +59,15 @@ pub(super) fn beat(session: &Session<'_, '_>, worker: &WorkerId) -> Outcome<Beat
         )?
         .execute((session.now.0, worker.as_str()))?;
     match beaten {
-        1 => Ok(Beat { now: session.now }),
+        1 => Ok(Beat { now: session.now, workers: living(session.conn)? }),
         _ => Err(Error::DeclaredDead(worker.clone()).into()),
     }
+}
+
+fn living(conn: &Connection) -> Outcome<u32> {
+    let sql = "SELECT count(*) FROM workers INDEXED BY workers_alive \
+         WHERE dead_at IS NULL AND left_at IS NULL";
+    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 /// Notes that the worker has stopped.

@@ -142,6 +142,7 @@ macro_rules! every_case {
             }
             workers {
                 a_beat_answers_store_time
+                a_beat_tells_how_many_live
                 a_silent_worker_is_declared_dead_once
                 workers_that_are_gone_are_forgotten_with_their_tallies
                 a_beat_after_death_is_refused_for_ever

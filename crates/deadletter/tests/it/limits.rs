@@ -84,7 +84,7 @@ async fn an_outage_is_retried_within_the_budget_only() {
     let store = memory();
     let down =
         Arc::new(ScriptedProvider::default().on_submit(|_| async { Err(line_failed(Sent::No)) }));
-    let budget = BudgetRules { share_permille: 0, floor_per_s: 0, capacity: 2 };
+    let budget = BudgetRules { share_permille: 0, floor_per_s: 0, capacity: 2, workers: 1 };
     let config = AccountConfig { breaker: unbreakable(), budget, ..account(Arc::clone(&down)) };
     let builder = Deadletter::builder().store(Arc::clone(&store)).seed(Some(7)).account(config);
     let dl = builder.account(other(Arc::default())).start().await.expect("started");

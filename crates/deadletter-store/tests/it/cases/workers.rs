@@ -19,6 +19,17 @@ pub(crate) async fn a_beat_answers_store_time(h: &mut Harness) {
     assert_eq!((known.dead_at, known.left_at), (None, None));
 }
 
+pub(crate) async fn a_beat_tells_how_many_live(h: &mut Harness) {
+    let [a, b, c] = ["a", "b", "c"].map(|name| WorkerId::new(name).unwrap());
+    assert_eq!(h.store.register(&a, "").await.unwrap().workers, 1);
+    assert_eq!(h.store.register(&b, "").await.unwrap().workers, 2);
+    assert_eq!(h.store.register(&c, "").await.unwrap().workers, 3);
+    h.store.leave(&b).await.unwrap();
+    assert_eq!(h.store.beat(&a).await.unwrap().workers, 2, "one has left");
+    h.declare_dead(&c).await;
+    assert_eq!(h.store.beat(&a).await.unwrap().workers, 1, "another is dead");
+}
+
 pub(crate) async fn a_silent_worker_is_declared_dead_once(h: &mut Harness) {
     let (quiet, busy) = (h.worker("quiet").await, h.worker("busy").await);
     h.clock.advance(6_000);
