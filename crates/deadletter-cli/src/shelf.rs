@@ -145,8 +145,7 @@ pub(crate) fn refuse_missing(settings: &Settings) -> Result<()> {
 }
 
 /// Nothing was ever stored, or the path is a slip.
-fn missing(path: &Path, from: Option<&str>) -> Fault {
-    let path = path.display();
+fn missing(path: &str, from: Option<&str>) -> Fault {
     match from {
         None => Fault::failed("nothing has been stored yet")
             .why(format!("there is no store at {path}, where one is kept by default"))
@@ -183,6 +182,11 @@ fn kind(error: &store::Error) -> Fault {
             .fix("name a file on a local disk with --store sqlite:PATH"),
         store::Error::TooNew { .. } => Fault::failed("the store is of a newer program")
             .fix("use the newer deadletter, or another --store"),
+        store::Error::Denied { .. } => Fault::failed("the server does not let this program in")
+            .fix(
+                "look for a slip in user, password and database of the URL; a database is made by \
+                 CREATE DATABASE, and pg_hba.conf says who may come from where",
+            ),
         store::Error::Full { .. } => Fault::failed("the store's disk is full")
             .fix(
             "make room; what was accepted is kept, and the same command can be run again (a batch \

@@ -37,6 +37,15 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// The server lets nobody in by that name and password, or has no such database.
+    #[error("the server of the store does not let us in: {what}")]
+    Denied {
+        /// What was tried.
+        what: String,
+        /// The server's words.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
     /// What was read is damaged; it is never overwritten.
     #[error("the store is damaged: {what}")]
     Damaged {
@@ -63,11 +72,11 @@ pub enum Error {
     DeclaredDead(WorkerId),
     /// A store of a newer program.
     #[error(
-        "the store {path} has schema {found}, and this program knows {known} at most; use a newer deadletter"
+        "the store {store} has schema {found}, and this program knows {known} at most; use a newer deadletter"
     )]
     TooNew {
-        /// The store.
-        path: PathBuf,
+        /// The store: its file, or its URL without secrets.
+        store: String,
         /// Its schema version.
         found: i64,
         /// Ours.
@@ -85,7 +94,7 @@ pub enum Error {
     },
     /// Nothing stands where a store was to be read, and nothing was created.
     #[error("nothing stands at {0}")]
-    Missing(PathBuf),
+    Missing(String),
     /// Something stands where a copy was to be laid; nothing was overwritten.
     #[error("{0} stands already")]
     Exists(PathBuf),

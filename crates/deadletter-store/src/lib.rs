@@ -11,6 +11,7 @@ mod error;
 pub mod faulty;
 pub mod memory;
 mod open;
+pub mod postgres;
 mod requests;
 pub mod sqlite;
 mod traced;
@@ -22,6 +23,7 @@ pub use error::{Error, Result};
 pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
+pub use postgres::PostgresStore;
 pub use requests::{
     Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,
     Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page, Query,

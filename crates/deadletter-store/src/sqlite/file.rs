@@ -116,7 +116,7 @@ fn check_header(path: &Path, header: &[u8], length: u64) -> Result<()> {
     let found = i64::from(be_u32(header, 60));
     let known = schema::known();
     if found > known {
-        return Err(Error::TooNew { path: path.to_owned(), found, known });
+        return Err(Error::TooNew { store: path.display().to_string(), found, known });
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ fn apply(conn: &Connection, path: &Path, migrations: &[&str], known: i64) -> Out
 fn version(conn: &Connection, path: &Path, known: i64) -> Outcome<i64> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > known {
-        return Err(Error::TooNew { path: path.to_owned(), found, known }.into());
+        return Err(Error::TooNew { store: path.display().to_string(), found, known }.into());
     }
     if found < 0 {
         let what = format!("{} has the schema version {found}", path.display());

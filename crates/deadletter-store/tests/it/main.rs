@@ -10,6 +10,8 @@ mod cases;
 mod check;
 mod cost;
 mod harness;
+mod postgres;
+mod server;
 mod sqlite_file;
 mod sqlite_workers;
 #[macro_use]

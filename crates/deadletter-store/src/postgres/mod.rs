@@ -1,0 +1,36 @@
+//! The PostgreSQL store: one schema of one database, for many processes on many machines.
+//!
+//! ```text
+//! PostgresStore          the async shell of the traits
+//!   ├ transaction        one call, one short transaction: load, decide, write; unknown commits
+//!   │   └ registry, deliveries, desk, page, forget: what a call asks and writes
+//!   ├ pool, connect, tls connections, lent to one piece of work at a time
+//!   ├ schema             tables and migrations
+//!   └ clock              the server's time, by which all processes measure
+//! url                    what a `postgres://` URL names
+//! statement, columns     values on their way there, and back; failure: errors
+//! ```
+//!
+//! Its [`Durability`](crate::Durability) follows from the server's settings, which are read at
+//! opening. Rules stay in the core: SQL here only finds and writes rows. Nothing of a call stays in
+//! the session of its connection, so a pooler between may give each transaction another one.
+
+#![allow(dead_code, unused_imports, reason = "what uses the rest is on its way")]
+
+mod clock;
+mod columns;
+mod connect;
+mod deliveries;
+mod failure;
+mod nul;
+mod pool;
+mod registry;
+mod schema;
+mod statement;
+mod store;
+mod tls;
+mod transaction;
+mod url;
+
+pub use store::PostgresStore;
+pub(crate) use url::is_postgres;

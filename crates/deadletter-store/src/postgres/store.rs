@@ -1,0 +1,220 @@
+//! The PostgreSQL store as its callers see it.
+
+use super::{
+    clock::{self, ServerClock},
+    columns::Columns,
+    connect::Connection,
+    failure::{self, Failure, Outcome},
+    pool::Pool,
+    schema::{self, Schema},
+    statement::Statement,
+    transaction::{Begin, Transaction, Work},
+    url::Target,
+};
+use crate::{Clock, Durability, Result, SystemClock};
+use std::{fmt, future::Future, sync::Arc};
+use tokio_postgres::Row;
+
+const SETTINGS: &str = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
+     current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
+
+const PULSE: &str = "SELECT coalesce(sum(n), 0)::bigint FROM pulses";
+
+/// A store in one schema of a PostgreSQL database.
+pub struct PostgresStore {
+    /// Without secrets.
+    url: String,
+    pool: Pool,
+    begin: Begin,
+    clock: Arc<dyn Clock>,
+    /// Where `clock` follows the server's.
+    server_clock: Option<Arc<ServerClock>>,
+    durability: Durability,
+}
+
+impl PostgresStore {
+    /// Opens the store that `url` names and measures time by `clock`; its tables are made where
+    /// they are missing.
+    ///
+    /// Processes that share the store must share the clock, or their times disagree.
+    ///
+    /// Errors: `BadUrl`, `Unavailable`, `Denied`, `ReadOnly`, `TooNew`, `Refused`, `Damaged`.
+    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_with(url, clock, None, true).await
+    }
+
+    /// The same for many machines: `own` is set by the server's clock. Where nothing stands, tables
+    /// are made only if `create`; else the error is `Missing`.
+    pub(crate) async fn open_by_server_time(
+        url: &str,
+        own: Arc<dyn Clock>,
+        create: bool,
+    ) -> Result<Self> {
+        let clock = Arc::new(ServerClock::new(own));
+        Self::open_with(url, Arc::clone(&clock) as _, Some(clock), create).await
+    }
+
+    async fn open_with(
+        url: &str,
+        clock: Arc<dyn Clock>,
+        server_clock: Option<Arc<ServerClock>>,
+        create: bool,
+    ) -> Result<Self> {
+        let target = Target::parse(url)?;
+        let url = target.shown();
+        let begin = Begin::in_schema(&target.schema);
+        let schema = target.schema.clone();
+        let pool = Pool::new(target)?;
+        let durability = async {
+            let lease = pool.lend("open").await?;
+            let schema = Schema { name: &schema, store: &url };
+            let prepared = prepare(&lease, &schema, create).await;
+            let durability = prepared.map_err(|failure| failure.into_error("open"))?;
+            lease.give_back();
+            Ok(durability)
+        };
+        let durability = durability.await.map_err(|error| failure::about(&url, error))?;
+        let store = Self { url, pool, begin, clock, server_clock, durability };
+        store.set_clock().await?;
+        Ok(store)
+    }
+
+    /// Runs a call that writes, in a transaction of its own; again where it met another one.
+    pub(super) async fn transact<T, F, R>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        let answered = self.pool.transact(what, (&self.begin, self.clock.now()), call).await;
+        answered.map_err(|error| failure::about(&self.url, error))
+    }
+
+    /// Runs a call that only reads.
+    pub(super) async fn look<T, F, R>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let answered = self.pool.look(what, (&self.begin, self.clock.now()), call).await;
+        answered.map_err(|error| failure::about(&self.url, error))
+    }
+
+    /// Asks one question, and reads each row of its answer.
+    pub(super) async fn rows<T>(
+        &self,
+        what: &'static str,
+        question: Statement,
+        read: impl Fn(&Row) -> Outcome<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let (question, read) = (&question, &read);
+        self.look(what, |tx| async move { tx.read(question).await?.iter().map(read).collect() })
+            .await
+    }
+
+    /// The same, from left to right.
+    pub(super) async fn list<T>(
+        &self,
+        what: &'static str,
+        question: Statement,
+        read: impl Fn(&mut Columns<'_>) -> Outcome<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        self.rows(what, question, |row| read(&mut Columns::of(row))).await
+    }
+
+    /// Measures again how far the server's clock is from this machine's, where that counts.
+    pub(super) async fn set_clock(&self) -> Result<()> {
+        let Some(clock) = &self.server_clock else { return Ok(()) };
+        self.look("ask for the time", |tx| async move {
+            let asked = SystemClock.now();
+            if let Some(server) = clock::answer(&tx.read(&clock::question()).await?) {
+                clock.set(server, asked, SystemClock.now());
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What is done once at opening: tables and settings.
+async fn prepare(
+    connection: &Connection,
+    schema: &Schema<'_>,
+    create: bool,
+) -> Outcome<Durability> {
+    schema.migrate(connection, schema::MIGRATIONS, create).await?;
+    let rows = connection.ask(&Statement::new(SETTINGS)).await?;
+    let Some(row) = rows.first() else { return Err(Failure::Silence) };
+    let columns = &mut Columns::of(row);
+    let settings = Settings {
+        synchronous_commit: columns.take()?,
+        fsync: columns.take()?,
+        full_page_writes: columns.take()?,
+        standbys: columns.take()?,
+    };
+    Ok(settings.durability())
+}
+
+/// The server's settings that say what an answered commit survives.
+struct Settings {
+    synchronous_commit: String,
+    fsync: String,
+    full_page_writes: String,
+    standbys: String,
+}
+
+impl Settings {
+    /// <https://www.postgresql.org/docs/current/wal-reliability.html>
+    fn durability(&self) -> Durability {
+        let is_weak = |name: &str, value: &str| {
+            if value == "off" {
+                tracing::warn!(
+                    "the server has {name} = off: the last second may be lost with its machine"
+                );
+            }
+            value == "off"
+        };
+        let weak = [
+            is_weak("synchronous_commit", &self.synchronous_commit),
+            is_weak("fsync", &self.fsync),
+            is_weak("full_page_writes", &self.full_page_writes),
+        ];
+        match self.synchronous_commit.as_str() {
+            _ if weak.contains(&true) => Durability::D1,
+            "local" => Durability::D2,
+            _ if self.standbys.is_empty() => Durability::D2,
+            _ => Durability::D3,
+        }
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durability_follows_from_the_servers_settings() {
+        for (commit, fsync, pages, standbys, class) in [
+            ("on", "on", "on", "", Durability::D2),
+            ("local", "on", "on", "*", Durability::D2),
+            ("remote_write", "on", "on", "ANY 1 (a, b)", Durability::D3),
+            ("on", "on", "on", "a", Durability::D3),
+            ("off", "on", "on", "a", Durability::D1),
+            ("on", "off", "on", "", Durability::D1),
+            ("on", "on", "off", "", Durability::D1),
+        ] {
+            let settings = Settings {
+                synchronous_commit: commit.to_owned(),
+                fsync: fsync.to_owned(),
+                full_page_writes: pages.to_owned(),
+                standbys: standbys.to_owned(),
+            };
+            assert_eq!(settings.durability(), class, "{commit} {fsync} {pages} {standbys}");
+        }
+    }
+}

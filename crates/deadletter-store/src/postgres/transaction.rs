@@ -1,0 +1,326 @@
+//! One call, one short transaction: load, decide, write.
+//!
+//! ```text
+//!   client                                                server
+//!   BEGIN, settings, its number │ the call's questions ──▶  locks, rows         1st round trip
+//!   the call decides            ◀── number, rows
+//!   its writes │ pulse │ COMMIT ────────────────────────▶  written, durable     2nd round trip
+//!   answers                     ◀── done
+//! ```
+//!
+//! All that a transaction needs goes out with it, and it leaves nothing in the session, so it runs
+//! through a pooler that gives each transaction another connection.
+//!
+//! A commit that is not answered is looked up by the transaction's number until the server says
+//! what became of it; it is never guessed and never sent again before that.
+
+use super::{
+    columns::Columns,
+    connect::Connection,
+    failure::{Failure, Outcome, Verdict},
+    pool::{Lease, Pool},
+    statement::Statement,
+};
+use crate::{Error, Result};
+use deadletter_core::UnixMs;
+use futures_util::{
+    FutureExt,
+    future::{join, try_join_all},
+};
+use std::{future::Future, time::Duration};
+use tokio_postgres::{Row, SimpleQueryMessage};
+
+/// Tries of one call that meets others, or whose connection is gone: with the waits between them
+/// some two seconds, far longer than others hold their locks.
+const TRIES: u32 = 8;
+/// The first wait; each next one is twice as long.
+const WAIT: Duration = Duration::from_millis(8);
+/// A process that is frozen in the middle of a transaction loses its locks after 3 s, before its
+/// worker is declared dead; a statement that waits longer than 20 s for others is given up.
+const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = 3000; \
+     SET LOCAL statement_timeout = 20000";
+/// How long the fate of a commit is asked for: several times as long as the server takes to notice
+/// that a client is gone, or to start again.
+const FATE_PATIENCE: Duration = Duration::from_secs(15);
+/// ...and how far apart.
+const FATE_WAIT: Duration = Duration::from_millis(200);
+
+const PULSE: &str = "INSERT INTO pulses (slot, n) VALUES ($1, 1) \
+     ON CONFLICT (slot) DO UPDATE SET n = pulses.n + 1";
+
+/// What a call has decided.
+pub(super) struct Work<T> {
+    answer: T,
+    writes: Vec<Statement>,
+    /// True where others should look.
+    is_news: bool,
+}
+
+impl<T> Work<T> {
+    /// Writes, if there are any, and answers.
+    pub(super) const fn of(answer: T, writes: Vec<Statement>) -> Self {
+        let is_news = !writes.is_empty();
+        Self { answer, writes, is_news }
+    }
+
+    /// What was asked has written already.
+    pub(super) const fn done(answer: T) -> Self {
+        Self { answer, writes: Vec::new(), is_news: true }
+    }
+
+    /// The same, and it concerns nobody else.
+    pub(super) const fn quiet(answer: T) -> Self {
+        Self { answer, writes: Vec::new(), is_news: false }
+    }
+}
+
+/// A transaction that is open, as a call sees it.
+#[derive(Clone)]
+pub(super) struct Transaction {
+    connection: Connection,
+    /// Which of the rows of a counter it writes.
+    pub(super) slot: i16,
+    /// Store time at its begin.
+    pub(super) now: UnixMs,
+}
+
+impl Transaction {
+    /// Asks one question; what is asked at the same time goes out together.
+    pub(super) async fn read(&self, statement: &Statement) -> Outcome<Vec<Row>> {
+        self.connection.ask(statement).await
+    }
+
+    /// Asks several questions in one round trip.
+    pub(super) async fn read_all(&self, statements: &[Statement]) -> Outcome<Vec<Vec<Row>>> {
+        try_join_all(statements.iter().map(|statement| self.read(statement))).await
+    }
+}
+
+/// The texts that begin transactions in one schema.
+pub(super) struct Begin {
+    write: String,
+    read: String,
+}
+
+impl Begin {
+    /// For a schema whose name needs no quotes.
+    pub(super) fn in_schema(schema: &str) -> Self {
+        let local = format!("SET LOCAL search_path = {schema}; {LIMITS}");
+        Self {
+            write: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {local}; SELECT txid_current()"),
+            read: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {local}"),
+        }
+    }
+}
+
+/// Why a try came to nothing.
+enum Stop {
+    /// Nothing is written, and the same may succeed at once.
+    Again(Failure),
+    /// It will not.
+    For(Error),
+}
+
+/// The tries of one call.
+struct Tries {
+    what: &'static str,
+    made: u32,
+    wait: Duration,
+}
+
+impl Tries {
+    const fn of(what: &'static str) -> Self {
+        Self { what, made: 0, wait: WAIT }
+    }
+
+    /// Waits for the next try, if there is one.
+    async fn next(&mut self, stop: Stop, slot: i16) -> Result<()> {
+        let failure = match stop {
+            Stop::For(error) => return Err(error),
+            Stop::Again(failure) => failure,
+        };
+        self.made += 1;
+        if self.made == TRIES {
+            return Err(failure.into_error(self.what));
+        }
+        tracing::debug!(
+            what = self.what,
+            tries = self.made,
+            ?failure,
+            "a transaction is tried again"
+        );
+        // Two that met go on at different times: their connections are not the same.
+        let apart = self.wait * u32::from(slot.unsigned_abs()) / 8;
+        tokio::time::sleep(self.wait + apart).await;
+        self.wait *= 2;
+        Ok(())
+    }
+}
+
+impl Pool {
+    /// Runs a call that writes. `call` may run again where its transaction met another one.
+    ///
+    /// Errors: those of the call, `Unavailable`, `InDoubt`, and what else the server says.
+    pub(super) async fn transact<T, F, R>(
+        &self,
+        what: &'static str,
+        (begin, now): (&Begin, UnixMs),
+        call: F,
+    ) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        let mut tries = Tries::of(what);
+        loop {
+            let lease = self.lend(what).await?;
+            let slot = lease.slot;
+            match self.try_transact(what, lease, (begin, now), &call).await {
+                Ok(answer) => return Ok(answer),
+                Err(stop) => tries.next(stop, slot).await?,
+            }
+        }
+    }
+
+    async fn try_transact<T, F, R>(
+        &self,
+        what: &'static str,
+        lease: Lease<'_>,
+        (begin, now): (&Begin, UnixMs),
+        call: &F,
+    ) -> Result<T, Stop>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        let (number, work) = match load(&lease, &begin.write, now, call).await {
+            Ok((Some(number), work)) => (number, work),
+            Ok((None, _)) => return Err(undo(what, lease, Failure::Silence).await),
+            Err(failure) => return Err(undo(what, lease, failure).await),
+        };
+        let Err(failure) = write(&lease, &work).await else {
+            lease.give_back();
+            return Ok(work.answer);
+        };
+        if failure.verdict() != Verdict::Lost {
+            return Err(undo(what, lease, failure).await);
+        }
+        // Its connection is of no use any more, and what it did is known to the server alone.
+        drop(lease);
+        let fate = tokio::time::timeout(FATE_PATIENCE, self.fate_of(number)).await;
+        match fate.ok().flatten() {
+            Some(true) => Ok(work.answer),
+            Some(false) => Err(after(what, failure)),
+            None => Err(Stop::For(failure.into_doubt(what))),
+        }
+    }
+
+    /// Runs a call that only reads: in one round trip, where it asks its questions together.
+    pub(super) async fn look<T, F, R>(
+        &self,
+        what: &'static str,
+        (begin, now): (&Begin, UnixMs),
+        call: F,
+    ) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let mut tries = Tries::of(what);
+        loop {
+            let lease = self.lend(what).await?;
+            let slot = lease.slot;
+            let stop = match load(&lease, &begin.read, now, &call).await {
+                Ok((_, answer)) => {
+                    // Sent and not waited for: nothing hangs on it, and what comes next on this
+                    // connection comes behind it.
+                    drop(lease.run("COMMIT").now_or_never());
+                    lease.give_back();
+                    return Ok(answer);
+                }
+                Err(failure) => undo(what, lease, failure).await,
+            };
+            tries.next(stop, slot).await?;
+        }
+    }
+
+    /// Whether a transaction was committed; none where that cannot be known.
+    async fn fate_of(&self, number: i64) -> Option<bool> {
+        let question = Statement::new("SELECT txid_status($1)").put(number);
+        loop {
+            if let Ok(connection) = self.connect().await {
+                match connection.ask(&question).await {
+                    Ok(rows) => match status(&rows).as_deref() {
+                        Some("committed") => return Some(true),
+                        Some("aborted") => return Some(false),
+                        Some(_) => {}
+                        // It is so old that nobody remembers.
+                        None => return None,
+                    },
+                    // A server that has never heard of it is not the one that we wrote to.
+                    Err(failure) if failure.verdict() == Verdict::Refused => return None,
+                    Err(_) => {}
+                }
+            }
+            tokio::time::sleep(FATE_WAIT).await;
+        }
+    }
+}
+
+/// Begins, and lets the call ask and decide; answers the transaction's number, where it has one.
+async fn load<T, F, R>(
+    connection: &Connection,
+    begin: &str,
+    now: UnixMs,
+    call: &F,
+) -> Outcome<(Option<i64>, T)>
+where
+    F: Fn(Transaction) -> R,
+    R: Future<Output = Outcome<T>>,
+{
+    let transaction = Transaction { connection: connection.clone(), slot: connection.slot, now };
+    let (begun, called) = join(connection.run(begin), call(transaction)).await;
+    Ok((number_of(&begun?), called?))
+}
+
+/// Sends what was decided, and the commit behind it.
+async fn write<T>(connection: &Connection, work: &Work<T>) -> Outcome<()> {
+    let pulse = Statement::new(PULSE).put(connection.slot);
+    let pulse = work.is_news.then_some(&pulse);
+    let writes = work.writes.iter().chain(pulse).map(|write| connection.ask(write));
+    let (written, committed) = join(try_join_all(writes), connection.run("COMMIT")).await;
+    // A transaction in which a write was refused is undone by its commit, without an error.
+    written?;
+    committed.map(drop)
+}
+
+/// Ends a transaction of which nothing is committed, and keeps the connection where it still
+/// answers.
+async fn undo(what: &'static str, lease: Lease<'_>, failure: Failure) -> Stop {
+    if failure.verdict() != Verdict::Lost && lease.run("ROLLBACK").await.is_ok() {
+        lease.give_back();
+    }
+    after(what, failure)
+}
+
+/// What follows from a failure by which nothing was written.
+fn after(what: &str, failure: Failure) -> Stop {
+    match failure.verdict() {
+        Verdict::Refused => Stop::For(failure.into_error(what)),
+        // Who did not answer in half a minute is not asked eight times.
+        _ if matches!(failure, Failure::Silence) => Stop::For(failure.into_error(what)),
+        Verdict::Collided | Verdict::Lost => Stop::Again(failure),
+    }
+}
+
+fn status(rows: &[Row]) -> Option<String> {
+    Columns::of(rows.first()?).take().ok()?
+}
+
+/// The number that `txid_current` has answered.
+fn number_of(messages: &[SimpleQueryMessage]) -> Option<i64> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    })
+}
