@@ -1,5 +1,6 @@
 //! The stores and wrappers that the suite runs over: a function for each, of its test module's name.
 
+pub(crate) use crate::alike::twins;
 use async_trait::async_trait;
 use deadletter_store::{Clock, Faulty, MemoryStore, SqliteStore, Store, Traced};
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,7 @@ pub(crate) fn over(store: Arc<MemoryStore>) -> impl Backend {
 
 /// Contents that live in the one handle there is.
 #[derive(Default)]
-struct Memory(OnceLock<Arc<MemoryStore>>);
+pub(crate) struct Memory(OnceLock<Arc<MemoryStore>>);
 
 #[async_trait]
 impl Backend for Memory {
@@ -36,10 +37,16 @@ impl Backend for Memory {
 
 /// A file in a directory of its own.
 pub(crate) fn sqlite() -> impl Backend {
-    Sqlite(tempfile::tempdir().unwrap())
+    Sqlite::new()
 }
 
-struct Sqlite(TempDir);
+pub(crate) struct Sqlite(TempDir);
+
+impl Sqlite {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
 
 #[async_trait]
 impl Backend for Sqlite {

@@ -1,10 +1,12 @@
 //! The one suite: every case, run over every store and every wrapper, each a test of its own.
 //!
-//! `backends` lists the stores, `suite` the cases, `harness` has what cases are written with.
+//! `backends` lists the stores, `alike` asks several the same and compares what they say, `suite`
+//! has the cases, `harness` what cases are written with.
 
 // Helpers of tests are not seen as tests by the lints' own exceptions.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod alike;
 mod backends;
 mod cases;
 mod check;
@@ -19,6 +21,6 @@ mod suite;
 mod wrappers;
 
 conformance! {
-    lost when closed: memory traced faulty,
+    lost when closed: memory traced faulty twins,
     durable: sqlite
 }
