@@ -14,6 +14,7 @@ mod open;
 pub mod postgres;
 mod requests;
 pub mod sqlite;
+mod stage;
 mod traced;
 mod traits;
 

@@ -3,12 +3,14 @@
 //! ```text
 //! PostgresStore          the async shell of the traits
 //!   ├ transaction        one call, one short transaction: load, decide, write; unknown commits
-//!   │   └ registry, deliveries, desk, page, forget: what a call asks and writes
+//!   │   ├ tasks          what is asked and written of tasks; `stage` decides in between
+//!   │   └ registry, deliveries, desk, page, forget: what other calls ask and write
 //!   ├ pool, connect, tls connections, lent to one piece of work at a time
 //!   ├ schema             tables and migrations
 //!   └ clock              the server's time, by which all processes measure
 //! url                    what a `postgres://` URL names
-//! statement, columns     values on their way there, and back; failure: errors
+//! statement, bulk        values on their way there, one by one or many rows at once
+//! columns                values on their way back; failure: errors
 //! ```
 //!
 //! Its [`Durability`](crate::Durability) follows from the server's settings, which are read at
@@ -17,6 +19,7 @@
 
 #![allow(dead_code, unused_imports, reason = "what uses the rest is on its way")]
 
+mod bulk;
 mod clock;
 mod columns;
 mod connect;
@@ -28,6 +31,7 @@ mod registry;
 mod schema;
 mod statement;
 mod store;
+mod tasks;
 mod tls;
 mod transaction;
 mod url;

@@ -13,7 +13,8 @@ use crate::Error;
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&[&str]] = &[&[include_str!("schema/registry.sql")]];
+pub(super) const MIGRATIONS: &[&[&str]] =
+    &[&[include_str!("schema/tasks.sql"), include_str!("schema/registry.sql")]];
 
 /// Which lock is taken: ours, whatever else takes locks of this kind in the database. "dlq2" in
 /// ASCII, as in the header of an SQLite store.

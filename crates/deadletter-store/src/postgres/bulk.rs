@@ -1,0 +1,70 @@
+//! Many rows in one statement: a column of values each, unnested by the server.
+//!
+//! A table's columns are named once, with their type and with where their values come from, so
+//! that a statement's text and its parameters cannot part.
+
+use super::statement::Statement;
+use std::fmt::Write as _;
+
+/// A column of what is written, from rows of type `R`.
+pub(super) struct Column<R: 'static> {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// The type of its values, in SQL.
+    pub(super) kind: &'static str,
+    /// Puts its values, one for each row.
+    pub(super) put: fn(Statement, &[R]) -> Statement,
+}
+
+/// The values of one column.
+pub(super) fn each<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+/// `unnest($1::bigint[], ...) AS c (id, ...)`: the rows, for a FROM.
+pub(super) fn rows<R>(columns: &[&[Column<R>]]) -> String {
+    let columns = columns.iter().copied().flatten();
+    let mut arrays = String::new();
+    let mut names = String::new();
+    for (at, column) in (1..).zip(columns) {
+        let comma = if at == 1 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        write!(arrays, "{comma}${at}::{}[]", column.kind).unwrap_or_default();
+        write!(names, "{comma}{}", column.name).unwrap_or_default();
+    }
+    format!("unnest({arrays}) AS c ({names})")
+}
+
+/// An insert of rows into `table`.
+pub(super) fn insert<R>(table: &str, columns: &[&[Column<R>]]) -> String {
+    let names: Vec<&str> = columns.iter().copied().flatten().map(|column| column.name).collect();
+    format!("INSERT INTO {table} ({}) SELECT * FROM {}", names.join(", "), rows(columns))
+}
+
+/// An update of the rows of `table` that `keys` name, of which each is there once.
+pub(super) fn update<R>(table: &str, keys: &[Column<R>], columns: &[&[Column<R>]]) -> String {
+    let sets: Vec<String> = columns
+        .iter()
+        .copied()
+        .flatten()
+        .map(|column| format!("{0} = c.{0}", column.name))
+        .collect();
+    let same: Vec<String> =
+        keys.iter().map(|key| format!("{table}.{0} = c.{0}", key.name)).collect();
+    let all: Vec<&[Column<R>]> = std::iter::once(keys).chain(columns.iter().copied()).collect();
+    format!(
+        "UPDATE {table} SET {} FROM {} WHERE {}",
+        sets.join(", "),
+        rows(&all),
+        same.join(" AND ")
+    )
+}
+
+/// Puts the values of all columns, in the order in which [`rows`] names them.
+pub(super) fn put<R>(statement: Statement, columns: &[&[Column<R>]], values: &[R]) -> Statement {
+    columns
+        .iter()
+        .copied()
+        .flatten()
+        .fold(statement, |statement, column| (column.put)(statement, values))
+}
