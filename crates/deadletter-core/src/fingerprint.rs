@@ -5,8 +5,8 @@
 //! key is worth, so a group does not depend on values. It is no redaction: what is secret must
 //! have been taken out before a text comes here.
 
+use crate::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// Longest text that is looked at, in characters: details are kept up to 500 bytes.
 const READ_CHARS: usize = 2_000;
@@ -25,6 +25,9 @@ const KEY_CHARS: usize = 16;
 /// Shortest run of letters mixed with digits that makes a long word a key and not a name.
 const MIXED_CHARS: usize = 8;
 
+/// Digits of a group: failures are far fewer than would meet by chance.
+const DIGITS: usize = 16;
+
 /// The group of a failure: 16 hex digits over its cause, method and folded detail.
 #[must_use]
 pub fn fingerprint(cause: &str, method: &str, detail: &str) -> String {
@@ -34,11 +37,9 @@ pub fn fingerprint(cause: &str, method: &str, detail: &str) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    let mut group = hex(&hash.finalize());
+    group.truncate(DIGITS);
+    group
 }
 
 /// The pattern of a failure's detail: what all failures of its group have in common.

@@ -7,7 +7,7 @@ use crate::{
     operation::{self, Operation, RedriveOptions},
     shared::Shared,
 };
-use deadletter_core::TaskId;
+use deadletter_core::{TaskId, hex};
 use deadletter_store::{AuditEntry, Store};
 use sha2::{Digest, Sha256};
 
@@ -124,5 +124,5 @@ pub fn chained(before: &str, entry: &AuditEntry) -> String {
         hash.update(part.len().to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }

@@ -4,10 +4,10 @@
 //! store as well: without it nobody can try passwords until the key comes out.
 
 use crate::{Result, document, shared::Shared};
-use deadletter_core::Payload;
+use deadletter_core::{Payload, hex};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 use tokio::sync::OnceCell;
 
 /// The document that holds the secret.
@@ -44,13 +44,6 @@ fn key_of(secret: &SecretString, payload: &Payload) -> String {
     // The secret is always as long: no other parameters give the same bytes.
     let hash = Sha256::new().chain_update(secret.expose_secret()).chain_update(text).finalize();
     format!("{FOLD}{}", hex(&hash))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }
 
 #[cfg(test)]

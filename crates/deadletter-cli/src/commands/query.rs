@@ -8,7 +8,10 @@ use crate::{
     letter::guarded,
     render,
 };
-use deadletter::store::sqlite::inspect::{Answered, Cell, Inspection, Secrets, Table, Tolerance};
+use deadletter::{
+    core::hex,
+    store::sqlite::inspect::{Answered, Cell, Inspection, Secrets, Table, Tolerance},
+};
 use serde_json::{Map, Value, json};
 use std::ops::ControlFlow;
 use tokio::sync::mpsc;
@@ -197,10 +200,6 @@ fn csv_cell(cell: Cell) -> String {
         Cell::Text(text) => guarded(text),
         Cell::Bytes(bytes) => hex(&bytes),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn tables(app: &App) -> Result<Exit> {

@@ -5,6 +5,7 @@ use super::{
     key::KeyWatch,
 };
 use crate::fault::Result;
+use deadletter::core::hex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -276,8 +277,7 @@ impl Occurrences {
         let short = digest(content.as_bytes());
         let nth = self.seen.entry(short).or_default();
         *nth += 1;
-        let hex: String = short.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("row:{hex}:{nth}")
+        format!("row:{}:{nth}", hex(&short))
     }
 }
 

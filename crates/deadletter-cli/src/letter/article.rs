@@ -3,7 +3,7 @@
 
 use deadletter::{
     TaskFile,
-    core::{Cause, Class, DeadReason, UnixMs},
+    core::{Cause, Class, DeadReason, UnixMs, hex},
     provider::captchaai::codes,
 };
 use serde_json::{Map, Value, json};
@@ -88,8 +88,7 @@ impl Mark {
 
     /// The beginning of the idempotency keys of entries with this mark.
     pub(super) fn prefix(self) -> String {
-        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}{hex}:", Self::FAMILY)
+        format!("{}{}:", Self::FAMILY, hex(&self.0))
     }
 }
 

@@ -7,6 +7,7 @@
 //! The order matters. Invisible characters go first, so that none can split a key; the key goes
 //! next, so that no cut leaves half of it; and once more last, against a mistake in the steps between.
 
+use deadletter_core::hex;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest text that is kept, in bytes.
@@ -136,8 +137,7 @@ fn spellings(secret: &str) -> Vec<String> {
             .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02x}") })
             .collect()
     };
-    let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
-    let mut encoded = vec![hex];
+    let mut encoded = vec![hex(secret.as_bytes())];
     for offset in 0..3 {
         let standard = base64_core(secret.as_bytes(), offset);
         encoded.push(standard.replace('+', "-").replace('/', "_"));

@@ -1,9 +1,12 @@
 //! What the settings of any provider must be, and the mark of a key.
 
 use super::transport::Endpoint;
+use deadletter_core::hex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+/// Digits of a key's mark: enough to tell a few keys apart.
+const MARK: usize = 12;
 /// Longest key that is taken.
 const KEY_LIMIT: usize = 128;
 
@@ -38,7 +41,7 @@ pub(super) fn check_key(key: &SecretString) -> Result<(), InvalidSettings> {
 
 /// What tells a key from another, and from which nobody can go back to it.
 pub(super) fn credential(key: &SecretString) -> String {
-    // Six bytes of a hash are enough for that.
-    let hash = Sha256::digest(key.expose_secret());
-    hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let mut mark = hex(&Sha256::digest(key.expose_secret()));
+    mark.truncate(MARK);
+    mark
 }
