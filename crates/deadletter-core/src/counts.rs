@@ -83,9 +83,11 @@ labels! {
         Submitted = "submitted",
         /// Submits that came to be in doubt.
         InDoubt = "in_doubt",
-        /// Answers that nobody was told of in time, by the minute in which they expire, which may lie
-        /// ahead, or in which they are stored where that is later: less those that are told before.
-        Unread = "unread",
+        /// Answers that expired before they were asked for, by the minute in which they expire, which
+        /// may lie ahead, or in which they are stored where that is later: less those that are told
+        /// before. Their life is counted from the earliest moment at which they can have been solved,
+        /// so that one that was told a little later may have been of use.
+        Unused = "unused",
     }
 }
 
@@ -179,7 +181,7 @@ impl Deltas {
     pub fn of_answer(answer: &Answer, at: UnixMs) -> Self {
         let mut deltas = Self::default();
         if let Some(expires_at) = answer.expires_at {
-            deltas.tally_all(Tallied::Unread, expires_at.max(at), None, 1);
+            deltas.tally_all(Tallied::Unused, expires_at.max(at), None, 1);
         }
         deltas
     }
@@ -189,7 +191,7 @@ impl Deltas {
     pub fn of_reading(task: &Task, reading: &Reading) -> Self {
         let mut deltas = Self::default();
         if let Some(at) = reading.saves(task) {
-            deltas.tally_all(Tallied::Unread, at, None, -1);
+            deltas.tally_all(Tallied::Unused, at, None, -1);
         }
         deltas
     }
@@ -241,11 +243,11 @@ impl Deltas {
     }
 }
 
-/// How many answers expired unread in whole minutes that began at or after `since`.
+/// How many answers expired unused (before they were asked for) in whole minutes that began at or after `since`.
 #[must_use]
-pub fn expired_unread(tallies: &[(Tally, i64)], since: UnixMs, now: UnixMs) -> u64 {
+pub fn expired_unused(tallies: &[(Tally, i64)], since: UnixMs, now: UnixMs) -> u64 {
     let is_over = |tally: &Tally| {
-        tally.tallied == Tallied::Unread
+        tally.tallied == Tallied::Unused
             && tally.dim == Dim::All
             && tally.minute >= since
             && tally.minute.plus(TALLY_MS) <= now

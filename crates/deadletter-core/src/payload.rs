@@ -93,7 +93,7 @@ pub struct Answer {
     pub user_agent: Option<String>,
     /// The earliest moment at which it may have been solved: it never looks younger than it is.
     pub solved_at: UnixMs,
-    /// When it stops being of use, where its type expires.
+    /// When it stops being of use at the earliest, where its type expires.
     pub expires_at: Option<UnixMs>,
     /// When we read it.
     pub read_at: UnixMs,

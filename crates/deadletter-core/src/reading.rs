@@ -32,7 +32,7 @@ impl Reading {
         task.version == self.version && task.kind().is_terminal() && task.verdict_read_at.is_none()
     }
 
-    /// When the answer would have expired unread, had it not been told in time.
+    /// When the answer would have expired unused, had it not been told in time.
     #[must_use]
     pub fn saves(&self, task: &Task) -> Option<UnixMs> {
         self.expires_at.filter(|at| task.kind() == StateKind::Solved && *at > self.at)
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_lives_is_saved_from_expiring_unread() {
+    fn only_an_answer_that_lives_is_saved_from_expiring_unused() {
         let solved = Task { state: State::Solved, ..task() };
         let dead = Task { state: State::Cancelled, ..task() };
         let reading = |expires_at| Reading { task: solved.id, version: 1, at: THEN, expires_at };

@@ -220,6 +220,16 @@ impl Task {
         self.state.reason()
     }
 
+    /// True for a dead letter whose answer nobody would get: whoever asked for it was told of its
+    /// death, or has waited for as long as it meant to, and is gone; no delivery tells of a later
+    /// answer, and no batch is resumed.
+    #[must_use]
+    pub fn nobody_waits(&self) -> bool {
+        let is_gone = self.verdict_read_at.is_some() || self.reason() == Some(DeadReason::Deadline);
+        let is_delivered = self.delivers_to.is_some() || self.dimensions.batch.is_some();
+        self.kind() == StateKind::Dead && is_gone && !is_delivered
+    }
+
     /// True while one more submit keeps `submits` within this round's allowance and K.
     #[must_use]
     pub const fn may_submit(&self) -> bool {
@@ -249,4 +259,29 @@ pub struct NewTask {
     /// True where its idempotency key leads to another task only while that one is open: queued,
     /// submitting or polling. From one that has ended the key passes to this task.
     pub is_folded: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{THEN, task};
+
+    #[test]
+    fn nobody_waits_for_a_dead_letter_whose_death_was_told_unless_it_is_delivered_or_resumed() {
+        let dead = |reason| Task { state: State::Dead { reason }, ..task() };
+        let untold = dead(DeadReason::AttemptsExhausted);
+        let told = Task { verdict_read_at: Some(THEN), ..untold.clone() };
+        let batch = Some("nightly".to_owned());
+        let of_batch = Dimensions { batch, ..told.dimensions.clone() };
+        for (task, nobody_waits) in [
+            (&untold, false),
+            (&told, true),
+            (&dead(DeadReason::Deadline), true),
+            (&Task { delivers_to: Some("a.example".to_owned()), ..told.clone() }, false),
+            (&Task { dimensions: of_batch, ..told.clone() }, false),
+            (&Task { state: State::Solved, ..told.clone() }, false),
+        ] {
+            assert_eq!(task.nobody_waits(), nobody_waits, "{task:?}");
+        }
+    }
 }

@@ -105,6 +105,8 @@ pub enum Skip {
     Spent,
     /// Its reason says that the same request fails again.
     Hopeless,
+    /// Nobody would get its answer.
+    NobodyWaits,
 }
 
 impl Skip {
@@ -119,6 +121,7 @@ impl Skip {
             Self::Held => "held",
             Self::Spent => "spent",
             Self::Hopeless => "hopeless",
+            Self::NobodyWaits => "nobody_waits",
         }
     }
 
@@ -133,6 +136,7 @@ impl Skip {
             Self::Held => "held, since their secrets are masked",
             Self::Spent => "without a submit left (bury, then exhume --submits)",
             Self::Hopeless => "whose request fails again as it is (--force)",
+            Self::NobodyWaits => "for whose answers nobody waits (--out, or --for-nobody)",
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct RedrivePlan {
     pub by_cause: BTreeMap<String, u64>,
     /// Matching tasks by what a redrive would do with them.
     pub by_eligibility: BTreeMap<Eligibility, u64>,
+    /// Eligible ones for whose answers nobody waits ([`Task::nobody_waits`]).
+    pub for_nobody: u64,
     /// Roughly how long it takes, in milliseconds: the rate, and the account's threads.
     pub needs_ms: i64,
     /// Some of them.
@@ -157,16 +159,25 @@ impl Desk {
             }
         };
         plan.count += 1;
+        let nobody_waits = task.nobody_waits();
+        let verdict = match verdict {
+            Eligibility::Resume | Eligibility::Submit if nobody_waits && !options.for_nobody => {
+                Eligibility::NobodyWaits
+            }
+            verdict => verdict,
+        };
         let is_eligible = match verdict {
             Eligibility::Resume | Eligibility::Submit => true,
-            Eligibility::Hopeless => options.force,
+            Eligibility::Hopeless => options.force && (options.for_nobody || !nobody_waits),
             Eligibility::Spent
             | Eligibility::Held
             | Eligibility::NoAccount
+            | Eligibility::NobodyWaits
             | Eligibility::NotDead => false,
         };
         if is_eligible {
             plan.eligible += 1;
+            plan.for_nobody += u64::from(nobody_waits);
             plan.eligible_ids.push(task.id);
         }
         *plan.by_eligibility.entry(verdict).or_default() += 1;

@@ -94,8 +94,10 @@ pub struct Status {
     pub accounts: Vec<AccountStatus>,
     /// Submits on the wire.
     pub submitting: usize,
-    /// Upstream ids that are asked for.
+    /// Upstream ids that are asked for, and that their tasks wait for.
     pub polling: usize,
+    /// Upstream ids that are asked for although their tasks gave them up: an answer may come late.
+    pub polling_late: usize,
 }
 
 impl Deadletter {
@@ -200,7 +202,7 @@ impl Deadletter {
 
     /// Notes that the owner of `task` was told of its verdict, and of its answer where it is solved:
     /// for whoever hands it over by other ways than a [`Handle`]. Nothing waits for it, and what is
-    /// not noted yet when the process dies is forgotten: the answer counts as unread then.
+    /// not noted yet when the process dies is forgotten: the answer counts as unused then.
     pub fn note_read(&self, task: &Task, answer: Option<&Answer>) {
         self.shared.note_read(task, answer);
     }
@@ -221,10 +223,12 @@ impl Deadletter {
     #[must_use]
     pub fn status(&self) -> Status {
         let now = self.shared.now();
+        let (polling, polling_late) = self.shared.poller.asked_for();
         Status {
             accounts: self.shared.accounts.values().map(|a| account_status(a, now)).collect(),
             submitting: self.shared.submits_in_flight.load(Ordering::Relaxed),
-            polling: self.shared.poller.len(),
+            polling,
+            polling_late,
         }
     }
 

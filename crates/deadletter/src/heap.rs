@@ -163,9 +163,13 @@ impl Poller {
         self.heap().is_known(token)
     }
 
-    /// Ids that are asked for.
-    pub(crate) fn len(&self) -> usize {
-        self.heap().live.values().sum()
+    /// Ids that are asked for: those that their tasks wait for, and those that may answer late. One
+    /// that is on the wire just now counts as waited for.
+    pub(crate) fn asked_for(&self) -> (usize, usize) {
+        let heap = self.heap();
+        let all: usize = heap.live.values().sum();
+        let late = heap.entries.values().filter(|(_, entry)| !entry.is_current()).count();
+        (all.saturating_sub(late), late)
     }
 
     /// Takes out an entry that is due; `looked_at` must follow.
@@ -210,7 +214,7 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter_core::{Policy, State, TaskId, WorkerId};
+    use deadletter_core::{Policy, State, TaskId, UpstreamId, WorkerId};
 
     fn account() -> AccountName {
         AccountName::new("main").expect("a name")
@@ -244,19 +248,30 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_their_tasks_gave_up_are_told_apart_from_those_that_are_waited_for() {
+        let poller = Poller::default();
+        let mut waited_for = entry(1);
+        let upstream_id = UpstreamId::new("1").expect("valid");
+        waited_for.task.state = State::Polling { upstream_id };
+        poller.add(waited_for, UnixMs(5));
+        poller.add(entry(2), UnixMs(6));
+        assert_eq!(poller.asked_for(), (1, 1));
+    }
+
+    #[test]
     fn a_recovered_id_counts_as_looked_at_whichever_entry_stands_for_it() {
         let poller = Poller::default();
         poller.recover(entry(1), UnixMs(5));
         poller.recover(entry(2), UnixMs(6));
         // A redrive resumes the first one before it was its turn.
         poller.add(entry(1), UnixMs(7));
-        assert_eq!(poller.len(), 2);
+        assert_eq!(poller.live(&account()), 2);
         let second = poller.pop_due(UnixMs(6)).expect("due");
         assert!(!poller.looked_at(&account(), second.attempt.token));
         assert!(poller.is_recovering(), "the first has not been looked at");
         let first = poller.pop_due(UnixMs(7)).expect("due");
         assert!(poller.looked_at(&account(), first.attempt.token));
-        assert!(!poller.is_recovering() && poller.len() == 0);
+        assert!(!poller.is_recovering() && poller.live(&account()) == 0);
     }
 
     #[test]
@@ -285,7 +300,7 @@ mod tests {
         poller.recover(entry(2), UnixMs(5));
         assert!(!poller.looked_at(&account(), taken.attempt.token), "it is of the life before");
         poller.put_back(taken, UnixMs(5));
-        assert!(poller.is_recovering() && poller.len() == 1);
+        assert!(poller.is_recovering() && poller.live(&account()) == 1);
     }
 
     #[test]

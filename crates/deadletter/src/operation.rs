@@ -85,6 +85,9 @@ pub struct RedriveOptions {
     pub limit: Option<u64>,
     /// Also those whose reason says that the same request fails again.
     pub force: bool,
+    /// Also those for whose answers nobody waits ([`deadletter_core::Task::nobody_waits`]), which a
+    /// redrive that tells their answers to somebody has reason to take. The default.
+    pub for_nobody: bool,
     /// Keep old deadlines; by default a redriven task has none.
     pub keep_deadline: bool,
     /// Who asked for it, for the audit log.
@@ -99,6 +102,7 @@ impl Default for RedriveOptions {
             rate: DEFAULT_RATE,
             limit: None,
             force: false,
+            for_nobody: true,
             keep_deadline: false,
             by: "library".to_owned(),
             why: None,

@@ -1,7 +1,7 @@
 //! Which verdicts were told, noted behind whoever told them.
 //!
 //! Nobody waits for it: a verdict is handed over first, and noted some moments later, many at a
-//! time. What is not noted yet when the process dies is lost, and its answer counts as unread.
+//! time. What is not noted yet when the process dies is lost, and its answer counts as unused.
 
 use crate::shared::Shared;
 use deadletter_core::{Answer, Reading, Task, TaskId};
@@ -91,7 +91,7 @@ mod tests {
     };
     use deadletter_core::{
         AccountName, Class, UnixMs,
-        counts::{Dim, expired_unread},
+        counts::{Dim, expired_unused},
     };
     use deadletter_store::{Call, FastClock, Faulty, MemoryStore, Store, faulty::Fault};
 
@@ -112,10 +112,10 @@ mod tests {
         store.get(&[id]).await.unwrap().pop().flatten().unwrap()
     }
 
-    /// Answers that expire unread, whenever that is.
+    /// Answers that expire unused, whenever that is.
     async fn to_expire(store: &dyn Store) -> u64 {
         let tallies = store.tallies(Dim::All, UnixMs(0), 10_000).await.unwrap();
-        expired_unread(&tallies, UnixMs(0), UnixMs(i64::MAX))
+        expired_unused(&tallies, UnixMs(0), UnixMs(i64::MAX))
     }
 
     #[tokio::test]
@@ -157,7 +157,7 @@ mod tests {
         handle.wait().await.unwrap();
         engine.stop().await.unwrap();
         assert_eq!(row(&*memory, handle.id).await.verdict_read_at, None);
-        assert_eq!(to_expire(&*memory).await, 1, "it counts as unread");
+        assert_eq!(to_expire(&*memory).await, 1, "it counts as unused");
     }
 
     #[test]

@@ -93,6 +93,9 @@ async fn one(
     let Some(account) = shared.accounts.get(&task.account) else {
         return Ok(Fate::Left(Skip::NoAccount));
     };
+    if !known.options.for_nobody && task.nobody_waits() {
+        return Ok(Fate::Left(Skip::NobodyWaits));
+    }
     if !may_go(shared, account).await? {
         return Ok(Fate::Waits);
     }

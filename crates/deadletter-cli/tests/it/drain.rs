@@ -81,6 +81,28 @@ fn one_pass_takes_what_may_succeed_and_no_more_than_it_is_told_to() {
 }
 
 #[test]
+fn a_drain_pays_for_nobody_unless_it_is_told_to() {
+    let unsolvable = Rule::new(Fault::Unsolvable).on(Phase::Poll);
+    let scene = Scene::new(Scenario::default().solve_ms(5_000).rule(unsolvable));
+    scene.bench.write("deadletter.toml", "[policy]\nfirst_submits = 1\n");
+    // Whoever asks is told of the death, and does not wait for another end.
+    let solve = scene.run(&["solve", "--sitekey", "6Le-dead", "--pageurl", "https://a.example/"]);
+    assert_eq!(solve.code, 3, "{}", solve.stderr);
+    scene.simulator.clear_rules();
+    let paid = scene.paid();
+    let drained = scene.run(&["drain"]);
+    let pass = &lines(&drained)[0];
+    assert_eq!((drained.code, &pass["left"]["nobody_waits"]), (0, &1.into()), "{pass}");
+    assert!(drained.stderr.contains("nobody waits for an answer"), "{}", drained.stderr);
+    assert_eq!(scene.paid(), paid, "nothing was sent");
+    let plan = scene.run(&["redrive", "--where", "state:dead", "--dry-run"]);
+    assert_eq!(lines(&plan)[0]["for_nobody"], 1, "{}", plan.stdout);
+    assert!(plan.stderr.contains("1 task is redriven for nobody"), "{}", plan.stderr);
+    let told_to = scene.run(&["drain", "--for-nobody"]);
+    assert_eq!((told_to.code, &lines(&told_to)[0]["solved"]), (0, &1.into()), "{}", told_to.stderr);
+}
+
+#[test]
 fn a_pass_that_pauses_itself_tells_of_what_it_redrove_and_of_nothing_else() {
     let n = 60;
     let scene = with_dead_letters(n);

@@ -30,6 +30,19 @@ fn filled() -> Bench {
 }
 
 #[test]
+fn of_an_empty_file_nothing_is_to_be_salvaged() {
+    let bench = Bench::new();
+    bench.write("tasks.db", "");
+    let checked = run(&bench, &["store", "check"]);
+    assert_eq!(checked.code, 1, "{}", checked.stderr);
+    let finding = &lines(&checked)[0]["findings"][0];
+    assert_eq!(finding["rule"], "empty", "{finding}");
+    let fix = finding["fix"].as_str().expect("text");
+    assert!(fix.contains("backup") && fix.contains("remove it"), "{fix}");
+    assert!(!checked.stderr.contains("salvage"), "{}", checked.stderr);
+}
+
+#[test]
 fn info_tells_what_the_file_is_and_holds() {
     let bench = filled();
     let info = &lines(&run(&bench, &["store", "info"]))[0];

@@ -22,6 +22,9 @@ labels! {
         /// Its account is not configured where that was asked: for whoever asks to say, since it
         /// has no terms to judge it by.
         NoAccount = "no_account",
+        /// Nobody would get its answer ([`Task::nobody_waits`]): for whoever asks to say, since it is
+        /// no rule of the task's.
+        NobodyWaits = "nobody_waits",
         /// It is not a dead letter.
         NotDead = "not_dead",
     }

@@ -54,7 +54,7 @@ macro_rules! every_case {
             }
             readings {
                 a_verdict_is_noted_once_and_its_row_stays_at_its_version
-                an_answer_that_is_told_before_it_expires_does_not_expire_unread
+                an_answer_that_is_told_before_it_expires_does_not_expire_unused
                 an_answer_that_is_stored_expired_counts_from_then_on
                 a_task_that_goes_on_has_another_verdict_to_tell
                 what_is_noted_outlives_a_change_by_somebody_who_did_not_know

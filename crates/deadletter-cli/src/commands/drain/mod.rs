@@ -34,7 +34,7 @@ const TURN: &str = "drain";
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter drain\n  deadletter drain --where host:shop.example.com --max 100 --out answers.jsonl\n  deadletter drain --every 15m --rate 5",
-    after_help = "A pass is a redrive that nobody is asked about: it ends when each of its tasks has a verdict.\nWithout a filter on reason or class, only dead letters that may succeed are taken: their submits or\ntheir proxies failed, their deadline passed, or upstream lost them. Each pass grants two more\nsubmits; the failure that makes seven buries. While the breaker is open nothing but probes is\nsent, and the pass waits. One drain works on a store at a time; another one says who does, and\nends (or waits, with --wait). Ctrl-C ends it: what was brought back is kept and goes on with the\nnext process, the rest stays dead. Exit code 3: some died again; with --every, 0 at its end."
+    after_help = "A pass is a redrive that nobody is asked about: it ends when each of its tasks has a verdict.\nWithout a filter on reason or class, only dead letters that may succeed are taken: their submits or\ntheir proxies failed, their deadline passed, or upstream lost them. Without --out those are left out\nthat nobody waits for: jobs of the gateway whose clients were told of the death, or whose deadline\npassed, and no pingback. Each pass grants two more\nsubmits; the failure that makes seven buries. While the breaker is open nothing but probes is\nsent, and the pass waits. One drain works on a store at a time; another one says who does, and\nends (or waits, with --wait). Ctrl-C ends it: what was brought back is kept and goes on with the\nnext process, the rest stays dead. Exit code 3: some died again; with --every, 0 at its end."
 )]
 pub(crate) struct Args {
     /// Which dead letters
@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// Tasks per second at most
     #[arg(long, value_name = "N", default_value_t = 50.0)]
     rate: f64,
+    /// Also tasks that nobody waits for: whoever asked was told of the death or has given up, and
+    /// no delivery or batch takes the answer; with --out they are taken as well
+    #[arg(long)]
+    for_nobody: bool,
     /// Wait while another drain works
     #[arg(long)]
     wait: bool,
@@ -109,6 +113,7 @@ async fn drain(
     let options = RedriveOptions {
         rate: args.rate,
         limit: args.max,
+        for_nobody: args.for_nobody || args.out.is_some(),
         by: who(app),
         why: Some(WHY.to_owned()),
         ..RedriveOptions::default()

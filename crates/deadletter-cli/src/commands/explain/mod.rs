@@ -147,7 +147,7 @@ pub(super) fn hint(app: &App, cause: Option<&str>) {
 mod tests {
     use super::*;
     use deadletter::{
-        core::{Class, DeadReason, Policy},
+        core::{Class, DeadReason, OnDoubt, Policy},
         provider::captchaai::codes,
     };
     use std::collections::BTreeMap;
@@ -206,6 +206,23 @@ mod tests {
         assert!(codes("upstream_lost").contains(&"ERROR_WRONG_CAPTCHA_ID".to_owned()));
         assert_eq!(codes("deadline"), ["DEADLINE"]);
         assert!(codes("panicked").contains(&"PANIC".to_owned()));
+    }
+
+    #[test]
+    fn what_is_told_of_doubt_is_of_the_policy_that_is_set() {
+        for (on_doubt, told) in [
+            (
+                OnDoubt::Resubmit,
+                "is \"resubmit\": what is in doubt now is submitted again by itself",
+            ),
+            (OnDoubt::DeadLetter, "is \"dead_letter\", which leaves that to you"),
+        ] {
+            let policy = Policy { on_doubt, ..Policy::default() };
+            let rules = Rules { policy: &policy, terms: &Terms::default(), proxies: 1 };
+            let pages = page::all(&rules, &BTreeMap::new());
+            let page = pages.iter().find(|page| page.word == "in_doubt").expect("explained");
+            assert!(page.advice.contains(told), "{}", page.advice);
+        }
     }
 
     #[test]

@@ -203,6 +203,7 @@ const fn verdict_words(verdict: Eligibility) -> &'static str {
         Eligibility::Spent => "Leaves it out, since all submits are spent; exhume allows more.",
         Eligibility::Held => "Leaves it out: it is held.",
         Eligibility::NoAccount => "Leaves it out: its account is not configured.",
+        Eligibility::NobodyWaits => "Leaves it out, since nobody waits for its answer.",
         Eligibility::NotDead => "Leaves it out: it is no dead letter.",
     }
 }
@@ -275,7 +276,7 @@ fn of_reason(rules: &Rules<'_>, reason: DeadReason, pages: &[Page]) -> Page {
         class: None,
         meaning: reason.about().to_owned(),
         done: redrive.into_iter().collect(),
-        advice: words::of_reason(reason).to_owned(),
+        advice: words::of_reason(reason, rules.policy.on_doubt).to_owned(),
         codes: codes.map(|page| page.word.clone()).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! Words beside the provider's table: what else can be met in a history, and advice by class and
 //! reason.
 
-use deadletter::core::{Class, DeadReason};
+use deadletter::core::{Class, DeadReason, OnDoubt};
 
 /// A word that is no answer to a submit or a poll.
 pub(super) struct Word {
@@ -80,8 +80,8 @@ pub(super) const fn of_class(class: Class) -> &'static str {
     }
 }
 
-/// What to do about tasks that died so.
-pub(super) const fn of_reason(reason: DeadReason) -> &'static str {
+/// What to do about tasks that died so, where that policy is set.
+pub(super) const fn of_reason(reason: DeadReason, on_doubt: OnDoubt) -> &'static str {
     match reason {
         DeadReason::AttemptsExhausted => {
             "Look at its cause with `deadletter show ID`; redrive it once that is over."
@@ -95,9 +95,17 @@ pub(super) const fn of_reason(reason: DeadReason) -> &'static str {
         DeadReason::Deadline => {
             "Redrive it if the answer is still wanted: a redrive drops the old deadline."
         }
-        DeadReason::InDoubt => {
-            "Redrive it if paying twice is no harm; policy.on_doubt = \"resubmit\" does so by itself."
-        }
+        DeadReason::InDoubt => match on_doubt {
+            OnDoubt::DeadLetter => {
+                "Redrive it if paying twice is no harm. Your policy.on_doubt is \"dead_letter\", which \
+                 leaves that to you; \"resubmit\" does so by itself."
+            }
+            OnDoubt::Resubmit => {
+                "Redrive it if paying twice is no harm. Your policy.on_doubt is \"resubmit\": what is in \
+                 doubt now is submitted again by itself, and no task dies of it; one that did died \
+                 under \"dead_letter\"."
+            }
+        },
         DeadReason::UpstreamLost => {
             "Redrive it; if it repeats, ask upstream how long it keeps ids."
         }

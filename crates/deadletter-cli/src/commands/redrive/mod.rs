@@ -32,7 +32,7 @@ pub(super) const ANSWERS_STAY: &str =
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes\n  deadletter redrive --resume redrive-116230479282176 --yes",
-    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. Where nearly all die\nagain it pauses itself, and the rest stays dead until --resume lets it go on. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
+    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. What nobody waits for any more (its client was told of\nthe death, or its deadline passed) is counted before, and --out keeps its answer. Where nearly all die\nagain it pauses itself, and the rest stays dead until --resume lets it go on. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
 )]
 pub(crate) struct Args {
     /// Ids of tasks
@@ -92,6 +92,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         rate: args.rate,
         limit: args.limit,
         force: args.force,
+        for_nobody: true,
         keep_deadline: args.keep_deadline,
         by: who(app),
         why: args.reason.clone(),
@@ -129,6 +130,9 @@ async fn redrive(
     if plan.eligible == 0 {
         let why = if plan.count == 0 { "no dead letter matches" } else { "none of them can be" };
         app.out.say(&format!("nothing to redrive: {why}"));
+    }
+    if plan.for_nobody > 0 && args.out.is_none() {
+        app.out.warn(&nobody_waits(plan.for_nobody));
     }
     if args.dry_run || plan.eligible == 0 {
         return Ok(Exit::Good);
@@ -214,6 +218,15 @@ async fn watch(
     Ok(exit)
 }
 
+/// Of those for whose answers nobody waits.
+fn nobody_waits(n: u64) -> String {
+    let tasks = render::counted(n, "task is", "tasks are");
+    format!(
+        "{tasks} redriven for nobody: whoever asked was told of the death or has given up, and no \
+         delivery or batch takes the answer; --out FILE does"
+    )
+}
+
 fn chosen(args: &Args) -> Result<Filter> {
     match &args.filter {
         Some(text) => dead_unless(filter_of(std::slice::from_ref(text))?, "state:dead"),
@@ -235,6 +248,7 @@ fn show(app: &App, filter: &Filter, plan: &RedrivePlan, is_forced: bool) -> Resu
             "eligible": plan.eligible,
             "by_cause": plan.by_cause,
             "by_eligibility": eligibility,
+            "for_nobody": plan.for_nobody,
             "needs_ms": plan.needs_ms,
             "samples": samples,
         }));
@@ -278,6 +292,9 @@ pub(super) const fn why_left(verdict: Eligibility) -> Option<&'static str> {
         Eligibility::Spent => Some("all submits are spent (bury, then exhume --submits)"),
         Eligibility::Held => Some("held, since their secrets are masked"),
         Eligibility::NoAccount => Some("their account is not configured here"),
+        Eligibility::NobodyWaits => Some(
+            "whoever asked was told of the death or has given up, so nobody waits for an answer (--out, or --for-nobody)",
+        ),
         Eligibility::NotDead => Some("no dead letters any more"),
     }
 }

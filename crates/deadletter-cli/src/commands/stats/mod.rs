@@ -99,7 +99,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         totals(app, &shelf.store.totals().await.map_err(fault)?)?;
         let day = Day::read(&shelf).await?;
         spent(app, day.spent())?;
-        unused(app, day.expired_unread())?;
+        expired_unused(app, day.expired_unused())?;
     }
     let is_asked_for = args.by.is_some();
     let chosen = args.by.map_or_else(|| By::value_variants().to_vec(), |by| vec![by]);
@@ -131,14 +131,17 @@ fn spent(app: &App, spent: Spent) -> Result<()> {
     Ok(())
 }
 
-/// Answers of the last day that were of no use to anybody.
-fn unused(app: &App, count: u64) -> Result<()> {
+/// Answers of the last day that expired before they were asked for, as far as it is known: their lives
+/// are counted from the earliest moment at which they can have been solved.
+fn expired_unused(app: &App, count: u64) -> Result<()> {
     if !app.out.is_table() {
         return app.out.json(&json!({"by": "unused", "value": "expired", "count": count}));
     }
     if count > 0 {
         let answers = render::counted(count, "answer", "answers");
-        app.out.picture(&format!("{answers} expired unused in the last day"))?;
+        app.out.picture(&format!(
+            "{answers} expired unused in the last day (before they were asked for)"
+        ))?;
     }
     Ok(())
 }

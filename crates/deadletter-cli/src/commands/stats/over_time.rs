@@ -10,7 +10,7 @@ use crate::{
 };
 use deadletter::core::{
     UnixMs,
-    counts::{Dim, Tallied, Tally, expired_unread},
+    counts::{Dim, Tallied, Tally, expired_unused},
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -91,9 +91,9 @@ impl Day {
         }
     }
 
-    /// Answers that expired before anybody was told of them.
-    pub(super) fn expired_unread(&self) -> u64 {
-        expired_unread(&self.tallies, self.hours().first, self.now)
+    /// Answers that expired before they were asked for.
+    pub(super) fn expired_unused(&self) -> u64 {
+        expired_unused(&self.tallies, self.hours().first, self.now)
     }
 
     /// Shows what happened by hour.
@@ -197,7 +197,7 @@ impl Over {
                 Tallied::Submitted => slot.submits += n,
                 Tallied::InDoubt => slot.in_doubt += n,
                 // Told whole: they are counted by when they expire.
-                Tallied::Unread => {}
+                Tallied::Unused => {}
             }
         }
     }

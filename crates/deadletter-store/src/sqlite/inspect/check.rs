@@ -29,6 +29,9 @@ const TASKS_PER_NEWS: u64 = 1_000;
 /// For what no repair is known.
 const RESCUE: &str = "stop what uses the store; put a backup in its place, or bring out what can \
      be read with `deadletter export --salvage --with-secrets --out rescued.jsonl` and import that into a new store";
+/// For a file without a byte, and without a log that may hold what stood in it.
+const BEGIN_ANEW: &str =
+    "no task is in it: put a backup in its place, or remove it to begin a new store";
 /// For counts alone.
 const RECOUNT: &str = "the tasks are there, and what counts them is wrong: take a backup, then \
      export all letters and import them into a new store";
@@ -68,6 +71,7 @@ impl Checked {
         let fix = match rule {
             "counts" | "conservation" => RECOUNT,
             "schema" => UPGRADE,
+            "empty" => BEGIN_ANEW,
             _ => RESCUE,
         };
         if self.findings.len() < FINDINGS_LIMIT {
@@ -113,7 +117,8 @@ impl Inspection {
     pub fn check(&mut self, progress: &Progress) -> Result<Checked> {
         let mut checked = Checked::default();
         if let Some(flaw) = &self.flaw {
-            checked.find("the file", self.path.display().to_string(), flaw.to_string());
+            let rule = if matches!(flaw, Error::Empty(_)) { "empty" } else { "the file" };
+            checked.find(rule, self.path.display().to_string(), flaw.to_string());
         }
         if self.is_empty {
             return Ok(checked);

@@ -3,7 +3,7 @@
 use crate::harness::{Harness, answered};
 use deadletter_core::{
     Answer, Change, Happened, Reading, RowChange, Task, UnixMs, WorkerId,
-    counts::{Dim, Tallied, expired_unread},
+    counts::{Dim, Tallied, expired_unused},
 };
 use deadletter_store::Committed;
 
@@ -24,11 +24,11 @@ async fn solved_for_now(h: &Harness, worker: &WorkerId) -> Task {
     h.task(task.id).await
 }
 
-/// The tallies of unread answers, and how many of them have expired.
-async fn unread(h: &Harness) -> (i64, u64) {
+/// The tallies of unused answers, and how many of them have expired.
+async fn unused(h: &Harness) -> (i64, u64) {
     let tallies = h.store.tallies(Dim::All, UnixMs(0), 10_000).await.unwrap();
-    let sum = tallies.iter().filter(|(tally, _)| tally.tallied == Tallied::Unread);
-    (sum.map(|(_, n)| n).sum(), expired_unread(&tallies, UnixMs(0), h.now()))
+    let sum = tallies.iter().filter(|(tally, _)| tally.tallied == Tallied::Unused);
+    (sum.map(|(_, n)| n).sum(), expired_unused(&tallies, UnixMs(0), h.now()))
 }
 
 pub(crate) async fn a_verdict_is_noted_once_and_its_row_stays_at_its_version(h: &mut Harness) {
@@ -44,23 +44,23 @@ pub(crate) async fn a_verdict_is_noted_once_and_its_row_stays_at_its_version(h: 
     assert_eq!(h.task(solved.id).await.verdict_read_at, Some(told.at));
 }
 
-pub(crate) async fn an_answer_that_is_told_before_it_expires_does_not_expire_unread(
+pub(crate) async fn an_answer_that_is_told_before_it_expires_does_not_expire_unused(
     h: &mut Harness,
 ) {
     let worker = h.worker("w").await;
     let first = solved_for_now(h, &worker).await;
     let second = solved_for_now(h, &worker).await;
     let third = solved_for_now(h, &worker).await;
-    assert_eq!(unread(h).await, (3, 0));
+    assert_eq!(unused(h).await, (3, 0));
     assert_eq!(h.store.mark_read(&[reading(h, &first).await]).await.unwrap(), 1);
-    assert_eq!(unread(h).await, (2, 0));
+    assert_eq!(unused(h).await, (2, 0));
     h.clock.advance(600_000);
-    assert_eq!(unread(h).await, (2, 2));
+    assert_eq!(unused(h).await, (2, 2));
     // Told too late, it is noted and stays unused.
     assert_eq!(h.store.mark_read(&[reading(h, &second).await]).await.unwrap(), 1);
-    assert_eq!(unread(h).await, (2, 2));
+    assert_eq!(unused(h).await, (2, 2));
     let purged = h.store.purge(&[(third.id, third.version)]).await.unwrap();
-    assert_eq!((purged, unread(h).await), (1, (2, 2)));
+    assert_eq!((purged, unused(h).await), (1, (2, 2)));
 }
 
 pub(crate) async fn an_answer_that_is_stored_expired_counts_from_then_on(h: &mut Harness) {
@@ -76,7 +76,7 @@ pub(crate) async fn an_answer_that_is_stored_expired_counts_from_then_on(h: &mut
     let stored = h.now();
     h.clock.advance(600_000);
     let tallies = h.store.tallies(Dim::All, UnixMs(0), 10_000).await.unwrap();
-    let since = |since| expired_unread(&tallies, since, h.now());
+    let since = |since| expired_unused(&tallies, since, h.now());
     assert_eq!((since(UnixMs(0)), since(stored.plus(-60_000))), (1, 1));
 }
 
