@@ -105,7 +105,7 @@ impl Turns {
 async fn queued(shared: &Shared, account: &AccountName) -> Result<Vec<Task>> {
     let filter: Filter = format!("state:queued why:new account:{account}").parse()?;
     let mut queued = Vec::new();
-    walk(shared, &filter, PAGES, |task| queued.push(task)).await?;
+    walk(shared, filter, PAGES, |task| queued.push(task)).await?;
     Ok(queued)
 }
 

@@ -71,7 +71,8 @@ async fn ask_threads(shared: &Arc<Shared>, account: &Arc<Account>) -> Result<boo
         Err(PollError::Failed(failed)) if failed.0.class == Class::Account => {
             stop::begin(shared, account, &failed.0).await?;
         }
-        Err(error) => tracing::warn!(account = %account.name, %error, "could not ask for threads"),
+        // The breaker tells of an outage; how upstream worded it is for whoever looks closer.
+        Err(error) => tracing::info!(account = %account.name, %error, "could not ask for threads"),
     }
     Ok(false)
 }

@@ -59,6 +59,7 @@ mod report;
 mod reporter;
 mod retention;
 mod secrets;
+mod settle;
 mod shared;
 mod stop;
 mod strangers;

@@ -5,34 +5,21 @@
 //! whose outcome could not be written down. As long as the worker lives nobody else would take
 //! such a task.
 
-use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared, sweeper};
+use crate::{Result, gate::Pass, heap::Entry, inhand::Doubt, shared::Shared, sweeper, walk::Walk};
 use deadletter_core::{
     AccountName, AttemptToken, Class, Failure, Filter, Happened, StateKind, Task, TaskId, Why,
 };
-use deadletter_store::Query;
 use std::sync::Arc;
 
-/// Tasks under way looked at per page.
+/// Abandoned attempts looked at per page.
 const PAGE: u32 = 500;
-/// Rows looked at per page.
-const SCAN: u32 = 5_000;
 
 /// Settles the doubt, if there is one.
 pub(crate) async fn settle(shared: &Arc<Shared>) -> Result<()> {
     let Some(doubt) = shared.in_hand.doubt() else { return Ok(()) };
-    let filter = Filter::states(&[StateKind::Submitting, StateKind::Polling]);
-    let mut after = None;
-    loop {
-        let query = Query {
-            filter: filter.clone(),
-            now: shared.now(),
-            newest_first: false,
-            after,
-            limit: PAGE,
-            scan_limit: SCAN,
-        };
-        let page = shared.store.page(&query).await?;
-        let lost: Vec<_> = page.tasks.iter().filter(|task| is_lost(shared, task)).collect();
+    let mut under_way = Walk::over(Filter::states(&[StateKind::Submitting, StateKind::Polling]));
+    while let Some(tasks) = under_way.next(shared).await? {
+        let lost: Vec<_> = tasks.iter().filter(|task| is_lost(shared, task)).collect();
         let ids: Vec<TaskId> = lost.iter().map(|task| task.id).collect();
         let now = shared.store.get(&ids).await?;
         // What has moved since the page was read was in somebody's hand after all.
@@ -40,10 +27,6 @@ pub(crate) async fn settle(shared: &Arc<Shared>) -> Result<()> {
             if now.as_ref() == Some(task) {
                 find(shared, &doubt, task.clone()).await?;
             }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
         }
     }
     for account in shared.accounts.keys() {

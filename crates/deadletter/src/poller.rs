@@ -12,7 +12,8 @@ use crate::{
     heap::{Entry, ROUND_TRIP_MS},
     provider::{PollError, Polled, Reply},
     secrets,
-    shared::{Settled, Shared},
+    settle::Settled,
+    shared::Shared,
 };
 use deadletter_core::{Answer, Class, Happened, TaskId, UnixMs, breaker::Phase};
 use std::{sync::Arc, time::Duration};

@@ -25,6 +25,6 @@ async fn count(shared: &Shared) -> Result<BTreeMap<AccountName, u64>> {
     let known = shared.accounts.keys().map(|name| format!(" -account:{name}"));
     let filter: Filter = format!("state:queued{}", known.collect::<String>()).parse()?;
     let mut strangers = BTreeMap::new();
-    walk(shared, &filter, PAGES, |task| *strangers.entry(task.account).or_default() += 1).await?;
+    walk(shared, filter, PAGES, |task| *strangers.entry(task.account).or_default() += 1).await?;
     Ok(strangers)
 }

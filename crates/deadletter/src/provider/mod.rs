@@ -46,11 +46,16 @@ pub trait Provider: Send + Sync + 'static {
     /// What a payload is counted and filtered by; never secret (`batch` and `tags` stay empty).
     fn dimensions(&self, payload: &Payload) -> Dimensions;
 
-    /// How many proxies the payload names; a retry after a proxy failure takes the next one.
-    fn proxies(&self, payload: &Payload) -> u32;
+    /// How many proxies the payload names; a retry after a proxy failure takes the next one. By
+    /// default those in in.php's parameters, which payloads have whatever the provider speaks.
+    fn proxies(&self, payload: &Payload) -> u32 {
+        u32::try_from(dimensions::proxies(payload).len()).unwrap_or(u32::MAX)
+    }
 
-    /// Defaults of a method.
-    fn terms(&self, method: &str) -> Terms;
+    /// Defaults of a method; unless a provider knows better, those of in.php's methods.
+    fn terms(&self, method: &str) -> Terms {
+        methods::terms(method)
+    }
 
     /// Sends one submit, once: never a second request, whatever came of the first.
     ///

@@ -152,7 +152,7 @@ impl Reader {
         let (status, size) = (received.status, received.body.len());
         let text = String::from_utf8_lossy(&received.body);
         // Cleaned before it is cut, so that no cut leaves half a key.
-        let glimpse: String = self.cleaner.clean(&text).chars().take(GLIMPSE).collect();
+        let glimpse: String = words_of(&self.cleaner.clean(&text)).chars().take(GLIMPSE).collect();
         let detail = format!("{why}: HTTP {status}, {kind}, {size} bytes: {glimpse}");
         let own = self.codes.meaning(Cause::UNREADABLE).retry_after_ms;
         let failure = Failure::new(Cause::UNREADABLE, Class::Transient)
@@ -160,6 +160,22 @@ impl Reader {
             .with_retry_after_ms(received.retry_after_ms.or(own));
         CouldNotAsk { sent: Sent::Maybe, failure }
     }
+}
+
+/// Of a page for people its title, or else its text: what is between its tags is what tells pages apart.
+fn words_of(cleaned: &str) -> String {
+    if !cleaned.trim_start().starts_with('<') {
+        return cleaned.to_owned();
+    }
+    let lower = cleaned.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|at| cleaned.get(at..)).and_then(|rest| {
+        let title = rest.split_once('>')?.1.split('<').next()?.trim();
+        (!title.is_empty()).then(|| format!("a page titled {title:?}"))
+    });
+    title.unwrap_or_else(|| {
+        let texts = cleaned.split('<').filter_map(|tag| Some(tag.split_once('>')?.1.trim()));
+        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+    })
 }
 
 /// The id in a yes: digits, or a word of letters, digits, `-` and `_` (some relatives use UUIDs).
@@ -183,5 +199,24 @@ fn reply(said: Said, body: &[u8]) -> Reply {
         raw: SecretString::from(String::from_utf8_lossy(body).into_owned()),
         text: said.text,
         user_agent: said.user_agent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_page_its_title_is_told_or_else_its_text() {
+        for (body, told) in [
+            ("no slot", "no slot"),
+            ("<html><head><TITLE lang=en>502 Bad</TITLE></head><p>x", "a page titled \"502 Bad\""),
+            ("<html><title></title><h1>Away</h1><p>for a while", "Away for a while"),
+            ("<html>", ""),
+            ("<title", ""),
+            ("<a ö<title>ä", "a page titled \"ä\""),
+        ] {
+            assert_eq!(words_of(body), told, "{body}");
+        }
     }
 }

@@ -22,12 +22,12 @@ use super::transport::{Body, Endpoint, Outgoing, Transport};
 use super::verdict::Reader;
 use super::{
     AccountState, Explanation, JobFailed, PollError, Polled, Provider, Submission, SubmitError,
-    dimensions, methods,
+    dimensions,
 };
 use account::ZeroBalance;
 use async_trait::async_trait;
 use codes::{Codes, ExtraCode};
-use deadletter_core::{Class, Dimensions, Failure, Payload, Terms, UpstreamId};
+use deadletter_core::{Class, Dimensions, Failure, Payload, UpstreamId};
 use read::read;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -162,14 +162,6 @@ impl Provider for CaptchaAi {
 
     fn dimensions(&self, payload: &Payload) -> Dimensions {
         dimensions::dimensions(payload, &self.reader.cleaner)
-    }
-
-    fn proxies(&self, payload: &Payload) -> u32 {
-        u32::try_from(dimensions::proxies(payload).len()).unwrap_or(u32::MAX)
-    }
-
-    fn terms(&self, method: &str) -> Terms {
-        methods::terms(method)
     }
 
     async fn submit(&self, submission: Submission<'_>) -> Result<UpstreamId, SubmitError> {

@@ -34,10 +34,10 @@ use super::transport::{Body, Endpoint, Outgoing, Received, Transport};
 use super::verdict::Reader;
 use super::{
     AccountState, CouldNotAsk, Explanation, JobFailed, NO_REPORTS, PollError, Polled, Provider,
-    Submission, SubmitError, methods,
+    Submission, SubmitError,
 };
 use async_trait::async_trait;
-use deadletter_core::{Class, Dimensions, Failure, Payload, Terms, UpstreamId};
+use deadletter_core::{Class, Dimensions, Failure, Payload, UpstreamId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -178,14 +178,6 @@ impl Provider for CreateTask {
 
     fn dimensions(&self, payload: &Payload) -> Dimensions {
         dimensions::dimensions(payload, &self.reader.cleaner)
-    }
-
-    fn proxies(&self, payload: &Payload) -> u32 {
-        u32::try_from(dimensions::proxies(payload).len()).unwrap_or(u32::MAX)
-    }
-
-    fn terms(&self, method: &str) -> Terms {
-        methods::terms(method)
     }
 
     async fn submit(&self, submission: Submission<'_>) -> Result<UpstreamId, SubmitError> {
