@@ -5,14 +5,16 @@
 //! A key that nobody has is answered here; it is never sent upstream.
 
 use crate::quota::Quota;
-use deadletter::store::{self, Store};
+use deadletter::{
+    core::hex,
+    store::{self, Store},
+};
 use rand::{Rng, RngExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -84,10 +86,7 @@ pub fn new_key(random: &mut impl Rng) -> SecretString {
 }
 
 fn hash(key: &str) -> String {
-    Sha256::digest(key).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a text takes what is written");
-        hex
-    })
+    hex(&Sha256::digest(key))
 }
 
 /// Who asks.
@@ -99,6 +98,13 @@ pub(crate) struct Asker {
     pub(crate) priority: Option<u8>,
     /// How much it may use.
     pub(crate) quota: Quota,
+}
+
+impl Asker {
+    /// Its key's name, for the log.
+    pub(crate) fn name(&self) -> &str {
+        self.owner.as_deref().unwrap_or("the account's own")
+    }
 }
 
 /// Why nobody is known by a key.

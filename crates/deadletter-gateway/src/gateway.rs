@@ -9,6 +9,7 @@ use crate::{
     params::{Malformed, Params},
     question,
     quotas::Quotas,
+    refusals::Refusals,
     scrape,
     settings::Settings,
     submit,
@@ -45,6 +46,7 @@ pub struct Gateway {
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
     pub(crate) quotas: Quotas,
+    pub(crate) refusals: Refusals,
     pub(crate) unused: Unused,
     guesses: Guesses,
     /// Guards the balance that upstream told last.
@@ -77,6 +79,7 @@ impl Gateway {
             load: Load::default(),
             metrics: Metrics::default(),
             quotas: Quotas::default(),
+            refusals: Refusals::default(),
             guesses: Guesses::default(),
             balance: Mutex::default(),
         }
@@ -192,11 +195,13 @@ impl Gateway {
         match self.askers.who(key) {
             Ok(asker) => Ok(asker),
             Err(stranger) => {
-                tokio::time::sleep(self.guesses.wrong(peer)).await;
-                Err(Word::error(match stranger {
+                let said = match stranger {
                     Stranger::Malformed => words::WRONG_KEY,
                     Stranger::Unknown => words::NO_SUCH_KEY,
-                }))
+                };
+                tracing::info!(said, %peer, "a key is not accepted");
+                tokio::time::sleep(self.guesses.wrong(peer)).await;
+                Err(Word::error(said))
             }
         }
     }

@@ -28,6 +28,7 @@ mod places;
 mod question;
 mod quota;
 mod quotas;
+mod refusals;
 mod request;
 mod scrape;
 mod server;

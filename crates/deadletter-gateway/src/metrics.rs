@@ -32,6 +32,8 @@ pub(crate) enum Class {
     Pending,
     /// A code.
     Error,
+    /// A code that says that there is no room now.
+    Refused,
     /// Balance, threads, answers to many ids.
     Told,
     /// No word of the protocol: a probe, a request that was not taken.
@@ -39,8 +41,15 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Accepted, Self::Answer, Self::Pending, Self::Error, Self::Told, Self::None];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Answer,
+        Self::Pending,
+        Self::Error,
+        Self::Refused,
+        Self::Told,
+        Self::None,
+    ];
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -48,6 +57,7 @@ impl Class {
             Self::Answer => "answer",
             Self::Pending => "pending",
             Self::Error => "error",
+            Self::Refused => "refused",
             Self::Told => "told",
             Self::None => "none",
         }

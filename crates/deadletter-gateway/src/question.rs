@@ -116,17 +116,27 @@ pub(crate) async fn verdict(gateway: &Gateway, task: &Task) -> Word {
         StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
         StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
             gateway.engine.note_read(task, None);
-            Word::error(words::death(task))
+            let code = words::death(task);
+            hear(task, &code);
+            Word::error(code)
         }
         StateKind::Solved => match gateway.store().answer(task.id).await {
             Ok(Some(answer)) => {
                 gateway.engine.note_read(task, Some(&answer));
+                hear(task, "answer");
                 Word::Answer(Box::new(answer))
             }
             // Purged between two looks.
             Ok(None) => Word::error(words::NO_SUCH_ID),
             Err(error) => failed(&error),
         },
+    }
+}
+
+/// A client that asks again and again hears the same; an operator hears of the first time.
+fn hear(task: &Task, said: &str) {
+    if task.verdict_read_at.is_none() {
+        tracing::info!(task = task.id.get(), said, "told");
     }
 }
 

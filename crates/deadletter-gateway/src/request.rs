@@ -72,6 +72,9 @@ async fn answer(shared: &Shared, peer: IpAddr, request: Request<RequestBody>) ->
     };
     let reply = shared.gateway.answer(incoming).await;
     drop(held);
+    if Class::of(&reply) == Class::Refused {
+        shared.gateway.refusals.turn(shared.stopping.clone()).await;
+    }
     reply
 }
 

@@ -59,6 +59,7 @@ pub(crate) async fn page(gateway: &Gateway) -> String {
     let refused = metrics.connections_refused.load(Relaxed);
     page.single("connections_refused_total", "counter", refused);
     page.single("bodies_refused_total", "counter", metrics.bodies_refused.load(Relaxed));
+    page.single("refusals_waiting", "gauge", gateway.refusals.waiting());
     page.begin("requests_total", "counter");
     for (path, of) in metrics.paths() {
         for (word, count) in of.words() {
@@ -106,7 +107,7 @@ fn tries(page: &mut Page, tries: Tries) {
 fn accounts(page: &mut Page, gateway: &Gateway) {
     let status = gateway.engine.status();
     page.single("submitting", "gauge", status.submitting);
-    page.single("polling", "gauge", status.polling);
+    page.single("polling", "gauge", status.polling + status.polling_late);
     page.begin("threads", "gauge");
     for account in &status.accounts {
         page.line(format_args!(

@@ -5,26 +5,17 @@ use crate::{
     words,
 };
 use deadletter::{
-    Error, Form, Handle, Job,
+    Error, Form, Handle, Job, TARGET_FIELDS,
     core::{Payload, StateKind},
 };
 
-/// What is the gateway's, and no parameter of the job: who asks, how to answer, where to deliver.
-pub(crate) const OURS: [&str; 8] = [
-    "key",
-    "json",
-    "header_acao",
-    "pingback",
-    "callback",
-    "callbackUrl",
-    "idempotency_key",
-    "soft_id",
-];
-/// The parameters that name a URL to tell: in.php's, and 2captcha's other name for it.
-const TARGETS: [&str; 2] = ["pingback", "callback"];
-
 /// The parameter that names a job for clients that retry their submit.
 const IDEMPOTENCY: &str = "idempotency_key";
+/// Who asks and how to answer, beside the target of the job's delivery: no parameters of the job.
+const OF_THE_CALL: [&str; 5] = ["key", "json", "header_acao", "soft_id", IDEMPOTENCY];
+/// The parameters that name a target here: in.php's, and 2captcha's other name for it.
+const NAMES_OF_TARGETS: [&str; 2] = ["pingback", "callback"];
+
 /// A client that retries does so within minutes; its key is kept as long as its answer is.
 const IDEMPOTENCY_MS: i64 = 24 * 3_600_000;
 
@@ -47,7 +38,7 @@ pub(crate) async fn answer(
 
 /// The URL that is to be told, if one is named.
 fn target(params: &Params) -> Result<Option<(String, Form)>, Word> {
-    for name in TARGETS {
+    for name in NAMES_OF_TARGETS {
         match params.text(name) {
             Some(url) if !url.trim().is_empty() => {
                 return Ok(Some((url.trim().to_owned(), Form::Pingback)));
@@ -98,11 +89,11 @@ async fn store(
     };
     let room = match gateway.quotas.room(asker, gateway.store()).await {
         Ok(room) => room,
-        Err(beyond) => return over(&beyond),
+        Err(beyond) => return heard(asker, over(&beyond)),
     };
     let Some(place) = gateway.load.take_place(gateway.settings.capacity) else {
         room.give_back();
-        return Word::error(words::FULL);
+        return heard(asker, Word::Refused(words::FULL));
     };
     match gateway.engine.submit(job).await {
         Ok(handle) => {
@@ -112,6 +103,8 @@ async fn store(
             } else {
                 room.give_back();
             }
+            let (task, is_new) = (handle.id.get(), handle.is_new);
+            tracing::info!(task, is_new, key = asker.name(), "accepted");
             verdict(gateway, &handle).await
         }
         Err(error) => {
@@ -121,18 +114,32 @@ async fn store(
     }
 }
 
+/// The same word, of which an operator may hear.
+fn heard(asker: &Asker, word: Word) -> Word {
+    if let Word::Refused(said) = word {
+        tracing::info!(said, key = asker.name(), "refused");
+    }
+    word
+}
+
 /// What a key is told that is at its quota.
 fn over(beyond: &Beyond) -> Word {
     match beyond {
-        Beyond::Rate => Word::error(words::TOO_FAST),
-        Beyond::Count => Word::error(words::FULL),
+        Beyond::Rate => Word::Refused(words::TOO_FAST),
+        Beyond::Count => Word::Refused(words::FULL),
         Beyond::Unknown(error) => refusal(error),
     }
 }
 
+/// True for a parameter that upstream is to see: neither the gateway's nor the delivery's.
+pub(crate) fn is_of_the_job(name: &str) -> bool {
+    !OF_THE_CALL.contains(&name) && !TARGET_FIELDS.contains(&name)
+}
+
 /// The job that the parameters describe.
 fn job(params: Params) -> Result<Job, Word> {
-    let mut fields = params.without(&OURS);
+    let mut fields = params.into_fields();
+    fields.retain(|name, _| is_of_the_job(name));
     if !fields.contains_key("method") && fields.contains_key("file") {
         // The oldest clients send a file and nothing else.
         fields.insert("method".to_owned(), "post".into());

@@ -1,9 +1,9 @@
-//! How many answers expired before anybody was told of them, since the gateway began.
+//! How many answers expired unused, which is before they were asked for, since the gateway began.
 
 use crate::gateway::Gateway;
 use deadletter::core::{
     UnixMs,
-    counts::{Dim, TALLY_MS, Tally, expired_unread},
+    counts::{Dim, TALLY_MS, Tally, expired_unused},
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -37,7 +37,7 @@ impl Unused {
         let closed = closed(clock.now(), clock.speed());
         let tallies = gateway.store().tallies(Dim::All, from, ROWS).await.ok()?;
         let until = read_until(&tallies, ROWS, from).min(closed);
-        let sum = sum + expired_unread(&tallies, from, until);
+        let sum = sum + expired_unused(&tallies, from, until);
         let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody who asked at the same time may have been faster.
         if so_far.0 == from && until > from {
@@ -78,7 +78,7 @@ mod tests {
     fn rows(minutes: &[i64]) -> Vec<(Tally, i64)> {
         let tally = |n: &i64| Tally {
             minute: FROM.plus(n * TALLY_MS),
-            tallied: Tallied::Unread,
+            tallied: Tallied::Unused,
             cause: None,
             dim: Dim::All,
             value: String::new(),
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_minute_is_added_up_when_what_was_told_in_it_is_noted() {
         let over = FROM.plus(TALLY_MS);
-        let added = |now, speed| expired_unread(&rows(&[0]), FROM, closed(now, speed));
+        let added = |now, speed| expired_unused(&rows(&[0]), FROM, closed(now, speed));
         assert_eq!(added(over.plus(2_999), 1.0), 0);
         assert_eq!(added(over.plus(3_000), 1.0), 1);
         assert_eq!(added(over.plus(3_000), 10.0), 0, "the wall is slower than this clock");
@@ -102,6 +102,6 @@ mod tests {
         assert_eq!(until(&[0, 1]), UnixMs(i64::MAX), "nothing is left");
         assert_eq!(until(&[0, 1, 2]), FROM.plus(2 * TALLY_MS));
         assert_eq!(until(&[0, 0, 0]), FROM.plus(TALLY_MS), "it goes on all the same");
-        assert_eq!(expired_unread(&rows(&[0, 1, 2]), FROM, until(&[0, 1, 2])), 2);
+        assert_eq!(expired_unused(&rows(&[0, 1, 2]), FROM, until(&[0, 1, 2])), 2);
     }
 }

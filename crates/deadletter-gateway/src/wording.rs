@@ -14,11 +14,16 @@
 use crate::metrics::Class;
 use bytes::Bytes;
 use deadletter::core::Answer;
-use hyper::{Response, StatusCode, header::CONTENT_TYPE};
+use hyper::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderName},
+};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
+/// The header that tells when an answer expires.
+const EXPIRES_AT: HeaderName = HeaderName::from_static("deadletter-expires-at");
 /// The dialect in which a provider kept an answer that can be replayed as it came.
 const JSON_DIALECT: &str = "res.php/json";
 
@@ -35,6 +40,8 @@ pub(crate) enum Word {
     Pending,
     /// A code of upstream's.
     Error(String),
+    /// A code that says that there is no room for a job now.
+    Refused(&'static str),
     /// Yes, and a list of the gateway's own.
     Listed(String),
     /// A bare word: a balance, a receipt, answers to many ids.
@@ -64,7 +71,11 @@ impl Word {
         } else {
             ("text/plain; charset=utf-8", self.text())
         };
-        self.class().mark(reply(StatusCode::OK, kind, body))
+        let reply = self.class().mark(reply(StatusCode::OK, kind, body));
+        match self {
+            Self::Answer(answer) | Self::Priced(answer) => dated(reply, answer),
+            _ => reply,
+        }
     }
 
     /// As what it is counted.
@@ -74,6 +85,7 @@ impl Word {
             Self::Answer(_) | Self::Priced(_) => Class::Answer,
             Self::Pending => Class::Pending,
             Self::Error(_) => Class::Error,
+            Self::Refused(_) => Class::Refused,
             Self::Listed(_) | Self::Bare(_) | Self::Fields(_) => Class::Told,
         }
     }
@@ -85,6 +97,7 @@ impl Word {
             Self::Priced(answer) => format!("OK|{}|{PRICE}", answer.expose()),
             Self::Pending => "CAPCHA_NOT_READY".to_owned(),
             Self::Error(code) => code.clone(),
+            Self::Refused(code) => (*code).to_owned(),
             Self::Listed(list) => format!("OK|{list}"),
             Self::Bare(word) => word.clone(),
             Self::Fields(fields) => fields.first().map_or(0, |(_, value)| *value).to_string(),
@@ -103,6 +116,7 @@ impl Word {
             }
             Self::Pending => said(0, "CAPCHA_NOT_READY"),
             Self::Error(code) => said(0, code),
+            Self::Refused(code) => said(0, code),
             Self::Listed(word) | Self::Bare(word) => said(1, word),
             Self::Fields(fields) => {
                 let fields =
@@ -152,6 +166,15 @@ fn replay(answer: &Answer) -> String {
     Value::Object(fields).to_string()
 }
 
+/// The same reply, which tells until when its answer lives at least, in Unix seconds: no body has a
+/// word for that, and an answer is told for as long as it is kept. An old one is not passed off as fresh.
+pub(crate) fn dated(mut reply: Response<Bytes>, answer: &Answer) -> Response<Bytes> {
+    if let Some(at) = answer.expires_at {
+        reply.headers_mut().insert(EXPIRES_AT, at.0.div_euclid(1_000).into());
+    }
+    reply
+}
+
 /// A whole reply.
 pub(crate) fn reply(
     status: StatusCode,
@@ -184,6 +207,7 @@ pub(crate) fn answer(dialect: &str, raw: &str, text: &str) -> Box<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deadletter::core::UnixMs;
 
     #[test]
     fn every_word_is_said_in_both_dialects() {
@@ -198,6 +222,7 @@ mod tests {
             ),
             (Word::Pending, "CAPCHA_NOT_READY", r#"{"status":0,"request":"CAPCHA_NOT_READY"}"#),
             (Word::error("ERROR_X"), "ERROR_X", r#"{"status":0,"request":"ERROR_X"}"#),
+            (Word::Refused("ERROR_X"), "ERROR_X", r#"{"status":0,"request":"ERROR_X"}"#),
             (Word::Listed("a|b".to_owned()), "OK|a|b", r#"{"status":1,"request":"a|b"}"#),
             (Word::Bare("1.5".to_owned()), "1.5", r#"{"status":1,"request":"1.5"}"#),
             (
@@ -208,6 +233,20 @@ mod tests {
         ] {
             assert_eq!((word.text().as_str(), word.json().as_str()), (in_text, in_json));
         }
+    }
+
+    #[test]
+    fn an_answer_that_expires_tells_when_in_a_header_and_nothing_else_does() {
+        let told = |word: &Word| {
+            let reply = word.reply(true);
+            reply.headers().get(EXPIRES_AT).map(|at| at.to_str().expect("digits").to_owned())
+        };
+        let answer = || answer(JSON_DIALECT, r#"{"status":1,"request":"t"}"#, "t");
+        let expires = || Box::new(Answer { expires_at: Some(UnixMs(120_999)), ..*answer() });
+        assert_eq!(told(&Word::Answer(expires())).as_deref(), Some("120"));
+        assert_eq!(told(&Word::Priced(expires())).as_deref(), Some("120"));
+        assert_eq!(told(&Word::Answer(answer())), None, "it does not expire");
+        assert_eq!(told(&Word::Pending), None);
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn create(gateway: &Gateway, asker: &Asker, request: Request, incoming: &I
 /// The payload without what is the gateway's, where a task has such a field.
 fn bare(payload: &Payload) -> Payload {
     let mut fields = payload.expose().clone();
-    fields.retain(|name, _| !submit::OURS.contains(&name.as_str()));
+    fields.retain(|name, _| submit::is_of_the_job(name));
     Payload::new(fields)
 }
 

@@ -13,7 +13,7 @@
 
 use crate::{
     metrics::Class,
-    wording::{Word, reply},
+    wording::{Word, dated, reply},
     words,
 };
 use bytes::Bytes;
@@ -49,7 +49,12 @@ impl Said {
             Self::Ready { .. } => Class::Answer,
             Self::Balance(_) | Self::Recorded { .. } => Class::Told,
         };
-        class.mark(reply(StatusCode::OK, "application/json; charset=utf-8", self.json()))
+        let kind = "application/json; charset=utf-8";
+        let reply = class.mark(reply(StatusCode::OK, kind, self.json()));
+        match self {
+            Self::Ready { answer, .. } => dated(reply, answer),
+            _ => reply,
+        }
     }
 
     fn json(&self) -> String {
@@ -57,6 +62,7 @@ impl Said {
             Self::Word(Word::Accepted(id)) => json!({"errorId": 0, "taskId": id}).to_string(),
             Self::Word(Word::Pending) => json!({"errorId": 0, "status": "processing"}).to_string(),
             Self::Word(Word::Error(code)) => refused(code),
+            Self::Word(Word::Refused(code)) => refused(code),
             // The other words are answers to questions that this front does not ask.
             Self::Word(_) => refused(words::STORE_FAILED),
             Self::Balance(balance) => json!({"errorId": 0, "balance": balance}).to_string(),

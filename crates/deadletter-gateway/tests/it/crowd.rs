@@ -161,10 +161,13 @@ async fn bodies_without_an_end_are_cut_and_hold_a_bounded_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_ten_times_the_capacity_stores_no_more_and_others_are_answered() {
-    let capacity = 200;
-    let world =
-        World::with(Scenario::named("happy").unwrap(), |settings| settings.capacity = capacity)
-            .await;
+    let capacity = 60;
+    let world = World::with(Scenario::named("happy").unwrap(), |settings| {
+        settings.capacity = capacity;
+        // Time runs fast here, and refusals take theirs: nothing makes room by dying meanwhile.
+        settings.deadline_ms = 86_400_000;
+    })
+    .await;
     let before = world.submit().await;
     world.verdict(&before, "").await;
     world.sim.outage(OutageMode::Refuse);
@@ -175,7 +178,7 @@ async fn a_flood_of_ten_times_the_capacity_stores_no_more_and_others_are_answere
             let mut stream = TcpStream::connect(address).await.expect("it listens");
             let submit = format!("GET /in.php?key={KEY}&{JOB} HTTP/1.1\r\nhost: localhost\r\n\r\n");
             let last = submit.replace("host:", "connection: close\r\nhost:");
-            let all = [submit.repeat(99), last].concat();
+            let all = [submit.repeat(29), last].concat();
             let (mut reader, mut writer) = stream.split();
             let mut answers = String::new();
             let (sent, read) =
@@ -189,7 +192,7 @@ async fn a_flood_of_ten_times_the_capacity_stores_no_more_and_others_are_answere
     assert!(world.verdict(&before, "").await.body.starts_with("OK|"));
     let told = timeout(PATIENCE, flood.join_all()).await.expect("it is answered");
     let (taken, refused) = told.iter().fold((0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1));
-    assert_eq!(taken + refused, 2_000);
+    assert_eq!(taken + refused, 600);
     assert!((1..=capacity).contains(&taken), "{taken}");
     let accepted = world.store.totals().await.unwrap().accepted;
     assert_eq!(accepted, i64::try_from(taken).unwrap() + 1, "an acceptance that nobody was told");

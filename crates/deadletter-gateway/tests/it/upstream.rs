@@ -28,6 +28,31 @@ async fn what_is_beyond_the_capacity_is_refused_in_upstreams_words() {
     let reply = world.get(&format!("/in.php?key={KEY}&{JOB}&json=1")).await;
     assert_eq!(reply.body, r#"{"status":0,"request":"ERROR_NO_SLOT_AVAILABLE"}"#);
     assert_eq!(world.store.totals().await.unwrap().accepted, 2);
+    let task = serde_json::json!({"type": "TurnstileTaskProxyless", "websiteKey": "k",
+        "websiteURL": "https://a.example/"});
+    let create = serde_json::json!({"clientKey": KEY, "task": task}).to_string();
+    let reply = world.post("/createTask", "application/json", create.as_bytes()).await;
+    assert!(reply.body.contains("ERROR_NO_SLOT_AVAILABLE"), "{reply:?}");
+    let page = world.get("/metrics").await.body;
+    for path in ["in.php", "createTask"] {
+        let counted = format!("deadletter_requests_total{{path=\"{path}\",word=\"refused\"}} 1");
+        assert!(page.contains(&counted), "{counted} is not in\n{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_waits_for_its_turn_and_keeps_nobody_from_being_answered() {
+    let world =
+        World::with(Scenario::named("happy").unwrap(), |settings| settings.capacity = 0).await;
+    let submit = format!("/in.php?key={KEY}&{JOB}");
+    let refused = futures_util::future::join_all((0..100).map(|_| world.get(&submit)));
+    let is_waiting = |page: &str| {
+        let count = page.lines().find_map(|line| line.strip_prefix("deadletter_refusals_waiting "));
+        count.expect("told") != "0"
+    };
+    let (refused, _) = tokio::join!(refused, world.ask_until("/metrics", is_waiting));
+    assert!(refused.iter().all(|reply| reply.body == "ERROR_NO_SLOT_AVAILABLE"));
+    assert!(!is_waiting(&world.get("/metrics").await.body));
 }
 
 #[tokio::test(flavor = "multi_thread")]
