@@ -45,7 +45,7 @@ Filters: terms joined by AND, values of one term parted by commas.
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// See it all in half a minute: an outage, dead letters, a redrive; no key, no network
+    /// See it all in about 15 seconds: an outage, dead letters, a redrive; no key, no network
     Demo(demo::Args),
     /// Submit a file of tasks and follow each to its verdict
     Run(run::Args),

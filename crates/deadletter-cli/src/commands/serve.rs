@@ -4,7 +4,7 @@ mod tls;
 
 use crate::{
     app::App,
-    config::{Settings, masked},
+    config::{Settings, TIME_SCALE_VARIABLE, masked},
     exit::Exit,
     fault::{Fault, Result},
     render,
@@ -37,13 +37,15 @@ const SHOWN_KEYS: usize = 5;
                   Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what\n\
                   is on the wire is awaited, everything else waits for the next start. Started by a\n\
                   socket unit of systemd (docs/serving.md), it listens at that socket, and clients wait\n\
-                  where its port would refuse them while it is started again."
+                  where its port would refuse them while it is started again. Beside a simulator that\n\
+                  runs faster than time (DEADLETTER_TIME_SCALE), deadlines pass as much faster."
 )]
 pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8402")]
     listen: SocketAddr,
-    /// How long a client waits for its answer: after it nothing new is submitted for it
+    /// How long a client waits for its answer: after it nothing new is submitted for it, and its polls
+    /// are told ERROR_CAPTCHA_UNSOLVABLE unless an answer still comes
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = render::duration_ms)]
     deadline: i64,
     /// Wait so long for upstream's word on a submit, at most 4s, so that a job which can never work
@@ -86,6 +88,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let url = base_url(&args, running.address());
     let keys = issued(&engine).await.map_err(super::key::of_key)?;
     let mut notices = engine.notices();
+    if let Some((speed, _)) = settings.time_scale {
+        app.out.warn(&hurried(speed, args.deadline));
+    }
     // Said first: who cannot be told where to go must not find work begun.
     announce(app, &settings, &keys, &url, trust.flatten().as_ref())?;
     work::begin(app, &engine).await?;
@@ -165,6 +170,16 @@ fn base_url(args: &Args, address: SocketAddr) -> String {
         None if args.tls.is_on() => format!("https://{address}"),
         None => format!("http://{address}"),
     }
+}
+
+/// What a clock that runs faster does to clients, whose own does not.
+fn hurried(speed: f64, deadline_ms: i64) -> String {
+    let deadline = render::duration(deadline_ms);
+    let by_theirs = render::duration((deadline_ms as f64 / speed) as i64);
+    format!(
+        "{TIME_SCALE_VARIABLE}={speed}: time runs {speed} times as fast here, so a client's deadline \
+         of {deadline} passes after {by_theirs} by its own clock; unset it for scripts that wait as usual"
+    )
 }
 
 /// Where to point a script, and what stands behind it.

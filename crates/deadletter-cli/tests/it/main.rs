@@ -5,6 +5,7 @@ mod acts;
 mod bench;
 mod canary;
 mod config;
+mod cut_short;
 mod demo;
 mod doctor;
 mod dotenv;

@@ -50,6 +50,37 @@ fn a_gateway_that_is_stopped_says_so_and_ends_well() {
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert!(said.contains("stopping") && said.contains("account main"), "{said}");
+    // Its clock runs faster than that of scripts which are no part of a simulation.
+    assert!(said.contains("passes after 3.0 s by its own clock"), "{said}");
+}
+
+#[test]
+fn what_came_of_each_job_is_told_to_whoever_wants_more_of_the_log() {
+    let scene = Scene::happy();
+    let (child, address) = serving_with(&scene, &["-v", "--capacity", "1"]);
+    let key = crate::bench::KEY;
+    let job = "method=userrecaptcha&googlekey=6Le-good&pageurl=https://a.example/";
+    let submit = format!("/in.php?key={key}&{job}");
+    let id = ask(&address, &submit).strip_prefix("OK|").expect("accepted").to_owned();
+    assert_eq!(ask(&address, &submit), "ERROR_NO_SLOT_AVAILABLE");
+    assert_eq!(ask(&address, "/in.php?key=x&method=y"), "ERROR_WRONG_USER_KEY");
+    let question = format!("/res.php?key={key}&action=get&id={id}");
+    let mut answer = ask(&address, &question);
+    while answer == "CAPCHA_NOT_READY" {
+        answer = ask(&address, &question);
+    }
+    let said = said(child);
+    for line in [
+        format!("accepted task={id} is_new=true"),
+        "refused said=\"ERROR_NO_SLOT_AVAILABLE\"".to_owned(),
+        "a key is not accepted said=\"ERROR_WRONG_USER_KEY\"".to_owned(),
+        format!("ended task={id} state=\"solved\""),
+        format!("told task={id} said=\"answer\""),
+    ] {
+        assert!(said.contains(&line), "{line} is not in\n{said}");
+    }
+    let token = answer.strip_prefix("OK|").expect("solved");
+    assert!(!said.contains(key) && !said.contains(token), "{said}");
 }
 
 /// Takes one post on this machine, and answers it with that status; what was posted.

@@ -1,4 +1,4 @@
-//! `deadletter demo`: the whole story in half a minute, with no key and no network.
+//! `deadletter demo`: the whole story in about 15 seconds, with no key and no network.
 //!
 //! A simulated upstream on a port of this machine and a real engine on a real SQLite file: 200
 //! tasks, an outage, dead letters, what they died of, and a redrive that brings them back.

@@ -39,7 +39,7 @@ const LOOK: usize = 500;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume\n  deadletter run urls.txt --sitekey 6Le-wvkSAAAAAPBMRTvw",
-    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on.\nSolved tasks are deleted a day later (`retention.solved`): from then on only a file of answers,\nnamed by --out in both runs, keeps --resume from paying for them again."
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on.\nSolved tasks are deleted a day later (`retention.solved`): from then on only a file of answers,\nnamed by --out in both runs, keeps --resume from paying for them again. Exit code 1: all is solved,\nand a row was put aside; 3: some are dead."
 )]
 pub(crate) struct Args {
     /// CSV, JSON lines, a JSON list, or the URL of a page a line; - for standard input
@@ -124,6 +124,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         answers: &mut answers,
         on_dead,
         open: HashMap::new(),
+        dead: HashMap::new(),
         progress: Progress::begin(app, batch.len()).skipping(batch.solved()),
         began_at: shelf.now(),
     };
@@ -145,6 +146,8 @@ struct Follow<'a> {
     on_dead: Option<OnDead>,
     /// Tasks without a verdict yet, with the place of their row.
     open: HashMap<TaskId, Place>,
+    /// Tasks of this run that died, as they died: an upstream id of theirs may still answer.
+    dead: HashMap<TaskId, (Place, Task)>,
     progress: Progress,
     /// What was submitted before belongs to an earlier run.
     began_at: UnixMs,
@@ -216,7 +219,7 @@ impl Follow<'_> {
 
     async fn hear(&mut self, notice: &Notice) -> Result<()> {
         match notice {
-            Notice::Event(event) if self.open.contains_key(&event.task) => {
+            Notice::Event(event) if self.is_ours(event.task) => {
                 let store = self.engine.store();
                 let task = store.get(&[event.task]).await.map_err(|e| work::of_engine(e.into()))?;
                 for task in task.into_iter().flatten() {
@@ -286,13 +289,31 @@ impl Follow<'_> {
         Ok(())
     }
 
+    fn is_ours(&self, task: TaskId) -> bool {
+        self.open.contains_key(&task) || self.dead.contains_key(&task)
+    }
+
     async fn settle(&mut self, task: Task) -> Result<()> {
         if !task.kind().is_terminal() {
             return Ok(());
         }
-        let Some(place) = self.open.remove(&task.id) else { return Ok(()) };
-        self.progress.settled(&task);
-        self.cost(&task).await?;
+        let is_dead = matches!(task.kind(), StateKind::Dead | StateKind::Buried);
+        let place = if let Some(place) = self.open.remove(&task.id) {
+            self.progress.settled(&task);
+            self.cost(&task).await?;
+            if is_dead {
+                self.dead.insert(task.id, (place, task.clone()));
+            }
+            place
+        } else if task.kind() == StateKind::Solved
+            && let Some((place, died)) = self.dead.remove(&task.id)
+        {
+            // Its row has two lines then: the last one holds.
+            self.progress.came_late(&died);
+            place
+        } else {
+            return Ok(());
+        };
         let answer = match task.kind() {
             StateKind::Solved => {
                 let found = self.engine.store().answer(task.id).await;
@@ -302,7 +323,6 @@ impl Follow<'_> {
         };
         self.answers.write(self.app, Some(place), &task, answer.as_ref())?;
         self.engine.note_read(&task, answer.as_ref());
-        let is_dead = matches!(task.kind(), StateKind::Dead | StateKind::Buried);
         if let Some(on_dead) = self.on_dead.as_mut().filter(|_| is_dead)
             && let Some(file) = self.shelf.file(task.id).await?
         {

@@ -6,11 +6,14 @@ use deadletter::{
     core::{Cause, StateKind, Task, TaskId},
 };
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashSet},
     time::Duration,
 };
 use tokio::time::Instant;
 
+/// Causes that are named at the end: `deadletter stats` has them all.
+const CAUSES: usize = 5;
 /// Without a terminal, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
@@ -108,6 +111,19 @@ impl Progress {
         }
     }
 
+    /// A task that was dead has been answered after all.
+    pub(crate) fn came_late(&mut self, died: &Task) {
+        self.dead = self.dead.saturating_sub(1);
+        let buried = usize::from(died.kind() == StateKind::Buried);
+        self.buried = self.buried.saturating_sub(buried);
+        self.unreached = self.unreached.saturating_sub(usize::from(is_unreached(died)));
+        let cause = died.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        if let Some(n) = self.causes.get_mut(&cause) {
+            *n = n.saturating_sub(1);
+        }
+        self.solved += 1;
+    }
+
     /// A task has cost this.
     pub(crate) const fn cost(&mut self, spent: Spent) {
         self.spent.add(spent);
@@ -150,6 +166,7 @@ impl Progress {
     fn line(&self, engine: &Deadletter, now: Instant) -> String {
         let status = engine.status();
         let in_flight = status.submitting + status.polling;
+        let late = status.polling_late;
         let threads: u32 = status.accounts.iter().map(|account| account.threads).sum();
         let seconds = (now - self.began).as_secs_f64().max(0.001);
         let rate = self.done() as f64 / seconds;
@@ -164,6 +181,9 @@ impl Progress {
         line.push_str(&format!(
             ", {solved} solved, {dead} dead, {retrying} retrying, {in_flight} of {threads} in flight"
         ));
+        if late > 0 {
+            line.push_str(&format!(", {late} may answer late"));
+        }
         for account in &status.accounts {
             if account.phase != deadletter::core::breaker::Phase::Closed {
                 line.push_str(&format!(", breaker {}", account.phase));
@@ -194,9 +214,8 @@ impl Progress {
         if dead > 0 {
             app.out.say("why they died: deadletter stats; again: deadletter redrive --where state:dead --dry-run");
         }
-        let most = self.causes.iter().max_by_key(|(_, n)| **n);
-        if let Some((cause, n)) = most.filter(|(cause, _)| !cause.is_empty()) {
-            app.out.say(&format!("{n} died of {cause}; what it means: deadletter explain {cause}"));
+        if let Some(told) = died_of(&self.causes) {
+            app.out.say(&told);
         }
         for account in status.accounts {
             if let Some(failure) = account.stopped {
@@ -206,8 +225,41 @@ impl Progress {
     }
 }
 
+/// What the dead died of, the most frequent cause first; none where nobody knows.
+fn died_of(causes: &BTreeMap<String, usize>) -> Option<String> {
+    let mut causes: Vec<_> =
+        causes.iter().filter(|(cause, n)| !cause.is_empty() && **n > 0).collect();
+    causes.sort_by_key(|(_, n)| Reverse(**n));
+    let (first, most) = *causes.first()?;
+    let others = causes.iter().take(CAUSES).skip(1).map(|(cause, n)| format!(", {n} of {cause}"));
+    let mut told = format!("{most} died of {first}{}", others.collect::<String>());
+    if causes.len() > CAUSES {
+        told.push_str(&format!(", and of {} more causes", causes.len() - CAUSES));
+    }
+    Some(format!("{told}; what it means: deadletter explain {first}"))
+}
+
 /// True where upstream could not be reached, or not be understood, when the task died.
 pub(crate) fn is_unreached(task: &Task) -> bool {
     let cause = task.cause.as_ref().map(|cause| cause.as_str());
     matches!(cause, Some(Cause::NETWORK | Cause::UNREADABLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dead_are_told_by_cause_the_most_frequent_first() {
+        let causes = |of: &[(&str, usize)]| {
+            died_of(&of.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect())
+        };
+        assert_eq!(causes(&[("", 2)]), None);
+        assert_eq!(
+            causes(&[("TIMEOUT", 1), ("", 9), ("ERROR_PAGEURL", 4)]).expect("known"),
+            "4 died of ERROR_PAGEURL, 1 of TIMEOUT; what it means: deadletter explain ERROR_PAGEURL"
+        );
+        let many = ["A", "B", "C", "D", "E", "F", "G"].map(|cause| (cause, 1));
+        assert!(causes(&many).expect("known").contains("1 of E, and of 2 more causes;"));
+    }
 }
