@@ -38,6 +38,37 @@ async fn every_documented_name_is_told_and_every_told_name_is_documented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_name_and_label_that_the_dashboard_and_the_alerts_ask_for_is_told() {
+    let asked = [
+        include_str!("../../../../deploy/alerts.yml"),
+        include_str!("../../../../deploy/grafana.json"),
+    ];
+    let world = World::start().await;
+    let page = page(&world).await;
+    for text in asked {
+        let names: Vec<_> = text.split("deadletter_").skip(1).collect();
+        assert!(names.len() > 7, "it asks for something");
+        for rest in names {
+            let (name, rest) =
+                rest.split_at(rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap());
+            let told = |line: &&String| {
+                line.starts_with(&format!("deadletter_{name}{{"))
+                    || line.starts_with(&format!("deadletter_{name} "))
+            };
+            let series: Vec<_> = page.iter().filter(told).collect();
+            assert!(!series.is_empty(), "deadletter_{name} is not told");
+            // What scrapes it adds the label `job` itself.
+            let chosen = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
+            for label in chosen.into_iter().flat_map(|labels| labels.split(',')) {
+                let label = label.replace("\\\"", "\"");
+                let is_told = series.iter().any(|line| line.contains(&label));
+                assert!(label.starts_with("job=") || is_told, "deadletter_{name} has no {label}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happened_is_counted_and_what_clients_chose_is_no_label() {
     let world = World::start().await;
     let id = world.submit().await;
