@@ -28,6 +28,8 @@ const ATTEMPTS: &str =
     concat!("SELECT ", attempt_row::columns!(), " FROM attempts WHERE task = ANY($1)");
 
 /// Open attempts of other tasks under the upstream ids that attempts are given (or have already).
+/// The fence (`OFFSET 0`) keeps the condition out of the search: an account's open attempts would
+/// else be walked for each of them.
 const NAMESAKES: &str = concat!(
     "SELECT ",
     attempt_row::columns!(),
@@ -35,8 +37,9 @@ const NAMESAKES: &str = concat!(
        SELECT other.task, other.token \
        FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS c (task, token, upstream_id) \
        JOIN attempts AS mine ON mine.task = c.task AND mine.token = c.token \
-       JOIN attempts AS other ON other.account = mine.account \
-         AND other.upstream_id = coalesce(c.upstream_id, mine.upstream_id) \
+       CROSS JOIN LATERAL (SELECT a.task, a.token, a.closed_at FROM attempts AS a \
+         WHERE a.account = mine.account \
+         AND a.upstream_id = coalesce(c.upstream_id, mine.upstream_id) OFFSET 0) AS other \
        WHERE other.closed_at IS NULL AND other.task <> mine.task)"
 );
 
