@@ -37,8 +37,9 @@ impl Shelf {
     /// Opens the store that the settings name for a command that has nothing to do where none
     /// stands: it is not created, so that a slip in a path is not taken for an empty queue.
     pub(crate) async fn open_existing(settings: &Settings) -> Result<Self> {
-        refuse_missing(settings)?;
-        Self::open(settings).await
+        let opened = store::open_existing(&settings.store, clock(settings)).await;
+        let store = opened.map_err(|error| missing_or(settings, error))?;
+        Ok(Self { store })
     }
 
     /// Store time.
@@ -123,12 +124,25 @@ pub(crate) fn clock(settings: &Settings) -> Arc<dyn Clock> {
     }
 }
 
-/// The file of the settings' store, whether it stands or not; none for one in memory.
-pub(crate) fn path(settings: &Settings) -> Result<Option<&Path>> {
-    if settings.store == "memory:" {
-        return Ok(None);
+/// What holds the settings' store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'s> {
+    /// This process.
+    Memory,
+    /// A file, whether it stands or not.
+    File(&'s Path),
+    /// A server.
+    Server,
+}
+
+/// What holds the settings' store.
+pub(crate) fn place(settings: &Settings) -> Result<Place<'_>> {
+    check(settings)?;
+    match settings.store.as_str() {
+        "memory:" => Ok(Place::Memory),
+        url if store::is_on_a_server(url) => Ok(Place::Server),
+        url => store::sqlite_path(url).map(Place::File).map_err(fault),
     }
-    store::sqlite_path(&settings.store).map(Some).map_err(fault)
 }
 
 /// Refuses settings whose store no command could open, without looking at what stands there.
@@ -138,10 +152,14 @@ pub(crate) fn check(settings: &Settings) -> Result<()> {
 
 /// Refuses settings whose store does not exist yet.
 pub(crate) fn refuse_missing(settings: &Settings) -> Result<()> {
-    store::refuse_missing(&settings.store).map_err(|error| match error {
-        store::Error::Missing(path) => missing(&path, settings.store_from.as_deref()),
+    store::refuse_missing(&settings.store).map_err(|error| missing_or(settings, error))
+}
+
+fn missing_or(settings: &Settings, error: store::Error) -> Fault {
+    match error {
+        store::Error::Missing(place) => missing(&place, settings.store_from.as_deref()),
         error => fault(error),
-    })
+    }
 }
 
 /// Nothing was ever stored, or the path is a slip.
@@ -152,7 +170,7 @@ fn missing(path: &str, from: Option<&str>) -> Fault {
             .fix("`deadletter run FILE` or `deadletter solve` begins one; --store names another"),
         Some(from) => Fault::failed(format!("there is no store at {path}"))
             .why(format!("{from} names it, and this command creates none"))
-            .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
+            .fix("look for a slip in its name; `deadletter run FILE` begins a store there"),
     }
 }
 
@@ -169,9 +187,15 @@ pub(crate) fn shared_fault(error: &store::Error) -> Fault {
 
 /// What failed, and what to do.
 fn kind(error: &store::Error) -> Fault {
+    if let Some(fault) = kind_on_a_server(error) {
+        return fault;
+    }
     match error {
         store::Error::BadUrl(_) => Fault::usage("there is no such store")
-            .fix("for example --store sqlite:tasks.db; `deadletter config show` tells where the store is set"),
+            .fix(
+                "for example --store sqlite:tasks.db or postgres://USER:PASSWORD@HOST/DATABASE; \
+                 `deadletter config show` tells where the store is set",
+            ),
         store::Error::Missing(_) => Fault::failed("there is no store")
             .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
         store::Error::Exists(_) => Fault::usage("nothing is overwritten")
@@ -220,6 +244,38 @@ fn kind(error: &store::Error) -> Fault {
         }
         _ => Fault::failed("the store did not do what it was asked"),
     }
+}
+
+/// The same for a store that a server keeps, where that makes a difference. Its errors name it by its
+/// URL, and those of a file by its path.
+fn kind_on_a_server(error: &store::Error) -> Option<Fault> {
+    if !error.to_string().contains("postgres://") {
+        return None;
+    }
+    Some(match error {
+        store::Error::ReadOnly { .. } => Fault::failed("the store may not be written").fix(
+            "name the primary server, and give the role of the URL the rights to its schema; \
+                 docs/scaling.md has the lines of SQL",
+        ),
+        store::Error::Unavailable { .. } => Fault::failed("the store is not available").fix(
+            "look whether the server runs and can be reached from here (pg_isready), and how \
+                 many connections it has left; then try again",
+        ),
+        store::Error::Damaged { .. } => {
+            Fault::failed("the store is not as it should be; nothing was changed").fix(
+                "look whether somebody has changed the tables of its schema, and into the log of \
+                 the server",
+            )
+        }
+        store::Error::InDoubt { .. } => Fault::failed(
+            "the server went away in the middle of a write; nobody knows what was written",
+        )
+        .fix(
+            "what was accepted before is kept, and the same command can be run again (a \
+                     batch with --resume)",
+        ),
+        _ => return None,
+    })
 }
 
 /// The filter that the words of a command line say; none where there are no words.

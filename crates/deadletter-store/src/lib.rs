@@ -23,7 +23,7 @@ pub use clock::{Clock, FastClock, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use faulty::Faulty;
 pub use memory::MemoryStore;
-pub use open::{check_url, open, open_existing, refuse_missing, sqlite_path};
+pub use open::{check_url, is_on_a_server, open, open_existing, refuse_missing, sqlite_path};
 pub use postgres::PostgresStore;
 pub use requests::{
     Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,

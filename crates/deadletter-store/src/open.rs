@@ -1,21 +1,29 @@
 //! From a URL to a store.
 
-use crate::{Clock, Error, MemoryStore, Result, SqliteStore, Store};
+use crate::{
+    Clock, Error, MemoryStore, PostgresStore, Result, SqliteStore, Store,
+    postgres::{is_postgres, refuse_bad_url},
+};
 use std::{path::Path, sync::Arc};
 
 /// What a person may write, for every message about it.
-const EXPECTED: &str = "expected `memory:`, `sqlite:PATH`, or a path that ends in .db";
+const EXPECTED: &str = "expected `memory:`, `sqlite:PATH`, a path that ends in .db, or \
+     `postgres://USER:PASSWORD@HOST/DATABASE`";
 
-/// Opens the store that `url` names; an SQLite file and its directory are created where nothing
-/// stands.
+/// Opens the store that `url` names; an SQLite file and its directory, or the tables in a database,
+/// are created where nothing stands.
 ///
 /// `memory:` lives as long as the process. `sqlite:PATH`, or a bare path that ends in `.db`, is a
-/// file on a local disk.
+/// file on a local disk. `postgres://...` is a schema of a database, for many machines: there
+/// `clock` is set by the server's, so that all of them measure alike.
 ///
-/// Errors: `BadUrl`, and those of [`SqliteStore::open`].
+/// Errors: `BadUrl`, and those of [`SqliteStore::open`] and [`PostgresStore::open`].
 pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     if url == "memory:" {
         return Ok(Arc::new(MemoryStore::new(clock)));
+    }
+    if is_postgres(url) {
+        return Ok(Arc::new(PostgresStore::open_by_server_time(url, clock, true).await?));
     }
     Ok(Arc::new(SqliteStore::open(sqlite_path(url)?, clock).await?))
 }
@@ -25,14 +33,18 @@ pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
 ///
 /// Errors: `Missing`, and those of [`open`].
 pub async fn open_existing(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    if is_postgres(url) {
+        return Ok(Arc::new(PostgresStore::open_by_server_time(url, clock, false).await?));
+    }
     refuse_missing(url)?;
     open(url, clock).await
 }
 
-/// `Missing` where nothing stands at `url`; memory always does. Errors: `Missing`, `BadUrl`.
+/// `Missing` where no file stands at `url`; memory always does, and a database is not asked here.
+/// Errors: `Missing`, `BadUrl`.
 pub fn refuse_missing(url: &str) -> Result<()> {
-    if url == "memory:" {
-        return Ok(());
+    if url == "memory:" || is_postgres(url) {
+        return check_url(url);
     }
     let path = sqlite_path(url)?;
     // What cannot even be looked at is told better by the one that opens it.
@@ -46,7 +58,17 @@ pub fn refuse_missing(url: &str) -> Result<()> {
 /// Checks that `url` names a store that this program can open, without looking at what stands
 /// there. Errors: `BadUrl`.
 pub fn check_url(url: &str) -> Result<()> {
-    if url == "memory:" { Ok(()) } else { sqlite_path(url).map(drop) }
+    match url {
+        "memory:" => Ok(()),
+        _ if is_postgres(url) => refuse_bad_url(url),
+        _ => sqlite_path(url).map(drop),
+    }
+}
+
+/// True for the URL of a store that a server keeps for many machines.
+#[must_use]
+pub fn is_on_a_server(url: &str) -> bool {
+    is_postgres(url)
 }
 
 /// The file of the SQLite store that `url` names, whether it stands or not.
@@ -57,6 +79,9 @@ pub fn sqlite_path(url: &str) -> Result<&Path> {
         Some(("sqlite", path)) if !path.is_empty() => path,
         Some(("sqlite", _)) => {
             return Err(bad(url, "it names no file: write `sqlite:` and a path"));
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            return Err(bad(url, "it is no file; this needs an SQLite store, `sqlite:PATH`"));
         }
         Some(("memory", _)) => return Err(bad(url, "memory has no name: write `memory:`")),
         Some((scheme, _)) if is_scheme(scheme) => {
@@ -120,12 +145,16 @@ mod tests {
 
     #[test]
     fn what_names_no_store_is_told_what_is_expected_and_no_password() {
-        let password = "postgres://me:hunter2@host/x";
+        let password = "mysql://me:hunter2@host/x";
         for url in ["", "tasks", "sqlite:", "memory:x", "sqlite://x.db", password, "mysql:x"] {
             let told = sqlite_path(url).expect_err(url).to_string();
             assert!(told.contains("sqlite:PATH"), "{told}");
             assert!(check_url(url).is_err(), "{url}");
             assert!(!told.contains("hunter2"), "{told}");
         }
+        let on_a_server = "postgres://me:hunter2@host/x";
+        assert!(check_url(on_a_server).is_ok() && refuse_missing(on_a_server).is_ok());
+        let told = sqlite_path(on_a_server).expect_err("no file").to_string();
+        assert!(told.contains("SQLite") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     exit::Exit,
     fault::{Fault, Result},
     render,
-    shelf::{self, Shelf},
+    shelf::{self, Place, Shelf},
     work,
 };
 use clap::{Subcommand, ValueEnum};
@@ -123,7 +123,7 @@ async fn add(app: &App, settings: &Settings, args: &Add) -> Result<()> {
     if !is_name(&args.name) {
         return Err(of_key(KeyError::BadName));
     }
-    if shelf::path(settings)?.is_none() {
+    if matches!(shelf::place(settings)?, Place::Memory) {
         return Err(Fault::usage("a store in memory forgets the key at once").fix(
             "name the store that `deadletter serve` uses, for example --store sqlite:tasks.db",
         ));

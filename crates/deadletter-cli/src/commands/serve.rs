@@ -195,7 +195,7 @@ fn announce(
             "url": url,
             "submit_endpoint": format!("{url}/in.php"),
             "result_endpoint": format!("{url}/res.php"),
-            "store": settings.store,
+            "store": settings.shown_store(),
             "upstream": settings.submit_endpoint,
             "authority": trust.map(|trust| &trust.certificate),
             "authority_bundle": trust.map(|trust| &trust.bundle),
@@ -203,7 +203,7 @@ fn announce(
         }));
     }
     app.out.say(&format!("upstream  {}, account {}", settings.submit_endpoint, settings.account));
-    app.out.say(&format!("store     {}", settings.store));
+    app.out.say(&format!("store     {}", settings.shown_store()));
     app.out.say(&format!("key       {}", accepted(settings, keys)));
     if let Some([python, node]) = trust.map(tls::Trust::lines) {
         app.out

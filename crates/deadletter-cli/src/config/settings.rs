@@ -158,6 +158,13 @@ pub(crate) fn shown(layers: &Layers) -> Result<Vec<(String, String, String)>> {
     Ok(rows)
 }
 
+impl Settings {
+    /// The store's URL for people: without the password that it may carry.
+    pub(crate) fn shown_store(&self) -> String {
+        without_password(&self.store)
+    }
+}
+
 /// A URL without the password that it may carry (`scheme://user:password@host`).
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };

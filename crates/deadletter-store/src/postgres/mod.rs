@@ -17,15 +17,16 @@
 //! opening. Rules stay in the core: SQL here only finds and writes rows. Nothing of a call stays in
 //! the session of its connection, so a pooler between may give each transaction another one.
 
-#![allow(dead_code, unused_imports, reason = "what uses the rest is on its way")]
-
 mod bulk;
 mod clock;
 mod columns;
 mod connect;
 mod deliveries;
+mod desk;
 mod failure;
+mod forget;
 mod nul;
+mod page;
 mod pool;
 mod registry;
 mod schema;
@@ -37,4 +38,4 @@ mod transaction;
 mod url;
 
 pub use store::PostgresStore;
-pub(crate) use url::is_postgres;
+pub(crate) use url::{is_postgres, refuse_bad_url};

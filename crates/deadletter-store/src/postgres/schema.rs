@@ -74,7 +74,9 @@ impl Schema<'_> {
             connection.run(&format!("CREATE SCHEMA {name}")).await.map_err(|e| self.explain(e))?;
         }
         connection.run(&format!("SET LOCAL search_path = {name}")).await?;
-        for sql in migrations.iter().skip(found.unwrap_or(0)).copied().flatten() {
+        let steps: Vec<&str> =
+            migrations.iter().skip(found.unwrap_or(0)).copied().flatten().copied().collect();
+        for sql in steps {
             connection.run(sql).await.map_err(|e| self.explain(e))?;
         }
         if found.is_none() {

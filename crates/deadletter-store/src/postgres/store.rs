@@ -11,7 +11,8 @@ use super::{
     transaction::{Begin, Transaction, Work},
     url::Target,
 };
-use crate::{Clock, Durability, Result, SystemClock};
+use crate::{Clock, Durability, Result, Store, SystemClock};
+use async_trait::async_trait;
 use std::{fmt, future::Future, sync::Arc};
 use tokio_postgres::Row;
 
@@ -132,6 +133,32 @@ impl PostgresStore {
             Ok(())
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    async fn pulse(&self) -> Result<u64> {
+        let pulse = Statement::new(PULSE);
+        let pulse = self.list("look for news", pulse, |columns| columns.number()).await?;
+        Ok(pulse.last().copied().unwrap_or(0))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close().await;
+        Ok(())
     }
 }
 

@@ -48,8 +48,8 @@ const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = 3000; \
 /// How long the fate of a commit is asked for: several times as long as the server takes to notice
 /// that a client is gone, or to start again.
 const FATE_PATIENCE: Duration = Duration::from_secs(15);
-/// ...and how far apart.
-const FATE_WAIT: Duration = Duration::from_millis(200);
+/// ...the first time soon, for a server that only has to notice it, and later every half second.
+const FATE_WAITS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 const PULSE: &str = "INSERT INTO pulses (slot, n) VALUES ($1, 1) \
      ON CONFLICT (slot) DO UPDATE SET n = pulses.n + 1";
@@ -253,6 +253,7 @@ impl Pool {
     /// Whether a transaction was committed; none where that cannot be known.
     async fn fate_of(&self, number: i64) -> Option<bool> {
         let question = Statement::new("SELECT txid_status($1)").put(number);
+        let (mut wait, longest) = FATE_WAITS;
         loop {
             if let Ok(connection) = self.connect().await {
                 match connection.ask(&question).await {
@@ -268,7 +269,8 @@ impl Pool {
                     Err(_) => {}
                 }
             }
-            tokio::time::sleep(FATE_WAIT).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(longest);
         }
     }
 }

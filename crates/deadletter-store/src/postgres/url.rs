@@ -52,6 +52,11 @@ pub(crate) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
+/// Checks a URL without asking its server. Errors: `BadUrl`.
+pub(crate) fn refuse_bad_url(url: &str) -> Result<()> {
+    Target::parse(url).map(drop)
+}
+
 impl Target {
     /// Reads a URL. Errors: `BadUrl`, which repeats nothing that may be secret.
     pub(super) fn parse(url: &str) -> Result<Self> {
@@ -101,6 +106,8 @@ impl Target {
                     }
                 };
             }
+            // In its usual place every message about the URL leaves it out.
+            "password" => return Err(bad("a password stands before the host: USER:PASSWORD@HOST")),
             "sslrootcert" => self.roots = Some(PathBuf::from(&*value)),
             "connections" => {
                 let n = value.parse().ok().filter(|n| (2..=MOST_CONNECTIONS).contains(n));
@@ -233,6 +240,7 @@ mod tests {
             "postgres://me:hunter2@h/x?sslmode=hunter2",
             "postgres://me:hunter2@h/x?connections=1",
             "postgres://me:hunter2@h/x?colour=hunter2",
+            "postgres://me@h/x?password=hunter2",
         ] {
             let told = Target::parse(url).err().map(|error| error.to_string()).expect(url);
             assert!(!told.contains("hunter2"), "{told}");

@@ -1,8 +1,9 @@
 //! The stores and wrappers that the suite runs over: a function for each, of its test module's name.
 
 pub(crate) use crate::alike::twins;
+use crate::server::{Schema, variable};
 use async_trait::async_trait;
-use deadletter_store::{Clock, Faulty, MemoryStore, SqliteStore, Store, Traced};
+use deadletter_store::{Clock, Faulty, MemoryStore, PostgresStore, SqliteStore, Store, Traced};
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
@@ -12,6 +13,9 @@ pub(crate) trait Backend: Send + Sync {
     /// Opens a handle; all handles of one backend see the same contents. Called again after a
     /// close where the contents outlive it.
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store>;
+
+    /// Takes away what the contents lie in, where that does not go by itself.
+    async fn end(&self) {}
 }
 
 /// The reference.
@@ -52,6 +56,30 @@ impl Sqlite {
 impl Backend for Sqlite {
     async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(self.0.path().join("tasks.db"), clock).await.unwrap())
+    }
+}
+
+/// A schema of a PostgreSQL server.
+pub(crate) fn postgres() -> impl Backend {
+    Postgres(Schema::new())
+}
+
+/// The same behind PgBouncer, which gives each transaction another connection and leaves nothing
+/// in its session.
+pub(crate) fn pooled() -> impl Backend {
+    Postgres(Schema::behind(&variable("DEADLETTER_TEST_PGBOUNCER")))
+}
+
+struct Postgres(Schema);
+
+#[async_trait]
+impl Backend for Postgres {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(&self.0.url, clock).await.unwrap())
+    }
+
+    async fn end(&self) {
+        self.0.end().await;
     }
 }
 

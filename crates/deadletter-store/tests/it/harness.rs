@@ -42,6 +42,7 @@ pub(crate) async fn run(backend: impl Backend + 'static, case: impl AsyncFnOnce(
         Err(Error::Closed) => {}
         _ => harness.check().await,
     }
+    harness.backend.end().await;
 }
 
 impl Harness {

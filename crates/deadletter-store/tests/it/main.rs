@@ -12,7 +12,8 @@ mod cases;
 mod check;
 mod cost;
 mod harness;
-mod postgres;
+mod line;
+mod postgres_server;
 mod server;
 mod sqlite_file;
 mod sqlite_workers;
@@ -22,5 +23,5 @@ mod wrappers;
 
 conformance! {
     lost when closed: memory traced faulty twins,
-    durable: sqlite
+    durable: sqlite postgres pooled
 }

@@ -19,6 +19,18 @@ pub(crate) fn server() -> String {
     variable("DEADLETTER_TEST_POSTGRES")
 }
 
+/// Its password, which stands in no message.
+pub(crate) fn password() -> String {
+    let config: tokio_postgres::Config = server().parse().unwrap();
+    String::from_utf8(config.get_password().unwrap().to_vec()).unwrap()
+}
+
+/// Its port.
+pub(crate) fn port() -> u16 {
+    let config: tokio_postgres::Config = server().parse().unwrap();
+    config.get_ports()[0]
+}
+
 /// A schema that nobody else has. Where a test fails it stays until the server ends.
 pub(crate) struct Schema {
     pub(crate) name: String,

@@ -1,7 +1,7 @@
 //! The place where the store's file is, or would be: whether it takes files, room, and who reads it.
 
 use super::Finding;
-use crate::fault::Fault;
+use crate::{fault::Fault, shelf::Place};
 use std::path::{Path, PathBuf};
 
 /// Below this a busy day fills the disk: 100,000 tasks take about as much.
@@ -10,13 +10,18 @@ const LITTLE_BYTES: u64 = 512 << 20;
 const NOTHING_BYTES: u64 = 64 << 20;
 
 /// Looks at the place of the store's file, if it is one, without making anything that stays.
-pub(super) fn look(path: Option<&Path>) -> Finding {
-    let Some(path) = path else {
-        return Finding::Doubtful(
+pub(super) fn look(place: Place<'_>) -> Finding {
+    match place {
+        Place::Memory => Finding::Doubtful(
             "memory: keeps tasks as long as the process lives".to_owned(),
             "name a file in `store`, such as sqlite:tasks.db".to_owned(),
-        );
-    };
+        ),
+        Place::Server => Finding::Unknown("the server has it: watch its room there"),
+        Place::File(path) => of_file(path),
+    }
+}
+
+fn of_file(path: &Path) -> Finding {
     let folder = nearest_folder(path);
     let shown = folder.display().to_string();
     if let Err(error) = tempfile::tempfile_in(&folder) {

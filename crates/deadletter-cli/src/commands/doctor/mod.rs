@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     exit::Exit,
     fault::{Fault, Result},
-    shelf::{self, Shelf},
+    shelf::{self, Place, Shelf},
 };
 use serde_json::json;
 
@@ -65,15 +65,19 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
     let key = settings.key().map(|_| format!("account {} has one", settings.account));
     let has_key = key.is_ok();
     report.add("key", key.into())?;
-    let path = shelf::path(&settings);
-    let disk = path.as_ref().map_or(Finding::Unknown("`store` names no store"), |p| disk::look(*p));
+    let place = shelf::place(&settings);
+    let disk =
+        place.as_ref().map_or(Finding::Unknown("`store` names no store"), |p| disk::look(*p));
     report.add("disk", disk)?;
-    let (workers, store) = match path {
-        Ok(path) => {
+    let (workers, store) = match place {
+        Ok(Place::File(path)) => {
             let workers = queue::workers(shelf::clock(&settings), path).await;
-            (workers, store(&settings, path).await)
+            (Some(workers), store(&settings, path).await)
         }
-        Err(fault) => (Ok(0), Err(fault)),
+        // Only this process works on a store in memory.
+        Ok(Place::Memory) => (Some(Ok(0)), opened(Shelf::open(&settings).await).await),
+        Ok(Place::Server) => (None, opened(Shelf::open_existing(&settings).await).await),
+        Err(fault) => (None, Err(fault)),
     };
     let shelf = match store {
         Ok(opened) => {
@@ -87,7 +91,13 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
         }
     };
     let (queue, account) = match &shelf {
-        Some(shelf) => (queue::look(shelf, workers).await, account::look(&settings).await),
+        Some(shelf) => {
+            let workers = match workers {
+                Some(workers) => workers,
+                None => queue::workers_of(shelf).await,
+            };
+            (queue::look(shelf, workers).await, account::look(&settings).await)
+        }
         None => {
             let none = || Finding::Unknown("there is no store to look into");
             (none(), none())
@@ -116,14 +126,16 @@ fn configuration(app: &App, settings: &Settings) -> Finding {
 }
 
 /// Opens the store and writes to it; a file that is not there yet is left so.
-async fn store(
-    settings: &Settings,
-    path: Option<&std::path::Path>,
-) -> Result<(Option<Shelf>, Finding)> {
-    if path.is_some_and(|path| !path.exists()) {
+async fn store(settings: &Settings, path: &std::path::Path) -> Result<(Option<Shelf>, Finding)> {
+    if !path.exists() {
         return Ok((None, missing(settings, path)));
     }
-    let shelf = Shelf::open(settings).await?;
+    opened(Shelf::open(settings).await).await
+}
+
+/// Writes to a store.
+async fn opened(shelf: Result<Shelf>) -> Result<(Option<Shelf>, Finding)> {
+    let shelf = shelf?;
     queue::write(&shelf).await?;
     let class = shelf.store.durability();
     let text = format!("{} takes writes; durability {class}", shelf.store.url());
@@ -131,8 +143,8 @@ async fn store(
 }
 
 /// A file that is not there yet is made by the first task, if that is where it should be.
-fn missing(settings: &Settings, path: Option<&std::path::Path>) -> Finding {
-    let folder = path.and_then(std::path::Path::parent).filter(|it| !it.as_os_str().is_empty());
+fn missing(settings: &Settings, path: &std::path::Path) -> Finding {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
     let no_folder = folder.filter(|folder| !folder.is_dir());
     match (&settings.store_from, no_folder) {
         (None, _) => Finding::Good(format!("{} is made by the first task", settings.store)),

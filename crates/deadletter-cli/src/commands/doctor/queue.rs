@@ -8,7 +8,7 @@ use crate::{
     shelf::{Shelf, fault},
 };
 use deadletter::store::{
-    Clock,
+    Clock, SILENT_MS, Worker,
     sqlite::inspect::{Inspection, Tolerance},
 };
 use serde_json::json;
@@ -16,6 +16,8 @@ use std::{path::Path, sync::Arc};
 
 /// The document that a doctor writes, to see that the store takes writes: when it last looked.
 const DOCUMENT: &str = "doctor";
+/// More than ever work on one store.
+const WORKERS: u32 = 10_000;
 /// Two doctors at once may each be ahead of the other so often.
 const TRIES: u32 = 8;
 
@@ -58,9 +60,10 @@ pub(super) async fn look(shelf: &Shelf, workers: Result<usize>) -> Finding {
 
 /// How many work on the store's file, if it stands. To be asked before this process opens the
 /// store: closing a file that was looked at gives up all locks of the process on it.
-pub(super) async fn workers(clock: Arc<dyn Clock>, path: Option<&Path>) -> Result<usize> {
-    // Only this process works on a store in memory.
-    let Some(path) = path.filter(|path| path.exists()) else { return Ok(0) };
+pub(super) async fn workers(clock: Arc<dyn Clock>, path: &Path) -> Result<usize> {
+    if !path.exists() {
+        return Ok(0);
+    }
     let path = path.to_owned();
     // Ends with its answer, which is waited for.
     let counted = tokio::task::spawn_blocking(move || {
@@ -68,4 +71,14 @@ pub(super) async fn workers(clock: Arc<dyn Clock>, path: Option<&Path>) -> Resul
     });
     let living = counted.await.map_err(|error| Fault::failed("the look broke off").because(error));
     Ok(living?.map_err(fault)?.len())
+}
+
+/// How many work on a store that a server keeps.
+pub(super) async fn workers_of(shelf: &Shelf) -> Result<usize> {
+    let workers = shelf.store.workers(WORKERS).await.map_err(fault)?;
+    let lives = |it: &&Worker| {
+        let silent_ms = shelf.now().since(it.beat_at) as f64;
+        it.dead_at.is_none() && it.left_at.is_none() && silent_ms <= SILENT_MS
+    };
+    Ok(workers.iter().filter(lives).count())
 }

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     fault::{Fault, Result},
     output::Bar,
-    shelf,
+    shelf::{self, Place},
     signals::Signals,
 };
 use deadletter::store::{
@@ -25,10 +25,22 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 /// The file of the settings' store, which must stand.
 pub(crate) fn file(app: &App) -> Result<PathBuf> {
     let settings = app.settings()?;
-    let Some(path) = shelf::path(&settings)? else {
-        return Err(Fault::usage("this command needs an SQLite store")
-            .why("a store in memory is gone with its process")
-            .fix("name one: --store sqlite:PATH"));
+    let needs = || Fault::usage("this command needs an SQLite store");
+    let path = match shelf::place(&settings)? {
+        Place::File(path) => path,
+        Place::Memory => {
+            return Err(needs()
+                .why("a store in memory is gone with its process")
+                .fix("name one: --store sqlite:PATH"));
+        }
+        Place::Server => {
+            return Err(needs()
+                .why("it looks into the file itself, and a server keeps its own")
+                .fix(
+                    "`deadletter doctor`, `stats` and `list` look at this one; copy it by pg_dump, \
+                 check it by pg_amcheck, and ask it in SQL by psql",
+                ));
+        }
     };
     shelf::refuse_missing(&settings)?;
     Ok(path.to_owned())

@@ -1,0 +1,75 @@
+//! Deletes what is past its time: tallies, events of purged tasks, workers that are gone.
+
+use super::{
+    columns::{Columns, bigint},
+    failure::Outcome,
+    registry::one,
+    statement::Statement,
+    transaction::{Transaction, Work},
+};
+use crate::{Forget, Forgotten};
+use deadletter_core::{UnixMs, counts::Dim};
+
+/// A tally is one, in however many slots it is kept.
+const TALLIES: &str = "WITH old AS (SELECT DISTINCT dim, minute, tallied, cause, value \
+       FROM tallies WHERE dim = $1 AND minute < $2 ORDER BY minute, tallied, cause, value LIMIT $3), \
+     gone AS (DELETE FROM tallies AS t USING old WHERE t.dim = old.dim AND t.minute = old.minute \
+       AND t.tallied = old.tallied AND t.cause = old.cause AND t.value = old.value) \
+     SELECT count(*) FROM old";
+
+/// The newest event is not among them: its number is where the sequence goes on.
+const EVENTS: &str = "SELECT seq, at, \
+     EXISTS (SELECT 1 FROM tasks WHERE tasks.id = events.task) FROM events \
+     WHERE seq > $1 AND seq < (SELECT max(seq) FROM events) ORDER BY seq LIMIT $2";
+
+const DROP_EVENTS: &str = "DELETE FROM events WHERE seq = ANY($1)";
+
+const WORKERS: &str = "WITH gone AS (DELETE FROM workers WHERE id IN \
+     (SELECT id FROM workers WHERE dead_at < $1 OR left_at < $1 ORDER BY id LIMIT $2) \
+     RETURNING 1) SELECT count(*) FROM gone";
+
+/// One step, as the contract of `Desk::forget` says.
+pub(super) async fn forget(tx: Transaction, forget: &Forget) -> Outcome<Work<Forgotten>> {
+    let limit = i64::from(forget.limit);
+    let mut questions = vec![
+        Statement::new(EVENTS).put(bigint(forget.events_after)).put(limit),
+        Statement::new(WORKERS).put(forget.workers_before.0).put(limit),
+    ];
+    questions.extend(Dim::ALL.iter().map(|dim| {
+        Statement::new(TALLIES).text(dim.label()).put(forget.tallies_before.0).put(limit)
+    }));
+    let answers = tx.read_all(&questions).await?;
+    let mut answers = answers.iter();
+    let mut forgotten = Forgotten::default();
+    let mut old = Vec::new();
+    for row in answers.next().into_iter().flatten() {
+        let columns = &mut Columns::of(row);
+        let event = (columns.number::<u64>()?, columns.instant()?, columns.take::<bool>()?);
+        if event.1 >= forget.events_before {
+            break;
+        }
+        old.push(event);
+    }
+    if let Some(workers) = answers.next() {
+        forgotten.workers = one(workers, |columns| columns.number())?;
+    }
+    for tallies in answers {
+        forgotten.tallies += one(tallies, |columns| columns.number::<u64>())?;
+    }
+    forgotten.next_event = next_event(&old, forget.limit);
+    let gone: Vec<i64> = old.iter().filter(|it| !it.2).map(|(seq, ..)| bigint(*seq)).collect();
+    forgotten.events = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+    let is_news = forgotten.tallies + forgotten.workers > 0;
+    let writes = match gone.is_empty() {
+        true if is_news => return Ok(Work::done(forgotten)),
+        true => Vec::new(),
+        false => vec![Statement::new(DROP_EVENTS).put(gone)],
+    };
+    Ok(Work::of(forgotten, writes))
+}
+
+/// Where the next step goes on: behind a step that was full.
+fn next_event(old: &[(u64, UnixMs, bool)], limit: u32) -> Option<u64> {
+    let is_full = old.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    old.last().filter(|_| is_full).map(|(seq, ..)| *seq)
+}

@@ -1,0 +1,150 @@
+//! What a PostgreSQL server and the line to it may do to a store.
+
+use crate::{
+    line::{Line, Way},
+    server::{Schema, client, password, port, server, variable},
+};
+use deadletter_core::{UnixMs, WorkerId};
+use deadletter_store::{Error, ManualClock, PostgresStore, Registry, Result};
+use std::sync::Arc;
+
+async fn open(url: &str) -> Result<PostgresStore> {
+    PostgresStore::open(url, Arc::new(ManualClock::at(UnixMs(1_800_000_000_000)))).await
+}
+
+/// The error of an open that must fail, with all that is behind it.
+async fn refused(url: &str) -> (Error, String) {
+    let error = open(url).await.expect_err("it opened");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(why) = source {
+        text.push_str(&format!(": {why}"));
+        source = why.source();
+    }
+    assert!(!text.contains(&password()) && !text.contains("hunter2"), "{text}");
+    (error, text)
+}
+
+#[tokio::test]
+async fn two_that_open_an_empty_schema_at_once_make_its_tables_once() {
+    let schema = Schema::new();
+    let opened = futures_util::future::join_all((0..4).map(|_| open(&schema.url))).await;
+    let stores: Vec<PostgresStore> = opened.into_iter().map(|store| store.unwrap()).collect();
+    assert_eq!(stores[0].put_document("a", 0, "{}").await.unwrap(), Some(1));
+    assert_eq!(stores[3].put_document("a", 0, "{}").await.unwrap(), None);
+    assert_eq!(stores[2].document("a").await.unwrap().unwrap().version, 1);
+    let w = WorkerId::new("w").unwrap();
+    stores[0].register(&w, "a\0b").await.unwrap();
+    assert_eq!(stores[1].workers(9).await.unwrap()[0].label, "a\0b");
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_stays_as_it_is() {
+    let schema = Schema::new();
+    open(&schema.url).await.unwrap();
+    let behind = client().await;
+    let sql = format!("UPDATE {}.schema_version SET n = 99", schema.name);
+    behind.batch_execute(&sql).await.unwrap();
+    let (error, text) = refused(&schema.url).await;
+    assert!(matches!(error, Error::TooNew { found: 99, .. }), "{text}");
+    let sql = format!("SELECT n FROM {}.schema_version", schema.name);
+    assert_eq!(behind.query_one(&sql, &[]).await.unwrap().get::<_, i32>(0), 99);
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_holds_something_else_is_left_alone() {
+    let schema = Schema::new();
+    let sql = format!("CREATE SCHEMA {0}; CREATE TABLE {0}.workers (wages int)", schema.name);
+    client().await.batch_execute(&sql).await.unwrap();
+    let (error, text) = refused(&schema.url).await;
+    assert!(matches!(error, Error::Refused(_)) && text.contains(&schema.name), "{text}");
+    let sql = format!("SELECT count(*) FROM {}.workers WHERE wages IS NULL", schema.name);
+    client().await.batch_execute(&sql).await.unwrap();
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_why_and_no_secret() {
+    let right = password();
+    let (error, text) = refused(&server().replace(&right, "hunter2")).await;
+    assert!(matches!(error, Error::Denied { .. }), "{text}");
+    assert!(
+        text.contains("password authentication failed") && text.contains("127.0.0.1"),
+        "{text}"
+    );
+    let (error, text) = refused(&server().replace("/postgres?", "/nowhere?")).await;
+    assert!(matches!(error, Error::Denied { .. }) && text.contains("nowhere"), "{text}");
+    // A port that nobody listens on: it was free a moment ago.
+    let gone = Line::to(1).await.port + 1;
+    let (error, text) =
+        refused(&server().replace(&format!(":{}", port()), &format!(":{gone}"))).await;
+    assert!(matches!(error, Error::Unavailable { .. }), "{text}");
+    assert!(text.contains(&gone.to_string()) && text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_make_a_schema_is_told_who_may() {
+    let schema = Schema::new();
+    let role = format!("{}_guest", schema.name);
+    let sql = format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'");
+    client().await.batch_execute(&sql).await.unwrap();
+    let url = schema.url.replace(&format!("deadletter:{}", password()), &format!("{role}:hunter2"));
+    let (error, text) = refused(&url).await;
+    assert!(matches!(error, Error::ReadOnly { .. }), "{text}");
+    assert!(text.contains("CREATE SCHEMA"), "{text}");
+    client().await.batch_execute(&format!("DROP ROLE {role}")).await.unwrap();
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn tls_is_spoken_as_the_url_says() {
+    let schema = Schema::new();
+    let with = |mode: &str| schema.url.replace("sslmode=disable", mode);
+    let root = variable("DEADLETTER_TEST_POSTGRES_CERTIFICATE");
+    for mode in
+        ["sslmode=prefer", "sslmode=require", &format!("sslmode=verify-full&sslrootcert={root}")]
+    {
+        open(&with(mode)).await.unwrap_or_else(|error| panic!("{mode}: {error:?}"));
+    }
+    let (error, text) = refused(&with("sslmode=verify-full")).await;
+    assert!(matches!(error, Error::Unavailable { .. }) && text.contains("certificate"), "{text}");
+    // PgBouncer has no certificate here.
+    let plain = variable("DEADLETTER_TEST_PGBOUNCER").replace("sslmode=disable", "sslmode=require");
+    let (error, text) = refused(&plain).await;
+    assert!(matches!(error, Error::Unavailable { .. }) && text.contains("TLS"), "{text}");
+    schema.end().await;
+}
+
+/// Cuts the line at every byte of a commit and its answer. What was answered stands, and once.
+async fn cut_a_commit_everywhere(way: Way) {
+    let (schema, line) = (Schema::new(), Line::to(port()).await);
+    let url = schema.url.replace(&format!(":{}", port()), &format!(":{}", line.port));
+    let store = open(&url).await.unwrap();
+    let watcher = open(&schema.url).await.unwrap();
+    let mut at = 0;
+    loop {
+        let key = format!("cut/{at}");
+        line.cut(way, at, "INSERT INTO pulses");
+        assert_eq!(store.put_document(&key, 0, "{}").await.unwrap(), Some(1), "{way:?} {at}");
+        let document = watcher.document(&key).await.unwrap();
+        assert_eq!(document.map(|it| it.version), Some(1), "{way:?} {at}");
+        if !line.was_cut() {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 50, "the exchange has more bytes than {at}");
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_is_cut_on_its_way_there_is_written_once() {
+    cut_a_commit_everywhere(Way::There).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_cut_is_written_once() {
+    cut_a_commit_everywhere(Way::Back).await;
+}
