@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! PostgresStore          the async shell of the traits
+//!   ├ gather             inserts and commits of many callers become one call
+//!   ├ server             what calls need, shared with the loops of `gather`
 //!   ├ transaction        one call, one short transaction: load, decide, write; unknown commits
 //!   │   ├ tasks          what is asked and written of tasks; `stage` decides in between
 //!   │   └ registry, deliveries, desk, page, forget: what other calls ask and write
@@ -25,11 +27,13 @@ mod deliveries;
 mod desk;
 mod failure;
 mod forget;
+mod gather;
 mod nul;
 mod page;
 mod pool;
 mod registry;
 mod schema;
+mod server;
 mod statement;
 mod store;
 mod tasks;

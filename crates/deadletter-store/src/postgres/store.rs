@@ -5,9 +5,12 @@ use super::{
     columns::Columns,
     connect::Connection,
     failure::{self, Failure, Outcome},
+    gather::Gather,
     pool::Pool,
     schema::{self, Schema},
+    server::Server,
     statement::Statement,
+    tasks::{Commits, Inserts},
     transaction::{Begin, Transaction, Work},
     url::Target,
 };
@@ -23,12 +26,11 @@ const PULSE: &str = "SELECT coalesce(sum(n), 0)::bigint FROM pulses";
 
 /// A store in one schema of a PostgreSQL database.
 pub struct PostgresStore {
-    /// Without secrets.
-    url: String,
-    pool: Pool,
-    begin: Begin,
-    clock: Arc<dyn Clock>,
-    /// Where `clock` follows the server's.
+    server: Arc<Server>,
+    /// Calls of many callers, made together.
+    pub(super) inserts: Gather<Inserts>,
+    pub(super) commits: Gather<Commits>,
+    /// Where the store's clock follows the server's.
     server_clock: Option<Arc<ServerClock>>,
     durability: Durability,
 }
@@ -75,7 +77,9 @@ impl PostgresStore {
             Ok(durability)
         };
         let durability = durability.await.map_err(|error| failure::about(&url, error))?;
-        let store = Self { url, pool, begin, clock, server_clock, durability };
+        let server = Arc::new(Server { url, pool, begin, clock });
+        let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
+        let store = Self { server, inserts, commits, server_clock, durability };
         store.set_clock().await?;
         Ok(store)
     }
@@ -86,8 +90,7 @@ impl PostgresStore {
         F: Fn(Transaction) -> R,
         R: Future<Output = Outcome<Work<T>>>,
     {
-        let answered = self.pool.transact(what, (&self.begin, self.clock.now()), call).await;
-        answered.map_err(|error| failure::about(&self.url, error))
+        self.server.transact(what, call).await
     }
 
     /// Runs a call that only reads.
@@ -96,8 +99,7 @@ impl PostgresStore {
         F: Fn(Transaction) -> R,
         R: Future<Output = Outcome<T>>,
     {
-        let answered = self.pool.look(what, (&self.begin, self.clock.now()), call).await;
-        answered.map_err(|error| failure::about(&self.url, error))
+        self.server.look(what, call).await
     }
 
     /// Asks one question, and reads each row of its answer.
@@ -143,11 +145,11 @@ impl Store for PostgresStore {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock)
+        Arc::clone(&self.server.clock)
     }
 
     fn url(&self) -> String {
-        self.url.clone()
+        self.server.url.clone()
     }
 
     async fn pulse(&self) -> Result<u64> {
@@ -157,7 +159,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) -> Result<()> {
-        self.pool.close().await;
+        self.server.pool.close().await;
         Ok(())
     }
 }
@@ -216,7 +218,7 @@ impl Settings {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("url", &self.server.url).finish_non_exhaustive()
     }
 }
 

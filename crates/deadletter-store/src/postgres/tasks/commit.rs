@@ -6,12 +6,15 @@ use crate::{
     postgres::{
         columns::Columns,
         failure::Outcome,
+        gather::Batch,
         statement::Statement,
         transaction::{Transaction, Work},
     },
     stage::Stage,
 };
+use async_trait::async_trait;
 use deadletter_core::{Change, Fact, Learned, Reading, Task, TaskId};
+use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LOCK: &str = "SELECT id, version, verdict_read_at FROM tasks WHERE id = ANY($1) \
@@ -43,20 +46,37 @@ const NAMESAKES: &str = concat!(
        WHERE other.closed_at IS NULL AND other.task <> mine.task)"
 );
 
-/// Takes changes in, as the contract of `Tasks::commit` says.
-pub(super) async fn commit(tx: &Transaction, changes: &[Change]) -> Outcome<Work<Vec<Committed>>> {
-    let mut stage = Stage::default();
-    let found = tx.read_all(&questions(changes)).await?;
-    let mut found = found.iter();
-    for row in found.next().into_iter().flatten() {
-        let columns = &mut Columns::of(row);
-        stage.load(columns.number()?, columns.number()?, columns.instant_opt()?);
+/// Commits of many callers, as the contract of `Tasks::commit` says.
+pub(in crate::postgres) struct Commits;
+
+#[async_trait]
+impl Batch for Commits {
+    type Item = Change;
+    type Answer = Committed;
+    const WHAT: &'static str = "commit changes";
+
+    fn bytes(change: &Change) -> usize {
+        let answer = |fact: &Fact| match &fact.learned {
+            Learned::Answered(answer) => answer.raw.expose_secret().len(),
+            _ => 0,
+        };
+        change.facts.iter().map(answer).sum()
     }
-    for row in found.flatten() {
-        stage.load_attempt(attempt_row::read(row)?);
+
+    async fn run(tx: &Transaction, changes: &[Change]) -> Outcome<Work<Vec<Committed>>> {
+        let mut stage = Stage::default();
+        let found = tx.read_all(&questions(changes)).await?;
+        let mut found = found.iter();
+        for row in found.next().into_iter().flatten() {
+            let columns = &mut Columns::of(row);
+            stage.load(columns.number()?, columns.number()?, columns.instant_opt()?);
+        }
+        for row in found.flatten() {
+            stage.load_attempt(attempt_row::read(row)?);
+        }
+        let committed = stage.commit(changes);
+        Ok(Work::of(committed, write::statements(stage.into_writes(), tx.slot, tx.now)))
     }
-    let committed = stage.commit(changes);
-    Ok(Work::of(committed, write::statements(stage.into_writes(), tx.slot, tx.now)))
 }
 
 /// Rows first, then what is theirs.

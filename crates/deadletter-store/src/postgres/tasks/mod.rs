@@ -17,7 +17,9 @@ mod purge;
 pub(super) mod task_row;
 mod write;
 
+pub(super) use commit::Commits;
 pub(super) use counts::settle;
+pub(super) use insert::Inserts;
 
 use super::PostgresStore;
 use crate::{
@@ -33,8 +35,7 @@ use deadletter_core::{
 #[async_trait]
 impl Tasks for PostgresStore {
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
-        let tasks = &tasks;
-        self.transact("insert tasks", |tx| async move { insert::insert(&tx, tasks).await }).await
+        self.inserts.call(tasks).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
@@ -43,9 +44,7 @@ impl Tasks for PostgresStore {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
-        let changes = &changes;
-        self.transact("commit changes", |tx| async move { commit::commit(&tx, changes).await })
-            .await
+        self.commits.call(changes).await
     }
 
     async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {

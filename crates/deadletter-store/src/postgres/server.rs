@@ -1,0 +1,40 @@
+//! The server as calls reach it: connections, the schema's begin of a transaction, and the time.
+
+use super::{
+    failure::{self, Outcome},
+    pool::Pool,
+    transaction::{Begin, Transaction, Work},
+};
+use crate::{Clock, Result};
+use std::{future::Future, sync::Arc};
+
+/// What a store shares with the loops that work for it.
+pub(super) struct Server {
+    /// Of the store, without secrets.
+    pub(super) url: String,
+    pub(super) pool: Pool,
+    pub(super) begin: Begin,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Server {
+    /// Runs a call that writes, in a transaction of its own; again where it met another one.
+    pub(super) async fn transact<T, F, R>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        let answered = self.pool.transact(what, (&self.begin, self.clock.now()), call).await;
+        answered.map_err(|error| failure::about(&self.url, error))
+    }
+
+    /// Runs a call that only reads.
+    pub(super) async fn look<T, F, R>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let answered = self.pool.look(what, (&self.begin, self.clock.now()), call).await;
+        answered.map_err(|error| failure::about(&self.url, error))
+    }
+}
