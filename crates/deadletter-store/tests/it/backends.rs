@@ -67,7 +67,7 @@ pub(crate) fn postgres() -> impl Backend {
 /// The same behind PgBouncer, which gives each transaction another connection and leaves nothing
 /// in its session.
 pub(crate) fn pooled() -> impl Backend {
-    Postgres(Schema::behind(&variable("DEADLETTER_TEST_PGBOUNCER")))
+    Postgres(Schema::behind(&variable("DLQ_TEST_PGBOUNCER")))
 }
 
 struct Postgres(Schema);

@@ -102,7 +102,7 @@ async fn a_role_that_may_not_make_a_schema_is_told_who_may() {
 async fn tls_is_spoken_as_the_url_says() {
     let schema = Schema::new();
     let with = |mode: &str| schema.url.replace("sslmode=disable", mode);
-    let root = variable("DEADLETTER_TEST_POSTGRES_CERTIFICATE");
+    let root = variable("DLQ_TEST_POSTGRES_CERTIFICATE");
     for mode in
         ["sslmode=prefer", "sslmode=require", &format!("sslmode=verify-full&sslrootcert={root}")]
     {
@@ -111,7 +111,7 @@ async fn tls_is_spoken_as_the_url_says() {
     let (error, text) = refused(&with("sslmode=verify-full")).await;
     assert!(matches!(error, Error::Unavailable { .. }) && text.contains("certificate"), "{text}");
     // PgBouncer has no certificate here.
-    let plain = variable("DEADLETTER_TEST_PGBOUNCER").replace("sslmode=disable", "sslmode=require");
+    let plain = variable("DLQ_TEST_PGBOUNCER").replace("sslmode=disable", "sslmode=require");
     let (error, text) = refused(&plain).await;
     assert!(matches!(error, Error::Unavailable { .. }) && text.contains("TLS"), "{text}");
     schema.end().await;

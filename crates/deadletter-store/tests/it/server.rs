@@ -16,7 +16,7 @@ pub(crate) fn variable(name: &str) -> String {
 
 /// The URL of the server.
 pub(crate) fn server() -> String {
-    variable("DEADLETTER_TEST_POSTGRES")
+    variable("DLQ_TEST_POSTGRES")
 }
 
 /// Its password, which stands in no message.
