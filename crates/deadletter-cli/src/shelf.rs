@@ -151,7 +151,16 @@ pub(crate) fn check(settings: &Settings) -> Result<()> {
 }
 
 /// Refuses settings whose store does not exist yet.
-pub(crate) fn refuse_missing(settings: &Settings) -> Result<()> {
+pub(crate) async fn refuse_missing(settings: &Settings) -> Result<()> {
+    match place(settings)? {
+        // What stands on a server is known to the server alone.
+        Place::Server => Shelf::open_existing(settings).await?.store.close().await.map_err(fault),
+        Place::Memory | Place::File(_) => refuse_missing_file(settings),
+    }
+}
+
+/// Refuses settings whose store would be a file that does not exist yet.
+pub(crate) fn refuse_missing_file(settings: &Settings) -> Result<()> {
     store::refuse_missing(&settings.store).map_err(|error| missing_or(settings, error))
 }
 

@@ -18,6 +18,7 @@ mod letters;
 mod missing;
 mod pages;
 mod places;
+mod postgres;
 mod redrive;
 mod rows;
 mod run;

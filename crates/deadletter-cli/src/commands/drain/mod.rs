@@ -67,7 +67,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     }
     let filter = chosen(args.filter.as_ref())?;
     let settings = app.settings()?;
-    refuse_missing(&settings)?;
+    refuse_missing(&settings).await?;
     let answers = match &args.out {
         Some(path) => Some(Answers::open(Some(path.clone()), false, false)?),
         None => None,

@@ -97,7 +97,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         by: who(app),
         why: args.reason.clone(),
     };
-    refuse_missing(&settings)?;
+    refuse_missing(&settings).await?;
     let desk_only = args.dry_run || args.detach;
     let engine =
         if desk_only { work::desk(&settings).await? } else { work::engine(app, &settings).await? };

@@ -42,7 +42,7 @@ pub(crate) fn file(app: &App) -> Result<PathBuf> {
                 ));
         }
     };
-    shelf::refuse_missing(&settings)?;
+    shelf::refuse_missing_file(&settings)?;
     Ok(path.to_owned())
 }
 
