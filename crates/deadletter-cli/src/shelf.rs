@@ -264,7 +264,7 @@ fn kind_on_a_server(error: &store::Error) -> Option<Fault> {
     Some(match error {
         store::Error::ReadOnly { .. } => Fault::failed("the store may not be written").fix(
             "name the primary server, and give the role of the URL the rights to its schema; \
-                 docs/scaling.md has the lines of SQL",
+                 docs/postgresql.md has the lines of SQL",
         ),
         store::Error::Unavailable { .. } => Fault::failed("the store is not available").fix(
             "look whether the server runs and can be reached from here (pg_isready), and how \
