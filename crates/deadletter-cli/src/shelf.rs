@@ -270,6 +270,8 @@ fn kind_on_a_server(error: &store::Error) -> Option<Fault> {
             "look whether the server runs and can be reached from here (pg_isready), and how \
                  many connections it has left; then try again",
         ),
+        store::Error::Refused(_) => Fault::failed("a store cannot be kept there")
+            .fix("name another schema by ?schema=NAME, or another server"),
         store::Error::Damaged { .. } => {
             Fault::failed("the store is not as it should be; nothing was changed").fix(
                 "look whether somebody has changed the tables of its schema, and into the log of \

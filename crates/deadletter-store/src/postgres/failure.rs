@@ -146,6 +146,7 @@ pub(super) fn about(store: &str, mut error: Error) -> Error {
     | Error::ReadOnly { what, .. }
     | Error::Damaged { what, .. }
     | Error::Denied { what, .. }
+    | Error::Refused(what)
     | Error::InDoubt { what, .. } = &mut error
         && !what.contains(store)
     {

@@ -129,9 +129,7 @@ impl Schema<'_> {
                 Error::ReadOnly { what, source: Some(told(error).into()) }.into()
             }
             Some(code) if *code == SqlState::DUPLICATE_TABLE => Error::Refused(format!(
-                "the schema {name} at {} holds tables of something else; name another with \
-                 ?schema=NAME",
-                self.store
+                "the schema {name} holds tables of something else, and they were left alone"
             ))
             .into(),
             _ => failure,

@@ -5,7 +5,7 @@ use crate::{
     server::{Schema, client, password, port, server, variable},
 };
 use deadletter_core::{UnixMs, WorkerId};
-use deadletter_store::{Error, ManualClock, PostgresStore, Registry, Result};
+use deadletter_store::{Durability, Error, ManualClock, PostgresStore, Registry, Result, Store};
 use std::sync::Arc;
 
 async fn open(url: &str) -> Result<PostgresStore> {
@@ -114,6 +114,17 @@ async fn tls_is_spoken_as_the_url_says() {
     let plain = variable("DLQ_TEST_PGBOUNCER").replace("sslmode=disable", "sslmode=require");
     let (error, text) = refused(&plain).await;
     assert!(matches!(error, Error::Unavailable { .. }) && text.contains("TLS"), "{text}");
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn what_a_commit_survives_is_read_from_the_server() {
+    let schema = Schema::new();
+    assert_eq!(open(&schema.url).await.unwrap().durability(), Durability::D2);
+    for (setting, class) in [("off", Durability::D1), ("local", Durability::D2)] {
+        let url = format!("{}&options=-c%20synchronous_commit%3D{setting}", schema.url);
+        assert_eq!(open(&url).await.unwrap().durability(), class, "{setting}");
+    }
     schema.end().await;
 }
 
