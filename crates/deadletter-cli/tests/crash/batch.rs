@@ -6,16 +6,16 @@ use super::chance::Chance;
 use super::check::{Evidence, regressions, violations};
 use super::ledger::Ledger;
 use super::life::{End, Fate, Program};
+use super::place::Place;
 use super::tally::Tally;
 use super::wire::Wire;
 use deadletter::core::{OnDoubt, TaskId};
-use deadletter::store::{SqliteStore, Store, SystemClock};
+use deadletter::store::SystemClock;
 use deadletter_sim::{DEFAULT_KEY, Fault, Phase, Rule, Scenario, Simulator};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Program and upstream both run so many times faster than the wall: a poll's gap of 5 s is an
 /// eighth of one, still long beside what a busy machine delays.
@@ -76,6 +76,7 @@ pub(crate) type Broken = Vec<String>;
 /// A batch under way.
 pub(crate) struct Batch<'a> {
     dir: &'a Path,
+    place: Place,
     program: Program,
     simulator: Simulator,
     runtime: &'a tokio::runtime::Runtime,
@@ -96,6 +97,7 @@ impl<'a> Batch<'a> {
     /// this thread waits for the program.
     pub(crate) fn new(
         dir: &'a Path,
+        place: Place,
         runtime: &'a tokio::runtime::Runtime,
         mut chance: Chance,
         tally: &'a mut Tally,
@@ -113,12 +115,13 @@ impl<'a> Batch<'a> {
             ("CAPTCHAAI_API_KEY", DEFAULT_KEY),
             ("CAPTCHAAI_SUBMIT_ENDPOINT", &format!("{base}/in.php")),
             ("CAPTCHAAI_RESULT_ENDPOINT", &format!("{base}/res.php")),
-            ("DEADLETTER_STORE", "sqlite:crash.db"),
+            ("DEADLETTER_STORE", place.url()),
             ("DEADLETTER_TIME_SCALE", &format!("{SPEED}@{anchor}")),
         ];
         let program = Program::new(dir, &variables);
         Self {
             dir,
+            place,
             program,
             simulator,
             runtime,
@@ -139,6 +142,10 @@ impl<'a> Batch<'a> {
     /// One more page whose task has to be there in the end.
     pub(crate) fn expect_page(&mut self, page: String) {
         self.pages.insert(page);
+    }
+
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn program(&self) -> &Program {
@@ -168,7 +175,7 @@ impl<'a> Batch<'a> {
         while deaths < part.deaths && finishes < FINISHES && self.tally.kills() < self.wanted {
             let fate = self.chance.fate(part.is_redrive);
             // Most companions only look for work: none of them begins a store.
-            let has_store = self.dir.join("crash.db").exists();
+            let has_store = self.block_on(self.place.exists()).map_err(unread)?;
             let is_dead = if has_store && self.chance.once_in(LIVES_PER_COMPANION) {
                 self.live_together(part, &fate)?
             } else {
@@ -198,7 +205,7 @@ impl<'a> Batch<'a> {
     /// The same beside a second process, with a fate of its own: it does the other part, or what
     /// an operator does.
     fn live_together(&mut self, part: &Part, fate: &Fate) -> Result<bool, Broken> {
-        let side = self.chance.side();
+        let side = self.chance.side().filter(|side| side.fits(&self.place));
         let companion = if part.is_redrive { &RUN } else { &REDRIVE };
         let other = match side {
             Some(_) => self.chance.side_fate(),
@@ -238,11 +245,11 @@ impl<'a> Batch<'a> {
     /// Reads store and log while no program runs, and checks.
     pub(crate) fn look(&mut self, is_finished: bool) -> Result<Evidence, Broken> {
         self.tally.count_look();
-        let ledger = self.runtime.block_on(read(&self.dir.join("crash.db")));
+        let ledger = self.block_on(self.place.read());
         let log = std::fs::read_to_string(self.dir.join("upstream.jsonl")).unwrap_or_default();
         let evidence = Evidence {
             wire: Wire::parse(&log).expect("the simulator writes whole lines"),
-            ledger: ledger.map_err(|error| vec![format!("the store cannot be read: {error}")])?,
+            ledger: ledger.map_err(unread)?,
             written: [ANSWERS, OTHER_ANSWERS]
                 .iter()
                 .map(|name| written(&self.dir.join(name)).map_err(|why| vec![why]))
@@ -264,15 +271,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Nothing stands in a store that was never opened.
-pub(crate) async fn read(path: &Path) -> Result<Ledger, deadletter::store::Error> {
-    if !path.exists() {
-        return Ok(Ledger::default());
-    }
-    let store = SqliteStore::open(path, Arc::new(SystemClock)).await?;
-    let ledger = Ledger::read(&store).await;
-    store.close().await?;
-    ledger
+fn unread(error: deadletter::store::Error) -> Broken {
+    vec![format!("the store cannot be read: {error}")]
 }
 
 /// The answers that were written out; a line that cannot be read is a defect.

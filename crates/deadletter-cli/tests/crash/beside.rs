@@ -1,8 +1,9 @@
 //! What an operator does beside the work: a drain, a purge, a backup; each with a fate of its own.
 
-use super::batch::{Batch, Broken, read};
+use super::batch::{Batch, Broken};
 use super::check::{regressions, violations_alone};
 use super::life::{End, Fate};
+use super::place::Place;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -23,6 +24,11 @@ pub(crate) enum Side {
 
 impl Side {
     pub(crate) const ALL: [Self; 3] = [Self::Drain, Self::Purge, Self::Backup];
+
+    /// True where it can be done there: a server is backed up by its own means.
+    pub(crate) const fn fits(self, place: &Place) -> bool {
+        !matches!(self, Self::Backup) || place.is_file()
+    }
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -60,7 +66,7 @@ impl Batch<'_> {
         if taken.end != End::Exit(0) {
             return taken;
         }
-        let count = self.block_on(read(&self.dir().join("crash.db")));
+        let count = self.block_on(self.place().read());
         let count = count.map_or(0, |ledger| ledger.spares()).to_string();
         let purge = ["purge", "--where", "sitekey:spare*", "--confirm", &count];
         match self.aside(&purge, fate) {
@@ -79,10 +85,9 @@ impl Batch<'_> {
             };
         }
         let told = |error| vec![format!("{} cannot be read: {error}", path.display())];
-        let ledger = self.block_on(read(&path)).map_err(told)?;
+        let ledger = self.block_on(Place::backup(&path).read()).map_err(told)?;
         let mut broken = violations_alone(&ledger);
-        let store = self.dir().join("crash.db");
-        let now = self.block_on(read(&store)).map_err(told)?;
+        let now = self.block_on(self.place().read()).map_err(told)?;
         broken.extend(regressions(&ledger, &now));
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }

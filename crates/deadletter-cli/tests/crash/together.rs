@@ -105,6 +105,7 @@ impl Batch<'_> {
     fn purge_and_back_up(&self, n: u32, doing: &Meanwhile) -> Aside {
         doing.sides.fetch_add(1, Ordering::Relaxed);
         let side = if n.is_multiple_of(2) { Side::Backup } else { Side::Purge };
+        let side = if side.fits(self.place()) { side } else { Side::Purge };
         self.beside(side, n, &Fate::Finish)
     }
 }
