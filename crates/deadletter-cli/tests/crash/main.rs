@@ -5,7 +5,7 @@
 //! suite runs [`KILLS`].
 #![allow(clippy::print_stdout, reason = "a long run shows how far it is")]
 // Helpers of tests are not seen as tests by the lints' own exceptions.
-#![allow(clippy::panic)]
+#![allow(clippy::panic, clippy::indexing_slicing)]
 
 mod batch;
 mod beside;
@@ -35,7 +35,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Where the tests find the private server that `scripts/test` starts.
-const POSTGRES: &str = "DEADLETTER_TEST_POSTGRES";
+const POSTGRES: &str = "DLQ_TEST_POSTGRES";
 
 /// The store of the batch in that folder.
 type Where = fn(&std::path::Path, u64) -> Place;

@@ -12,9 +12,9 @@ const OTHERS: u32 = 150;
 /// What the second run is asked to do.
 const OTHER_RUN: &[&str] =
     &["run", "others.csv", "--name", "others", "--out", super::batch::OTHER_ANSWERS];
-/// What people look at meanwhile.
-const LOOKS: [&[&str]; 4] =
-    [&["list", "--json"], &["stats", "--json"], &["store", "info", "--json"], &["store", "check"]];
+/// What people look at meanwhile: at any store, and at one that is a file.
+const LOOKS: [&[&str]; 2] = [&["list", "--json"], &["stats", "--json"]];
+const LOOKS_AT_A_FILE: [&[&str]; 2] = [&["store", "info", "--json"], &["store", "check"]];
 
 /// How often each thing was done while the runs went on.
 #[derive(Debug, Default)]
@@ -93,7 +93,9 @@ impl Batch<'_> {
 
     fn look_on(&self, n: u32, doing: &Meanwhile) -> Aside {
         doing.looks.fetch_add(1, Ordering::Relaxed);
-        let command = LOOKS.get(n as usize % LOOKS.len()).copied().unwrap_or_default();
+        let of_files = LOOKS_AT_A_FILE.iter().filter(|_| self.place().is_file());
+        let looks: Vec<_> = LOOKS.iter().chain(of_files).collect();
+        let command = looks[n as usize % looks.len()];
         self.aside(command, &Fate::Finish)
     }
 
