@@ -2,7 +2,7 @@
 //!
 //! As a backend it makes a differential test of every case, the random walks first of all.
 
-use crate::backends::{Backend, Memory, Sqlite};
+use crate::backends::{Backend, Memory, Sqlite, postgres};
 use async_trait::async_trait;
 use deadletter_core::{
     AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
@@ -25,7 +25,8 @@ struct Twins {
 
 /// Memory with everything that keeps what memory does.
 pub(crate) fn twins() -> impl Backend {
-    Family { reference: Memory::default(), others: vec![Box::new(Sqlite::new())] }
+    let others: Vec<Box<dyn Backend>> = vec![Box::new(Sqlite::new()), Box::new(postgres())];
+    Family { reference: Memory::default(), others }
 }
 
 struct Family {
@@ -41,6 +42,12 @@ impl Backend for Family {
             others.push(backend.open(Arc::clone(&clock)).await);
         }
         Arc::new(Twins { reference: self.reference.open(clock).await, others })
+    }
+
+    async fn end(&self) {
+        for backend in &self.others {
+            backend.end().await;
+        }
     }
 }
 
