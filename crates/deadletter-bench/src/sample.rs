@@ -81,7 +81,7 @@ impl Samples {
             owner: None,
             idempotency_key: None,
             idempotency_expires_at: None,
-            delivers_to: None,
+            place: None,
             parent: None,
             answered_by: None,
             verdict_read_at: None,

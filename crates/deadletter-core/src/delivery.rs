@@ -36,8 +36,8 @@ pub struct Delivery {
     pub task: TaskId,
     /// The version of its row at which it ended: with the task's id it names the delivery.
     pub version: u64,
-    /// For whom: host and port of the target, whose whole URL stands in the task's request alone.
-    pub to: String,
+    /// Where: host and port of the target, whose whole URL stands in the task's request alone.
+    pub place: String,
     /// The terminal state that is told of.
     pub ended: StateKind,
     /// The last failure's code by then.
@@ -96,12 +96,12 @@ impl Delivery {
     #[must_use]
     pub fn of(row: &RowChange) -> Option<Self> {
         let event = row.event()?;
-        let to = row.after.delivers_to.clone()?;
+        let place = row.after.place.clone()?;
         let is_news = !row.from.state.is_terminal() || event.state == StateKind::Solved;
         is_news.then_some(Self {
             task: event.task,
             version: row.after.version,
-            to,
+            place,
             ended: event.state,
             cause: event.cause,
             class: row.after.class,
@@ -189,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn change(from: State, to: State) -> RowChange {
-        let before = Task { state: from, delivers_to: Some("a.example".into()), ..task() };
+        let before = Task { state: from, place: Some("a.example".into()), ..task() };
         let after = Task { state: to, ..before.clone() };
         RowChange::to(&before, after, THEN)
     }
@@ -215,7 +215,7 @@ mod tests {
                 && from != to
                 && (!from.is_terminal() || to == StateKind::Solved);
             prop_assert_eq!(Delivery::of(&row).is_some(), is_news);
-            let nobody = Task { delivers_to: None, ..row.after.clone() };
+            let nobody = Task { place: None, ..row.after.clone() };
             let untold = RowChange { after: nobody, ..row };
             prop_assert!(Delivery::of(&untold).is_none());
         }

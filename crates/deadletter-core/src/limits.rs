@@ -43,7 +43,7 @@ pub(crate) fn check(task: &Task, payload: &Payload) -> Result<(), TooLarge> {
         ("the site key has", "bytes", text(&dimensions.sitekey), DIMENSION),
         ("the host has", "bytes", text(&dimensions.host), DIMENSION),
         ("the proxy has", "bytes", text(&dimensions.proxy), DIMENSION),
-        ("the place to tell has", "bytes", text(&task.delivers_to), DIMENSION),
+        ("the place to tell has", "bytes", text(&task.place), DIMENSION),
     ];
     let too_large = parts.into_iter().find(|(_, _, found, limit)| found > limit);
     match too_large {
@@ -83,7 +83,7 @@ mod tests {
         assert!(refused(|task| task.dimensions.sitekey = long(1_025)).contains("site key"));
         assert!(refused(|task| task.dimensions.host = long(1_025)).contains("host"));
         assert!(refused(|task| task.dimensions.proxy = long(1_025)).contains("proxy"));
-        assert!(refused(|task| task.delivers_to = long(1_025)).contains("place to tell"));
+        assert!(refused(|task| task.place = long(1_025)).contains("place to tell"));
         let mut largest = task();
         largest.dimensions.batch = long(256);
         assert!(NewTask::new(largest, payload(1)).is_ok());

@@ -125,10 +125,10 @@ pub struct Task {
     pub idempotency_key: Option<String>,
     /// When the idempotency key may be used for another task.
     pub idempotency_expires_at: Option<UnixMs>,
-    /// Who is told of its ends: host and port of the target, whose whole URL, which may hold a
+    /// Where its ends are told: host and port of the target, whose whole URL, which may hold a
     /// secret, stands in its request. Set at insert, never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivers_to: Option<String>,
+    pub place: Option<String>,
     /// The task that this one repeats.
     pub parent: Option<TaskId>,
     /// The attempt whose answer is the task's answer.
@@ -170,7 +170,7 @@ impl Task {
             owner: None,
             idempotency_key: None,
             idempotency_expires_at: None,
-            delivers_to: None,
+            place: None,
             parent: None,
             answered_by: None,
             verdict_read_at: None,
@@ -226,7 +226,7 @@ impl Task {
     #[must_use]
     pub fn nobody_waits(&self) -> bool {
         let is_gone = self.verdict_read_at.is_some() || self.reason() == Some(DeadReason::Deadline);
-        let is_delivered = self.delivers_to.is_some() || self.dimensions.batch.is_some();
+        let is_delivered = self.place.is_some() || self.dimensions.batch.is_some();
         self.kind() == StateKind::Dead && is_gone && !is_delivered
     }
 
@@ -277,7 +277,7 @@ mod tests {
             (&untold, false),
             (&told, true),
             (&dead(DeadReason::Deadline), true),
-            (&Task { delivers_to: Some("a.example".to_owned()), ..told.clone() }, false),
+            (&Task { place: Some("a.example".to_owned()), ..told.clone() }, false),
             (&Task { dimensions: of_batch, ..told.clone() }, false),
             (&Task { state: State::Solved, ..told.clone() }, false),
         ] {

@@ -60,7 +60,7 @@ async fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTas
     dimensions.tags = job.tags;
     let target = Target::of(&job.payload).filter(|_| job.is_told);
     let guard = shared.courier.guard();
-    let delivers_to = target.map(|target| guard.place(target.url.expose_secret())).transpose()?;
+    let place = target.map(|target| guard.place(target.url.expose_secret())).transpose()?;
     let task = Task {
         priority: job.priority,
         turn: account.turns.next(job.owner.as_deref(), job.priority),
@@ -69,7 +69,7 @@ async fn new_task(shared: &Shared, account: &Account, job: Job) -> Result<NewTas
         owner: job.owner,
         idempotency_key,
         idempotency_expires_at: life_ms.flatten().map(|ms| now.plus(ms)),
-        delivers_to,
+        place,
         dimensions,
         ..Task::queued(next_id(shared), account.name.clone(), &account.policy, now)
     };

@@ -145,7 +145,7 @@ impl Shared {
                 (after.id.get(), after.kind().label(), after.counters.submits);
             tracing::info!(task, state, cause = cause.map(Cause::as_str), submits, "ended");
             self.events_written.notify_one();
-            if after.delivers_to.is_some() {
+            if after.place.is_some() {
                 self.deliveries_written.notify_one();
             }
         }

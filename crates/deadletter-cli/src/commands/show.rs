@@ -106,7 +106,7 @@ fn reported(report: &Report) -> Value {
 fn delivered(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id(),
-        "to": delivery.to,
+        "place": delivery.place,
         "tells": delivery.ended.label(),
         "state": delivery.state.label(),
         "tries": delivery.tries,
@@ -127,7 +127,7 @@ fn delivery_line(delivery: &Delivery, now: UnixMs) -> [String; 3] {
         DeliveryState::GivenUp => format!("given up ({}), sent {tries} times", ago(settled_at)),
     };
     let said = delivery.said.as_deref().map_or(String::new(), |said| format!(": {said}"));
-    [delivery.to.clone(), delivery.ended.label().to_owned(), render::plain(&(course + &said))]
+    [delivery.place.clone(), delivery.ended.label().to_owned(), render::plain(&(course + &said))]
 }
 
 const fn verdict(report: &Report) -> &'static str {
@@ -248,7 +248,7 @@ mod tests {
         let delivery = Delivery {
             task: TaskId::try_from(42_u64).expect("small"),
             version: 5,
-            to: "a.example:443".to_owned(),
+            place: "a.example:443".to_owned(),
             ended: StateKind::Dead,
             cause: None,
             class: None,

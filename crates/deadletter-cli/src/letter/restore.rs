@@ -76,7 +76,7 @@ impl Restorer<'_> {
         task.account = self.account.clone();
         (task.worker, task.attempt, task.deadline_at, task.answered_by) = (None, None, None, None);
         // Whoever asked for it was told by the store that it comes from.
-        task.delivers_to = None;
+        task.place = None;
         if !masked.is_empty() {
             task.hold = Some(HOLD_MASKED.to_owned());
         }
@@ -237,7 +237,7 @@ mod tests {
     fn an_imported_letter_is_told_to_nobody() {
         let told = restored(&json!({"sitekey": "6Le", "page_url": "https://a.example",
             "error": "x", "attempts": 1, "timestamp": 1_800_000_000}));
-        let task = Task { delivers_to: Some("a.example:443".to_owned()), ..told.rests };
+        let task = Task { place: Some("a.example:443".to_owned()), ..told.rests };
         let letter = Letter {
             task,
             request: Some(told.payload.expose().clone()),
@@ -246,7 +246,7 @@ mod tests {
             answer: None,
         };
         let again = restore(Incoming::Ours(Box::new(letter)));
-        assert_eq!((again.rests.kind(), again.rests.delivers_to), (StateKind::Dead, None));
+        assert_eq!((again.rests.kind(), again.rests.place), (StateKind::Dead, None));
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn a_pingback_is_posted_until_it_is_taken_and_show_tells_of_it_without_its_secre
         std::thread::yield_now();
     }
     let told = shown();
-    assert_eq!((&told["to"], &told["tells"]), (&place.into(), &"solved".into()));
+    assert_eq!((&told["place"], &told["tells"]), (&place.into(), &"solved".into()));
     assert_eq!((&told["tries"], &told["said"]), (&2.into(), &"answered with 200".into()));
     let export = scene.run(&["export", "*"]).stdout;
     let talk = said(child);

@@ -22,7 +22,7 @@ impl Outbox {
     pub(super) fn put(&mut self, delivery: Delivery) {
         let key = (delivery.task, delivery.version);
         if let Some(at) = delivery.due_at {
-            self.waiting.entry(delivery.to.clone()).or_default().insert((at, key));
+            self.waiting.entry(delivery.place.clone()).or_default().insert((at, key));
         }
         *self.counts.of(delivery.state) += 1;
         self.deliveries.insert(key, delivery);
@@ -31,11 +31,11 @@ impl Outbox {
     fn remove(&mut self, key: Key) -> Option<Delivery> {
         let delivery = self.deliveries.remove(&key)?;
         if let Some(at) = delivery.due_at
-            && let Some(waiting) = self.waiting.get_mut(&delivery.to)
+            && let Some(waiting) = self.waiting.get_mut(&delivery.place)
         {
             waiting.remove(&(at, key));
             if waiting.is_empty() {
-                self.waiting.remove(&delivery.to);
+                self.waiting.remove(&delivery.place);
             }
         }
         *self.counts.of(delivery.state) -= 1;

@@ -120,7 +120,7 @@ fn insert(all: &[Delivery]) -> Statement {
     Statement::new(INSERT)
         .put(numbers(|it| Some(it.task.as_i64())))
         .put(numbers(|it| Some(bigint(it.version))))
-        .put(texts(|it| Some(&it.to)))
+        .put(texts(|it| Some(&it.place)))
         .put(texts(|it| Some(it.ended.label())))
         .put(texts(|it| it.cause.as_ref().map(|cause| cause.as_str())))
         .put(texts(|it| it.class.map(|class| class.label())))
@@ -235,7 +235,7 @@ fn read(columns: &mut Columns<'_>) -> Outcome<Delivery> {
     Ok(Delivery {
         task: columns.number()?,
         version: columns.number()?,
-        to: columns.plain()?,
+        place: columns.plain()?,
         ended: columns.text()?,
         cause: columns.text_opt()?,
         class: columns.text_opt()?,

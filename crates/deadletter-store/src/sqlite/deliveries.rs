@@ -69,7 +69,7 @@ pub(super) fn insert(session: &mut Session<'_, '_>, delivery: &Delivery) -> Outc
     session.statements.get(INSERT)?.execute((
         delivery.task.as_i64(),
         delivery.version.cast_signed(),
-        &delivery.to,
+        &delivery.place,
         delivery.ended.label(),
         delivery.cause.as_ref().map(|cause| cause.as_str()),
         delivery.class.map(|class| class.label()),
@@ -183,7 +183,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         task: columns.number()?,
         version: columns.number()?,
-        to: columns.take()?,
+        place: columns.take()?,
         ended: columns.text()?,
         cause: columns.text_opt()?,
         class: columns.text_opt()?,

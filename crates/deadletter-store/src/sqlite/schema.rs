@@ -16,7 +16,7 @@ pub(super) const APPLICATION_ID: i32 = 0x646c_7132;
 pub(super) const PAGE_LEN: u32 = 4_096;
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The schema version that this program writes.
 pub(super) fn known() -> i64 {
@@ -196,6 +196,9 @@ CREATE TABLE delivery_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT
 /// One word for an answer that expired before it was asked for.
 const V3: &str = "UPDATE tallies SET tallied = 'unused' WHERE tallied = 'unread';";
 
+/// The place that is told of a task has the name that it has in its deliveries.
+const V4: &str = "ALTER TABLE tasks RENAME COLUMN delivers_to TO place;";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +244,7 @@ mod tests {
         migrate(&conn, Path::new("x.db"), MIGRATIONS).expect("an upgrade");
         let id = 7_u64.try_into().expect("an id");
         let task = page::get(&conn, id).ok().flatten().expect("the task");
-        assert_eq!((task.id, task.delivers_to), (id, None));
+        assert_eq!((task.id, task.place), (id, None));
         assert!(conn.prepare("SELECT due_at FROM deliveries").is_ok());
     }
 

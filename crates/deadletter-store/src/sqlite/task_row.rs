@@ -16,7 +16,7 @@ const FIXED: &[&str] = &[
     "id",
     "idempotency_key",
     "idempotency_expires_at",
-    "delivers_to",
+    "place",
     "created_at",
     "method",
     "sitekey",
@@ -93,7 +93,7 @@ const MARK_READ: &str = "UPDATE tasks SET verdict_read_at = ? WHERE id = ?";
 const GROUPS: [&Group; 6] = [&STEP, &QUEUE, &LEASE, &REST, &PLACE, &READING];
 
 /// The columns of a task, as [`read`] expects them.
-pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, delivers_to, created_at, \
+pub(super) const COLUMNS: &str = "id, idempotency_key, idempotency_expires_at, place, created_at, \
      method, sitekey, host, proxy, batch, tags, state, why, reason, due_at, upstream_id, version, \
      account, owner, worker, attempt, priority, turn, hold, deadline_at, attempts, submits, \
      failures, refusals, panics, redrives, deaths, round_allowance, round_failures, \
@@ -166,7 +166,7 @@ fn bind_fixed(binder: &mut Binder<'_, '_>, task: &Task) -> Result<()> {
     binder.put(task.id.as_i64())?;
     binder.put(&task.idempotency_key)?;
     binder.instant(task.idempotency_expires_at)?;
-    binder.put(&task.delivers_to)?;
+    binder.put(&task.place)?;
     binder.put(task.created_at.0)?;
     binder.put(method)?;
     binder.put(sitekey)?;
@@ -278,7 +278,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Task> {
         id: fixed.id,
         idempotency_key: fixed.idempotency_key,
         idempotency_expires_at: fixed.idempotency_expires_at,
-        delivers_to: fixed.delivers_to,
+        place: fixed.place,
         created_at: fixed.created_at,
         dimensions: fixed.dimensions,
     })
@@ -289,7 +289,7 @@ struct Fixed {
     id: TaskId,
     idempotency_key: Option<String>,
     idempotency_expires_at: Option<UnixMs>,
-    delivers_to: Option<String>,
+    place: Option<String>,
     created_at: UnixMs,
     dimensions: Dimensions,
 }
@@ -299,7 +299,7 @@ fn read_fixed(columns: &mut Columns<'_, '_>) -> Result<Fixed> {
         id: columns.number()?,
         idempotency_key: columns.take()?,
         idempotency_expires_at: columns.instant_opt()?,
-        delivers_to: columns.take()?,
+        place: columns.take()?,
         created_at: columns.instant()?,
         dimensions: Dimensions {
             method: columns.take()?,

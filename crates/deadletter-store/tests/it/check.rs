@@ -36,7 +36,7 @@ impl Harness {
         let mut found = DeliveryCounts::default();
         for task in tasks {
             for delivery in self.store.deliveries(task.id, MANY).await.unwrap() {
-                assert_eq!(Some(&delivery.to), task.delivers_to.as_ref());
+                assert_eq!(Some(&delivery.place), task.place.as_ref());
                 assert!(delivery.version <= task.version && delivery.ended.is_terminal());
                 let waits = delivery.state == DeliveryState::Waiting;
                 assert_eq!(

@@ -128,8 +128,8 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
     };
     let settled = delivery.after(came, said, shared.now(), shared.random());
     if settled.state == DeliveryState::GivenUp {
-        let (to, tries) = (&delivery.to, delivery.tries);
-        tracing::warn!(delivery = delivery.id(), to, tries, why = settled.said, "given up");
+        let (place, tries) = (&delivery.place, delivery.tries);
+        tracing::warn!(delivery = delivery.id(), place, tries, why = settled.said, "given up");
     }
     if let Err(error) = settle(shared, settled).await {
         tracing::warn!(delivery = delivery.id(), %error, "could not be settled: it is told again");
@@ -147,21 +147,26 @@ async fn tell(shared: &Shared, delivery: &Delivery) -> Result<(Came, String)> {
     let id = delivery.id();
     Ok(match came {
         Handover::Delivered { status } => {
-            tracing::info!(delivery = id, to = delivery.to, status, "delivered");
+            tracing::info!(delivery = id, place = delivery.place, status, "delivered");
             shared.note_read(&tells.0, tells.1.as_ref());
             (Came::Delivered, format!("answered with {status}"))
         }
         Handover::Answered { status } => {
-            tracing::info!(delivery = id, to = delivery.to, status, "not taken by the receiver");
+            tracing::info!(
+                delivery = id,
+                place = delivery.place,
+                status,
+                "not taken by the receiver"
+            );
             let came = if status == GONE { Came::Over } else { Came::Failed };
             (came, format!("answered with {status}"))
         }
         Handover::Refused(refused) => {
-            tracing::warn!(delivery = id, to = delivery.to, %refused, "not sent: not allowed");
+            tracing::warn!(delivery = id, place = delivery.place, %refused, "not sent: not allowed");
             (Came::Failed, format!("not sent: {refused}"))
         }
         Handover::Failed { what, .. } => {
-            tracing::info!(delivery = id, to = delivery.to, what, "not delivered");
+            tracing::info!(delivery = id, place = delivery.place, what, "not delivered");
             (Came::Failed, what)
         }
     })

@@ -70,26 +70,26 @@ impl Places {
     }
 
     pub(super) fn begin(&mut self, delivery: &Delivery) {
-        *self.of_each.entry(delivery.to.clone()).or_default() += 1;
+        *self.of_each.entry(delivery.place.clone()).or_default() += 1;
         self.under_way.insert(delivery.id(), delivery.clone());
-        if !self.proven.contains(&delivery.to) {
-            remember(&mut self.had_turn, &delivery.to);
+        if !self.proven.contains(&delivery.place) {
+            remember(&mut self.had_turn, &delivery.place);
         }
     }
 
     /// What came of it; none where nothing was sent.
     pub(super) fn end(&mut self, delivery: &Delivery, came: Option<Came>) {
         self.under_way.remove(&delivery.id());
-        if let Some(n) = self.of_each.get_mut(&delivery.to) {
+        if let Some(n) = self.of_each.get_mut(&delivery.place) {
             *n -= 1;
             if *n == 0 {
-                self.of_each.remove(&delivery.to);
+                self.of_each.remove(&delivery.place);
             }
         }
         match came {
-            Some(Came::Delivered) => remember(&mut self.proven, &delivery.to),
+            Some(Came::Delivered) => remember(&mut self.proven, &delivery.place),
             Some(Came::Failed) => {
-                self.proven.remove(&delivery.to);
+                self.proven.remove(&delivery.place);
             }
             // Nobody was asked, or it wants to hear no more of this one: that proves nothing.
             Some(Came::Over) | None => {}
@@ -119,7 +119,7 @@ mod tests {
         Delivery {
             task: TaskId::at(UnixMs(0), n),
             version: 2,
-            to: place.to_owned(),
+            place: place.to_owned(),
             ended: StateKind::Solved,
             cause: None,
             class: None,

@@ -75,7 +75,7 @@ async fn an_answer_is_told_once_under_our_id() {
     let delivery = over(&store, handle.id).await;
     assert_eq!((delivery.state, delivery.tries), (DeliveryState::Delivered, 1));
     assert_eq!(delivery.said.as_deref(), Some("answered with 204"));
-    assert_eq!((post.id, &delivery.to), (delivery.id(), &receiver.place()));
+    assert_eq!((post.id, &delivery.place), (delivery.id(), &receiver.place()));
     dl.stop().await.expect("stopped");
     assert_eq!((dl.tries().delivered, receiver.posts().len()), (1, 1));
 }

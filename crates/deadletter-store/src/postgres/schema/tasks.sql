@@ -13,7 +13,7 @@
 CREATE TABLE tasks (
   id bigint PRIMARY KEY,
   owner text COLLATE "C", idempotency_key text COLLATE "C", idempotency_expires_at bigint,
-  delivers_to text COLLATE "C", created_at bigint NOT NULL,
+  place text COLLATE "C", created_at bigint NOT NULL,
   method text COLLATE "C" NOT NULL, sitekey text COLLATE "C", host text COLLATE "C",
   proxy text COLLATE "C", batch text COLLATE "C", tags text COLLATE "C",
   state text COLLATE "C" NOT NULL, why text COLLATE "C", reason text COLLATE "C",

@@ -17,7 +17,7 @@ use tokio_postgres::Row;
 /// The columns of a task, as [`read`] expects them.
 macro_rules! columns {
     () => {
-        "id, idempotency_key, idempotency_expires_at, delivers_to, created_at, method, sitekey, \
+        "id, idempotency_key, idempotency_expires_at, place, created_at, method, sitekey, \
          host, proxy, batch, tags, state, why, reason, due_at, upstream_id, version, account, \
          owner, worker, attempt, priority, turn, hold, deadline_at, attempts, submits, failures, \
          refusals, panics, redrives, deaths, round_allowance, round_failures, round_unsolvable, \
@@ -53,7 +53,7 @@ const ID: &[Column<Entry>] = &[column!("id": "bigint", |it| it.task.id.as_i64())
 const FIXED: &[Column<Entry>] = &[
     column!("idempotency_key": "text", |it| free(it.task.idempotency_key.as_deref())),
     column!("idempotency_expires_at": "bigint", |it| instant(it.task.idempotency_expires_at)),
-    column!("delivers_to": "text", |it| free(it.task.delivers_to.as_deref())),
+    column!("place": "text", |it| free(it.task.place.as_deref())),
     column!("created_at": "bigint", |it| it.task.created_at.0),
     column!("method": "text", |it| nul::escaped(&it.task.dimensions.method)),
     column!("sitekey": "text", |it| free(it.task.dimensions.sitekey.as_deref())),
@@ -203,7 +203,7 @@ pub(super) fn read_from(columns: &mut Columns<'_>) -> Outcome<Task> {
         id: fixed.id,
         idempotency_key: fixed.idempotency_key,
         idempotency_expires_at: fixed.idempotency_expires_at,
-        delivers_to: fixed.delivers_to,
+        place: fixed.place,
         created_at: fixed.created_at,
         dimensions: fixed.dimensions,
     })
@@ -214,7 +214,7 @@ struct Fixed {
     id: TaskId,
     idempotency_key: Option<String>,
     idempotency_expires_at: Option<UnixMs>,
-    delivers_to: Option<String>,
+    place: Option<String>,
     created_at: UnixMs,
     dimensions: Dimensions,
 }
@@ -224,7 +224,7 @@ fn read_fixed(columns: &mut Columns<'_>) -> Outcome<Fixed> {
         id: columns.number()?,
         idempotency_key: read_free(columns)?,
         idempotency_expires_at: columns.instant_opt()?,
-        delivers_to: read_free(columns)?,
+        place: read_free(columns)?,
         created_at: columns.instant()?,
         dimensions: Dimensions {
             method: read_free(columns)?.unwrap_or_default(),

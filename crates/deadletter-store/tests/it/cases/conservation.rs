@@ -45,7 +45,7 @@ async fn one_step(h: &Harness, rng: &mut StdRng, workers: &mut Vec<WorkerId>) {
             h.insert_many(n, |i, task| {
                 task.priority = i as u8;
                 task.hold = (i == 3).then(|| "night".to_owned());
-                task.delivers_to = (i > 0).then(|| "a.example".to_owned());
+                task.place = (i > 0).then(|| "a.example".to_owned());
             })
             .await;
         }

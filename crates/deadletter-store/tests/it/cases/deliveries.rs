@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// A task that tells that place.
 fn tells(place: &str) -> impl FnOnce(&mut Task) {
     let place = place.to_owned();
-    move |task| task.delivers_to = Some(place)
+    move |task| task.place = Some(place)
 }
 
 async fn of(h: &Harness, id: TaskId) -> Vec<Delivery> {
@@ -40,11 +40,11 @@ pub(crate) async fn the_end_of_a_task_that_delivers_is_a_delivery(h: &mut Harnes
     let attempt = h.attempt(task.id, 1).await;
     h.happens(task.id, Some(&attempt), answered(&attempt, "token")).await;
     let task = h.task(task.id).await;
-    assert_eq!(task.delivers_to.as_deref(), Some("a.example:8080"));
+    assert_eq!(task.place.as_deref(), Some("a.example:8080"));
     let expected = Delivery {
         task: task.id,
         version: task.version,
-        to: "a.example:8080".to_owned(),
+        place: "a.example:8080".to_owned(),
         ended: StateKind::Solved,
         cause: None,
         class: None,
@@ -104,7 +104,7 @@ pub(crate) async fn a_late_answer_of_a_dead_letter_is_told(h: &mut Harness) {
     let (task, attempt) = h
         .polling(&worker, |task| {
             task.round.allowance = 1;
-            task.delivers_to = Some("a".to_owned());
+            task.place = Some("a".to_owned());
         })
         .await;
     h.clock.advance(120_000);

@@ -27,7 +27,7 @@ pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut 
     has_changed("claim").await;
     other.leave(&worker).await.unwrap();
     has_changed("leave").await;
-    h.dead(&worker_of_deliveries, "ERROR_BAD", |task| task.delivers_to = Some("a".into())).await;
+    h.dead(&worker_of_deliveries, "ERROR_BAD", |task| task.place = Some("a".into())).await;
     has_changed("an end that is told").await;
     let taken = other.take_deliveries(&h.due("a", 1)).await.unwrap();
     has_changed("take_deliveries").await;

@@ -121,7 +121,7 @@ pub(crate) async fn the_desk_comes_back(h: &mut Harness) {
 
 pub(crate) async fn deliveries_come_back_with_their_tries(h: &mut Harness) {
     let worker = h.worker("w").await;
-    let tells = |task: &mut deadletter_core::Task| task.delivers_to = Some("a.example".into());
+    let tells = |task: &mut deadletter_core::Task| task.place = Some("a.example".into());
     let waiting = h.solved(&worker, tells).await;
     let told = h.dead(&worker, "ERROR_BAD", tells).await;
     let taken = h.take_deliveries(&[], MANY).await;
