@@ -2,7 +2,7 @@
 
 use deadletter_core::{
     AccountName, Answer, Attempt, AttemptToken, Cause, Class, Counters, DeadReason, Dimensions,
-    NewTask, Payload, Round, State, Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    NewTask, Past, Payload, Round, State, Task, TaskId, UnixMs, UpstreamId, WorkerId,
     fingerprint::fingerprint,
 };
 use deadletter_store::{Clock, SystemClock};
@@ -95,7 +95,7 @@ impl Samples {
             },
         };
         let payload = Payload::new(fields.as_object().cloned().unwrap_or_default());
-        NewTask { task, payload, attempts: Vec::new(), is_folded: false }
+        NewTask { task, payload, past: Past::default(), is_folded: false }
     }
 
     fn dead_one(&mut self) -> NewTask {
@@ -113,7 +113,7 @@ impl Samples {
         attempt.cause = Some(Cause::new(cause));
         attempt.class = Some(class);
         attempt.permit = false;
-        new.attempts.push(attempt);
+        new.past.attempts.push(attempt);
         new
     }
 }

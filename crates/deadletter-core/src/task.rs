@@ -243,19 +243,19 @@ impl NewTask {
     /// Errors: a part that somebody chose is larger than what is stored.
     pub fn new(task: Task, payload: crate::Payload) -> Result<Self, crate::TooLarge> {
         limits::check(&task, &payload)?;
-        Ok(Self { task, payload, attempts: Vec::new(), is_folded: false })
+        Ok(Self { task, payload, past: crate::Past::default(), is_folded: false })
     }
 }
 
 /// A task to insert: what the caller chose, with the payload that only `requests` keeps.
 #[derive(Clone, Debug)]
 pub struct NewTask {
-    /// The row as it will be stored: queued, version 1.
+    /// The row as it will be stored: queued and at version 1, unless it comes from another store.
     pub task: Task,
     /// What is sent upstream.
     pub payload: crate::Payload,
-    /// Closed attempts that it brings along from another store; empty for a new job.
-    pub attempts: Vec<crate::Attempt>,
+    /// What it brings along from another store; nothing for a new job.
+    pub past: crate::Past,
     /// True where its idempotency key leads to another task only while that one is open: queued,
     /// submitting or polling. From one that has ended the key passes to this task.
     pub is_folded: bool,

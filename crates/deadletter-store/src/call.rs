@@ -38,6 +38,7 @@ calls! {
     Payload = "payload",
     History = "history",
     Answer = "answer",
+    Answers = "answers",
     Bearers = "bearers",
     Page = "page",
     Census = "census",

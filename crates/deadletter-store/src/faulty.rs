@@ -235,6 +235,10 @@ impl<S: Store + ?Sized> Tasks for Faulty<S> {
         self.meet(Call::Answer, self.inner.answer(id)).await
     }
 
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        self.meet(Call::Answers, self.inner.answers(id)).await
+    }
+
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
         self.meet(Call::Bearers, self.inner.bearers(account, id)).await
     }

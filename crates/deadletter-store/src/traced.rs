@@ -170,6 +170,10 @@ impl<S: Store + ?Sized> Tasks for Traced<S> {
         self.watch(Call::Answer, 1, self.inner.answer(id)).await
     }
 
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        self.watch(Call::Answers, 1, self.inner.answers(id)).await
+    }
+
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
         self.watch(Call::Bearers, 1, self.inner.bearers(account, id)).await
     }

@@ -36,7 +36,10 @@ pub trait Tasks: Send + Sync {
     /// task's `created_at`, answers `Existing`; an expired key passes to the new task, and so does one
     /// whose task has ended where the new one says so (`NewTask::is_folded`). Two equal
     /// keys in one batch: the first wins. Then the id: one whose task stands answers `IdTaken`.
-    /// A purge frees both. Attempts that a task brings along are closed, and become its history.
+    /// A purge frees both.
+    ///
+    /// What a task brings along ([`Past`](deadletter_core::Past)) is stored as it is, its events at
+    /// the end of the sequence: nothing follows from it but what it counts.
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>>;
 
     /// Takes due, unheld tasks of one lane, by (priority, turn, due, id), and writes the intent of
@@ -108,6 +111,9 @@ pub trait Tasks: Send + Sync {
     /// The answer of the attempt that won (`answered_by`); for a task that was not solved, any
     /// late answer that is kept.
     async fn answer(&self, id: TaskId) -> Result<Option<Answer>>;
+
+    /// Every answer that is kept, by token: the one that won, and late ones that nobody uses.
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>>;
 
     /// How many attempts of the account carry this upstream id: an id that is not unique is
     /// never resumed.

@@ -106,7 +106,9 @@ async fn commit(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter_core::{AccountName, NewTask, Payload, Policy, RowChange, Task, TaskId, UnixMs};
+    use deadletter_core::{
+        AccountName, NewTask, Past, Payload, Policy, RowChange, Task, TaskId, UnixMs,
+    };
     use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, Tasks, faulty::Fault};
     use futures_util::future::join_all;
 
@@ -131,7 +133,7 @@ mod tests {
         let new = tasks.iter().map(|task| NewTask {
             task: task.clone(),
             payload: payload.clone(),
-            attempts: Vec::new(),
+            past: Past::default(),
             is_folded: false,
         });
         memory.insert(new.collect()).await.unwrap();

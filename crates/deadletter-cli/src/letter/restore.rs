@@ -3,7 +3,7 @@
 use super::{Incoming, article::Entry, ours::Letter};
 use deadletter::{
     core::{
-        AccountName, Attempt, AttemptToken, Counters, Dimensions, Failure, NewTask, Payload,
+        AccountName, Attempt, AttemptToken, Counters, Dimensions, Failure, NewTask, Past, Payload,
         Policy, Round, RowChange, State, StateKind, Step, Task, TaskId, TooLarge, UnixMs, Verdict,
         Why, WorkerId, fingerprint::fingerprint,
     },
@@ -172,7 +172,8 @@ impl Restored {
             ..self.rests.clone()
         };
         let new = NewTask::new(task, self.payload.clone())?;
-        Ok(NewTask { attempts: self.attempts.clone(), ..new })
+        let past = Past { attempts: self.attempts.clone(), ..Past::default() };
+        Ok(NewTask { past, ..new })
     }
 
     /// The step from the inserted row to its rest; none where the row has moved on.

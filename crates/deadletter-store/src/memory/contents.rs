@@ -50,9 +50,7 @@ impl Contents {
         });
         self.counts.add(Deltas::of_row(row));
         if let Some(event) = row.event() {
-            let n = self.last_event() + 1;
-            self.events.insert(n, event);
-            self.events_of.entry(id).or_default().push(n);
+            self.append(event);
         }
         if let Some(delivery) = Delivery::of(row) {
             self.outbox.put(delivery);
@@ -62,6 +60,13 @@ impl Contents {
         }
         self.pulse += 1;
         true
+    }
+
+    /// Appends an event, under the next number.
+    pub(super) fn append(&mut self, event: Event) {
+        let n = self.last_event() + 1;
+        self.events_of.entry(event.task).or_default().push(n);
+        self.events.insert(n, event);
     }
 
     /// Ends a pending item of an operation; an item that is settled stays as it is.

@@ -144,6 +144,13 @@ impl Tasks for MemoryStore {
         self.with(|contents| contents.rows.get(id).and_then(|row| row.answer().cloned()))
     }
 
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        let all = |contents: &mut Contents| {
+            contents.rows.get(id).map(|row| row.answers.values().cloned().collect())
+        };
+        Ok(self.with(all)?.unwrap_or_default())
+    }
+
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
         let count = |contents: &mut Contents| contents.rows.index().bearers(account, id).count();
         Ok(u32::try_from(self.with(count)?).unwrap_or(u32::MAX))

@@ -27,7 +27,8 @@ impl Operation {
 
     /// Ends a pending item; one that is settled stays as it is.
     pub(super) fn settle(&mut self, task: TaskId, end: ItemState) {
-        if self.pending.remove(&task)
+        if end != ItemState::Pending
+            && self.pending.remove(&task)
             && let Some((_, state)) = self.items.get_mut(&task)
         {
             *state = end;

@@ -18,8 +18,9 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(new: NewTask) -> Self {
-        let NewTask { task, payload, attempts, .. } = new;
-        Self { task, payload, attempts, answers: BTreeMap::new() }
+        let NewTask { task, payload, past, .. } = new;
+        let answers = past.answers.into_iter().map(|answer| (answer.token, answer)).collect();
+        Self { task, payload, attempts: past.attempts, answers }
     }
 
     pub(super) fn attempt(&self, token: AttemptToken) -> Option<&Attempt> {

@@ -30,6 +30,13 @@ impl Contents {
             self.keys.insert(key, id);
         }
         self.counts.add(Deltas::of_insert(task));
+        new.past.events.iter().for_each(|event| self.append(event.clone()));
+        new.past.deliveries.iter().for_each(|delivery| self.outbox.put(delivery.clone()));
+        for (operation, version, state) in &new.past.items {
+            let operation = self.operations.entry(operation.clone()).or_default();
+            operation.freeze(id, *version);
+            operation.settle(id, *state);
+        }
         self.rows.add(Row::new(new));
         self.pulse += 1;
         Inserted::New(id)

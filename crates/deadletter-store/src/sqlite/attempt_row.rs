@@ -176,6 +176,13 @@ pub(super) fn insert_answer(statements: &Statements<'_>, answer: &Answer) -> Res
     binder.execute().map(drop)
 }
 
+/// Every answer of a task, by token.
+pub(super) fn get_answers(conn: &Connection, task: TaskId) -> Result<Vec<Answer>> {
+    const SQL: &str = "SELECT task, token, dialect, raw, text, user_agent, solved_at, expires_at, \
+         read_at FROM answers WHERE task = ? ORDER BY token";
+    conn.prepare_cached(SQL)?.query_map([task.as_i64()], read_answer)?.collect()
+}
+
 /// The answer that won; where none did, one that is kept.
 pub(super) fn get_answer(conn: &Connection, task: TaskId) -> Result<Option<Answer>> {
     const SQL: &str = "SELECT a.task, a.token, a.dialect, a.raw, a.text, a.user_agent, \

@@ -80,7 +80,7 @@ pub(super) fn write_row(session: &mut Session<'_, '_>, row: &RowChange) -> Outco
     Ok(true)
 }
 
-fn append(session: &Session<'_, '_>, event: &Event) -> Outcome<()> {
+pub(super) fn append(session: &Session<'_, '_>, event: &Event) -> Outcome<()> {
     const SQL: &str = "INSERT INTO events (task, at, state, reason, cause, answered_by) \
          VALUES (?, ?, ?, ?, ?, ?)";
     session.statements.get(SQL)?.execute((

@@ -1,8 +1,10 @@
 //! New tasks.
 
-use super::{columns::Binder, failure::Outcome, task_row, writer::Session};
+use super::{
+    attempt_row, columns::Binder, commit, deliveries, failure::Outcome, task_row, writer::Session,
+};
 use crate::Inserted;
-use deadletter_core::{Attempt, Task, TaskId};
+use deadletter_core::{Past, Task, TaskId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 pub(super) const HOLDER: &str = "SELECT task FROM idempotency WHERE owner = ? AND key = ? \
@@ -14,6 +16,9 @@ pub(super) const IS_OPEN: &str =
 
 const REQUEST: &str = "INSERT INTO requests (task, body) VALUES (?, ?)";
 
+const ITEM: &str =
+    "INSERT INTO operation_items (operation, task, version, state) VALUES (?, ?, ?, ?)";
+
 /// What a task asks for, as stored.
 pub(super) const BODY: &str = "SELECT body FROM requests WHERE task = ?";
 
@@ -21,7 +26,7 @@ pub(super) const BODY: &str = "SELECT body FROM requests WHERE task = ?";
 pub(super) struct Entry {
     pub(super) task: Task,
     pub(super) body: String,
-    pub(super) attempts: Vec<Attempt>,
+    pub(super) past: Past,
     /// True where its key leads to an open task alone.
     pub(super) is_folded: bool,
 }
@@ -32,7 +37,7 @@ pub(super) fn insert(session: &mut Session<'_, '_>, entries: &[Entry]) -> Outcom
 }
 
 fn insert_one(session: &mut Session<'_, '_>, entry: &Entry) -> Outcome<Inserted> {
-    let Entry { task, body, attempts, .. } = entry;
+    let Entry { task, body, past, .. } = entry;
     if let Some(holder) = holder(session, entry)? {
         return Ok(Inserted::Existing(holder));
     }
@@ -40,12 +45,36 @@ fn insert_one(session: &mut Session<'_, '_>, entry: &Entry) -> Outcome<Inserted>
         return Ok(Inserted::IdTaken(task.id));
     }
     session.statements.get(REQUEST)?.execute((task.id.as_i64(), body))?;
-    for attempt in attempts {
-        session.permits.begin(session.statements, attempt)?;
-    }
+    remember(session, task.id, past)?;
     keep_key(session, task)?;
     session.counts.inserted(task);
     Ok(Inserted::New(task.id))
+}
+
+/// What a task brings along.
+fn remember(session: &mut Session<'_, '_>, task: TaskId, past: &Past) -> Outcome<()> {
+    for attempt in &past.attempts {
+        session.permits.begin(session.statements, attempt)?;
+    }
+    for answer in &past.answers {
+        attempt_row::insert_answer(session.statements, answer)?;
+    }
+    for event in &past.events {
+        commit::append(session, event)?;
+    }
+    for delivery in &past.deliveries {
+        deliveries::insert(session, delivery)?;
+    }
+    for (operation, version, state) in &past.items {
+        session.statements.get(ITEM)?.execute((
+            operation.as_str(),
+            task.as_i64(),
+            version.cast_signed(),
+            state.label(),
+        ))?;
+        session.counts.items(operation, *state, 1);
+    }
+    Ok(())
 }
 
 /// The task that the idempotency key of an entry leads to.

@@ -1,8 +1,8 @@
 //! New tasks, and to whom their idempotency keys lead.
 
 use super::Stage;
-use crate::Inserted;
-use deadletter_core::{NewTask, StateKind, Task, TaskId, UnixMs, counts::Deltas};
+use crate::{Inserted, Item};
+use deadletter_core::{NewTask, Past, StateKind, Task, TaskId, UnixMs, counts::Deltas};
 
 /// An owner's idempotency key; tasks without an owner share one space of keys.
 pub(crate) type Key = (Option<String>, String);
@@ -76,8 +76,21 @@ impl Stage {
         }
         self.load(task.id, task.version, task.verdict_read_at);
         self.writes.counts.add(Deltas::of_insert(task));
-        self.writes.begun.extend(new.attempts.iter().cloned());
+        self.remember(task.id, &new.past);
         self.writes.inserted.push((task.clone(), new.payload.to_stored()));
         Inserted::New(task.id)
+    }
+
+    /// What a task brings along.
+    fn remember(&mut self, task: TaskId, past: &Past) {
+        let writes = &mut self.writes;
+        writes.begun.extend(past.attempts.iter().cloned());
+        writes.answers.extend(past.answers.iter().cloned());
+        writes.events.extend(past.events.iter().cloned());
+        writes.deliveries.extend(past.deliveries.iter().cloned());
+        let items = past.items.iter().map(|(operation, version, state)| {
+            (operation.clone(), Item { task, version: *version, state: *state })
+        });
+        writes.items.extend(items);
     }
 }

@@ -1,6 +1,7 @@
 //! What a call writes: each row once, whatever happened to it in between.
 
 use super::{Counts, Key, Passed};
+use crate::Item;
 use deadletter_core::{
     Answer, Attempt, Delivery, Event, ItemState, OperationId, Task, TaskId, UnixMs,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Writes {
     pub(crate) events: Vec<Event>,
     /// New deliveries.
     pub(crate) deliveries: Vec<Delivery>,
+    /// Items that new tasks brought along.
+    pub(crate) items: Vec<(OperationId, Item)>,
     /// Items that end, if they are pending.
     pub(crate) settled: BTreeMap<(OperationId, TaskId), ItemState>,
     /// Keys that have a new holder.

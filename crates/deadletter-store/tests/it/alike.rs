@@ -226,6 +226,10 @@ impl Tasks for Twins {
         alike!(self.answer(id))
     }
 
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        alike!(self.answers(id))
+    }
+
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
         alike!(self.bearers(account, id))
     }

@@ -4,8 +4,8 @@
 use crate::backends::Backend;
 use deadletter_core::{
     AccountName, Answer, Attempt, AttemptToken, Change, Class, Context, Delivery, Failure,
-    Happened, Lane, NewTask, OperationId, Payload, Policy, RowChange, Task, TaskId, Terms, UnixMs,
-    UpstreamId, WorkerId, decide,
+    Happened, Lane, NewTask, OperationId, Past, Payload, Policy, RowChange, Task, TaskId, Terms,
+    UnixMs, UpstreamId, WorkerId, decide,
 };
 use deadletter_store::{
     Among, Claim, Claimed, Clock, Committed, Due, Error, Forget, Inserted, ManualClock,
@@ -81,7 +81,7 @@ impl Harness {
         task.dimensions.sitekey = Some("6Le-a".to_owned());
         task.dimensions.host = Some("example.com".to_owned());
         let payload = payload(&[("proxy", &format!("user:{CANARY}@10.0.0.1:80"))]);
-        NewTask { task, payload, attempts: Vec::new(), is_folded: false }
+        NewTask { task, payload, past: Past::default(), is_folded: false }
     }
 
     pub(crate) fn new_task_with(&self, edit: impl FnOnce(&mut Task)) -> NewTask {

@@ -39,6 +39,8 @@ macro_rules! every_case {
                 any_text_and_two_hundred_kilobytes_come_back_unchanged
                 the_largest_id_that_there_is_can_be_stored
                 attempts_that_a_task_brings_along_become_its_history
+                a_whole_life_can_be_brought_along
+                what_is_under_way_is_brought_along_with_its_permits
             }
             idempotency {
                 a_key_that_stands_answers_with_its_task

@@ -43,6 +43,10 @@ const OF_TASK: &str = "SELECT a.task, a.token, a.dialect, a.raw, a.text, a.user_
      WHERE a.task = $1 AND (t.answered_by IS NULL OR t.answered_by = a.token) \
      ORDER BY a.token LIMIT 1";
 
+/// Every one that is kept.
+const ALL_OF_TASK: &str = "SELECT task, token, dialect, raw, text, user_agent, solved_at, \
+     expires_at, read_at FROM answers WHERE task = $1 ORDER BY token";
+
 /// Keeps answers of attempts; the first of each stays.
 pub(super) fn insert(answers: &[Answer]) -> Statement {
     bulk::put(Statement::new(INSERT.as_str()), &[COLUMNS], answers)
@@ -53,7 +57,12 @@ pub(super) fn of(task: TaskId) -> Statement {
     Statement::new(OF_TASK).put(task.as_i64())
 }
 
-/// Reads what [`of`] asks for.
+/// Asks for every answer of a task.
+pub(super) fn all_of(task: TaskId) -> Statement {
+    Statement::new(ALL_OF_TASK).put(task.as_i64())
+}
+
+/// Reads what [`of`] and [`all_of`] ask for.
 pub(super) fn read(row: &Row) -> Outcome<Answer> {
     let columns = &mut Columns::of(row);
     let (task, token) = (columns.number()?, columns.token()?);

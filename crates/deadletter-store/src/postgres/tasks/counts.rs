@@ -4,6 +4,7 @@
 //! all of them: whoever holds that lock has nothing left to wait for but the disk.
 
 use crate::{
+    Item,
     postgres::{
         bulk::{self, Column, each},
         nul,
@@ -118,6 +119,27 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn append(events: &[Event]) -> Statement {
     let n = i64::try_from(events.len()).unwrap_or(i64::MAX);
     bulk::put(Statement::new(APPEND.as_str()), &[EVENT], events).put(n)
+}
+
+/// Adds items as they stand, and counts them.
+const ITEMS: &str = "WITH c AS ( \
+       SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) \
+         AS c (operation, task, version, state)), \
+     added AS ( \
+       INSERT INTO operation_items (operation, task, version, state) SELECT * FROM c) \
+     INSERT INTO item_counts (operation, state, slot, n) \
+     SELECT operation, state, $5::smallint, count(*) FROM c \
+     GROUP BY operation, state ORDER BY operation, state \
+     ON CONFLICT (operation, state, slot) DO UPDATE SET n = item_counts.n + excluded.n";
+
+/// Items that new tasks bring along.
+pub(super) fn items(items: &[(OperationId, Item)], slot: i16) -> Statement {
+    Statement::new(ITEMS)
+        .put(each(items, |(operation, _)| operation.as_str().to_owned()))
+        .put(each(items, |(_, item)| item.task.as_i64()))
+        .put(each(items, |(_, item)| item.version.cast_signed()))
+        .put(each(items, |(_, item)| item.state.label().to_owned()))
+        .put(slot)
 }
 
 /// Ends items that are pending, and counts those that were.

@@ -75,6 +75,11 @@ pub(super) async fn answer(tx: &Transaction, id: TaskId) -> Outcome<Option<Answe
     rows.first().map(answer_row::read).transpose()
 }
 
+/// Every answer that is kept.
+pub(super) async fn answers(tx: &Transaction, id: TaskId) -> Outcome<Vec<Answer>> {
+    tx.read(&answer_row::all_of(id)).await?.iter().map(answer_row::read).collect()
+}
+
 /// How many attempts of an account carry an upstream id.
 pub(super) async fn bearers(
     tx: &Transaction,

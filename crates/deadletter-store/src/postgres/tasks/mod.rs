@@ -94,6 +94,10 @@ impl Tasks for PostgresStore {
         self.look("get an answer", |tx| async move { look::answer(&tx, id).await }).await
     }
 
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        self.look("get answers", |tx| async move { look::answers(&tx, id).await }).await
+    }
+
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
         let call = |tx| async move { look::bearers(&tx, account, id).await };
         self.look("look for an upstream id", call).await

@@ -21,6 +21,7 @@ use crate::{
     stage::{Writes, Written},
 };
 use deadletter_core::{Attempt, Task, UnixMs};
+use std::collections::HashSet;
 
 const REQUESTS: &str = "INSERT INTO requests (task, body) \
      SELECT * FROM unnest($1::bigint[], $2::text[])";
@@ -41,7 +42,7 @@ pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statemen
             rows.into_iter().map(|row| task_row::Entry { task: row.after, now }).collect();
         all.extend((!rows.is_empty()).then(|| task_row::update(&rows, place)));
     }
-    let begun: Vec<Written> = begun.into_iter().map(without_namesake).collect();
+    let begun = named(begun);
     all.extend((!begun.is_empty()).then(|| attempt_row::insert(&begun)));
     all.extend((!learned.is_empty()).then(|| attempt_row::update(&learned)));
     all.extend((!answers.is_empty()).then(|| answer_row::insert(&answers)));
@@ -54,6 +55,7 @@ pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statemen
     if !writes.deliveries.is_empty() {
         all.extend(deliveries::made(slot, &writes.deliveries));
     }
+    all.extend((!writes.items.is_empty()).then(|| counts::items(&writes.items, slot)));
     all.extend((!writes.settled.is_empty()).then(|| counts::settle(&writes.settled, slot)));
     all.extend(counts::add(&writes.counts, slot));
     all.extend((!writes.events.is_empty()).then(|| counts::append(&writes.events)));
@@ -67,7 +69,14 @@ fn insert(inserted: Vec<(Task, String)>, now: UnixMs) -> [Statement; 2] {
     [task_row::insert(&rows), Statement::new(REQUESTS).put(ids).put(bodies)]
 }
 
-/// A new attempt has no upstream id, or is closed: it is in nobody's way.
-const fn without_namesake(attempt: Attempt) -> Written {
-    Written { attempt, has_namesake: false }
+/// An intent has no upstream id yet, and so is in nobody's way; a task that comes from another store
+/// may bring two open attempts under one.
+fn named(begun: Vec<Attempt>) -> Vec<Written> {
+    let mut open = HashSet::new();
+    let written = begun.into_iter().map(|attempt| {
+        let id = attempt.upstream_id.clone().filter(|_| attempt.is_open());
+        let has_namesake = id.is_some_and(|id| !open.insert((attempt.task, id)));
+        Written { attempt, has_namesake }
+    });
+    written.collect()
 }

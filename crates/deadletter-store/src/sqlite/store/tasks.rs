@@ -34,10 +34,10 @@ impl Tasks for SqliteStore {
     async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
         let entries: Vec<Entry> = tasks
             .into_iter()
-            .map(|NewTask { task, payload, attempts, is_folded }| Entry {
+            .map(|NewTask { task, payload, past, is_folded }| Entry {
                 task,
                 body: payload.to_stored(),
-                attempts,
+                past,
                 is_folded,
             })
             .collect();
@@ -110,6 +110,10 @@ impl Tasks for SqliteStore {
 
     async fn answer(&self, id: TaskId) -> Result<Option<Answer>> {
         self.look_up("get an answer", move |conn| Ok(attempt_row::get_answer(conn, id)?)).await
+    }
+
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        self.look_up("get answers", move |conn| Ok(attempt_row::get_answers(conn, id)?)).await
     }
 
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {

@@ -1,8 +1,10 @@
 //! Acceptance: what an insert stores, and what it refuses.
 
-use crate::harness::{Harness, payload};
-use deadletter_core::{Attempt, Counters, NewTask, TaskId, Verdict, WorkerId};
-use deadletter_store::Inserted;
+use crate::harness::{Harness, MANY, account, answered, operation, payload, upstream_id};
+use deadletter_core::{
+    Attempt, Counters, Happened, NewTask, Past, State, TaskId, Verdict, WorkerId,
+};
+use deadletter_store::{Freeze, Inserted};
 
 pub(crate) async fn a_new_task_is_stored_as_it_was_given(h: &mut Harness) {
     let new = h.new_task_with(|task| {
@@ -105,10 +107,88 @@ pub(crate) async fn attempts_that_a_task_brings_along_become_its_history(h: &mut
         attempt.closed_at = Some(h.now().plus(5));
         attempt.verdict = Some(Verdict::TimedOut);
         attempt.permit = false;
-        new.attempts.push(attempt);
+        new.past.attempts.push(attempt);
     }
     h.store.insert(vec![new.clone()]).await.unwrap();
-    assert_eq!(h.store.history(new.task.id).await.unwrap(), new.attempts);
+    assert_eq!(h.store.history(new.task.id).await.unwrap(), new.past.attempts);
     let permits = h.store.permits(&new.task.account, h.now()).await.unwrap();
     assert_eq!(permits, 0);
+}
+
+/// All that a store keeps of a task.
+async fn whole(h: &Harness, id: TaskId) -> NewTask {
+    let trail = h.store.trail(id, MANY).await.unwrap();
+    let items = trail.items.into_iter();
+    let past = Past {
+        attempts: h.store.history(id).await.unwrap(),
+        answers: h.store.answers(id).await.unwrap(),
+        events: trail.events.into_iter().map(|(_, event)| event).collect(),
+        deliveries: h.store.deliveries(id, MANY).await.unwrap(),
+        items: items.map(|(operation, item)| (operation, item.version, item.state)).collect(),
+    };
+    let payload = h.store.payload(id).await.unwrap().unwrap();
+    NewTask { task: h.task(id).await, payload, past, is_folded: false }
+}
+
+pub(crate) async fn a_whole_life_can_be_brought_along(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    // Dead, redriven and solved by an answer that came late; told twice; an item of two operations.
+    let (dead, attempt) = h
+        .polling(&worker, |task| {
+            task.round.allowance = 1;
+            task.place = Some("a.example:443".to_owned());
+        })
+        .await;
+    h.clock.advance(120_000);
+    let silence = Happened::NotReady { elapsed_ms: 120_000 };
+    h.happens(dead.id, Some(&attempt), silence).await;
+    for name in ["one", "two"] {
+        let query = h.everything();
+        h.store.freeze(&Freeze { operation: operation(name), query }).await.unwrap();
+    }
+    h.store.skip(&operation("two"), &[dead.id]).await.unwrap();
+    h.redrive(dead.id, None).await;
+    let claimed = h.claim(&worker, 1).await.remove(0);
+    h.happens(dead.id, Some(&claimed.attempt), Happened::Accepted(upstream_id("other"))).await;
+    let late = h.decide(&h.task(dead.id).await, Some(&attempt), &answered(&attempt, "late"));
+    h.commit(late).await;
+    let before = whole(h, dead.id).await;
+    assert_eq!((before.past.attempts.len(), before.past.answers.len()), (2, 1));
+    assert_eq!((before.past.events.len(), before.past.items.len()), (2, 2));
+    assert_eq!(before.past.deliveries.len(), 2);
+
+    // Its permits lapse with time: until then nobody may purge it.
+    h.clock.advance(86_400_000);
+    h.claim(&worker, 0).await;
+    let ended = whole(h, dead.id).await;
+    assert_eq!(h.store.purge(&[(dead.id, ended.task.version)]).await.unwrap(), 1);
+    let answer = h.store.insert(vec![before.clone()]).await.unwrap();
+    assert_eq!(answer, [Inserted::New(dead.id)]);
+    let after = whole(h, dead.id).await;
+    assert_eq!((&after.task, &after.payload), (&before.task, &before.payload));
+    // The events of a purged task stay, and those that it brings come behind them.
+    let events = [ended.past.events, before.past.events.clone()].concat();
+    assert_eq!(after.past, Past { events, ..before.past });
+    assert_eq!(h.store.tally_items(&operation("one")).await.unwrap(), [1, 0, 0]);
+    assert_eq!(h.store.tally_items(&operation("two")).await.unwrap(), [0, 0, 1]);
+}
+
+pub(crate) async fn what_is_under_way_is_brought_along_with_its_permits(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (polling, _) = h.polling(&worker, |_| {}).await;
+    let mut copy = whole(h, polling.id).await;
+    // The same life under another name, and of a worker that this store has never seen.
+    let gone = Some(WorkerId::new("elsewhere").unwrap());
+    copy.task.id = TaskId::try_from(polling.id.get() + 1_000).unwrap();
+    copy.task.worker.clone_from(&gone);
+    for attempt in &mut copy.past.attempts {
+        (attempt.task, attempt.upstream_id) = (copy.task.id, Some(upstream_id("of another")));
+        attempt.worker.clone_from(&gone);
+    }
+    copy.task.state = State::Polling { upstream_id: upstream_id("of another") };
+    h.store.insert(vec![copy.clone()]).await.unwrap();
+    assert_eq!(h.store.permits(&account("main"), h.now()).await.unwrap(), 2);
+    let taken = h.take_over(&worker).await;
+    let ids: Vec<_> = taken.tasks.iter().map(|(task, _)| task.id).collect();
+    assert_eq!(ids, [copy.task.id], "nobody here holds it");
 }
