@@ -6,13 +6,19 @@ use deadletter_core::{
 };
 
 impl Stage {
-    /// Closes the attempts of these accounts that were loaded and have lapsed at `now`.
-    pub(crate) fn lapse(&mut self, accounts: &[AccountName], now: UnixMs) {
+    /// Closes the attempts of these accounts that were loaded and have lapsed at `now`; answers how
+    /// many permits that frees.
+    pub(crate) fn lapse(&mut self, accounts: &[AccountName], now: UnixMs) -> usize {
+        let mut freed = 0;
         for (task, token) in self.attempts.keys() {
             self.attempts.change(task, token, |attempt| {
-                accounts.contains(&attempt.account) && attempt.lapse(now)
+                let had = attempt.permit;
+                let has_lapsed = accounts.contains(&attempt.account) && attempt.lapse(now);
+                freed += usize::from(has_lapsed && had);
+                has_lapsed
             });
         }
+        freed
     }
 
     /// Writes the lease and the intent of a task that was loaded as it is given here; none where

@@ -192,9 +192,9 @@ fn attempts_lapse_by_account_and_are_closed() {
     let mut stage = Stage::default();
     let (_, attempt) = submitting(&mut Stage::default(), 1);
     stage.load_attempt(Attempt { permit_until: Some(NOW), ..attempt.clone() });
-    stage.lapse(&[AccountName::new("other").unwrap()], NOW);
+    assert_eq!(stage.lapse(&[AccountName::new("other").unwrap()], NOW), 0);
     assert!(stage.attempt(attempt.task, attempt.token).is_some_and(|it| it.permit));
-    stage.lapse(std::slice::from_ref(&attempt.account), NOW);
+    assert_eq!(stage.lapse(std::slice::from_ref(&attempt.account), NOW), 1);
     let learned = stage.into_writes().learned;
     assert!(learned.iter().all(|it| !it.attempt.permit && !it.attempt.is_open()));
     assert_eq!(learned.len(), 1);

@@ -43,13 +43,18 @@ const LAPSED: &str = concat!(
      AND permit_until IS NOT NULL AND closed_at IS NULL"
 );
 
+/// Permits in use, those of attempts that have lapsed and are not closed too: one that somebody is
+/// writing may be given more time. Nobody else lends any while this claim has the account.
+const PERMITS: &str =
+    "SELECT count(*) FROM attempts WHERE account = $1 AND closed_at IS NULL AND permit";
+
 /// Makes waiting tasks ready that are due.
 const PROMOTE: &str = "WITH due AS MATERIALIZED ( \
        SELECT id FROM tasks WHERE NOT ready AND account = $1 AND due_at <= $2 \
        ORDER BY due_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) \
      UPDATE tasks SET ready = true FROM due WHERE tasks.id = due.id";
 
-/// Takes as many as there are tokens and free threads. The rows come from under the lock, in the
+/// Takes as many as there are tokens, and threads that may be free. The rows come from under the lock, in the
 /// form in which they were locked; requests never change.
 const TAKE: &str = concat!(
     "WITH due AS MATERIALIZED ( SELECT ",
@@ -75,6 +80,7 @@ pub(super) async fn claim(tx: &Transaction, claim: &Claim) -> Outcome<Work<Vec<C
         alive(&claim.worker),
         lock_lapsed,
         lapsed,
+        Statement::new(PERMITS).text(account),
         Statement::new(PROMOTE).text(account).put(claim.now.0).put(PROMOTE_LIMIT),
         Statement::new(TAKE)
             .text(account)
@@ -84,16 +90,18 @@ pub(super) async fn claim(tx: &Transaction, claim: &Claim) -> Outcome<Work<Vec<C
             .put(i64::from(claim.threads)),
     ];
     let found = tx.read_all(&asked).await?;
-    let [_, worker, locked, lapsed, _, due] = found.as_slice() else {
+    let [_, worker, locked, lapsed, permits, _, due] = found.as_slice() else {
         return Ok(Work::of(Vec::new(), Vec::new()));
     };
     must_be_alive(worker, &claim.worker)?;
     let mut stage = Stage::default();
     let locked = locked.iter().map(|row| Columns::of(row).number());
     load_lapsed(&mut stage, &locked.collect::<Outcome<_>>()?, lapsed)?;
-    stage.lapse(std::slice::from_ref(&claim.account), claim.now);
+    let freed = stage.lapse(std::slice::from_ref(&claim.account), claim.now);
+    let held = permits.first().map_or(Ok(0), |row| Columns::of(row).number::<usize>())?;
+    let room = (claim.threads as usize).saturating_sub(held.saturating_sub(freed));
     let mut claimed = Vec::with_capacity(due.len());
-    for (row, token) in due.iter().zip(&claim.tokens) {
+    for (row, token) in due.iter().zip(&claim.tokens).take(room) {
         let columns = &mut Columns::of(row);
         let task = task_row::read_from(columns)?;
         let body: Option<&str> = columns.take()?;
