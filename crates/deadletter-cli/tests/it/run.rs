@@ -1,11 +1,14 @@
 //! `run`: a file of tasks, from the first row to the last verdict.
 
 use crate::{
-    bench::KEY,
+    bench::{KEY, ended, first_line, started},
     upstream::{GOOD, Scene, json_lines, lines},
 };
 use deadletter_sim::{Fault, OutageMode, Phase, Rule, Scenario};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, Read},
+};
 
 #[test]
 fn every_row_is_answered_once_with_its_line() {
@@ -187,6 +190,41 @@ fn a_torn_line_of_answers_does_not_spoil_the_next() {
         .collect();
     assert_eq!(whole, (2..5).map(Some).collect());
     assert_eq!(scene.paid(), 3);
+}
+
+#[test]
+fn an_answer_that_comes_while_the_run_goes_on_is_counted_and_written_however_late() {
+    let silent = |sitekey| Rule::new(Fault::NotReady).on(Phase::Poll).sitekey(sitekey);
+    let scene = Scene::new(Scenario::default().rule(silent("6Le-late")).rule(silent("0x4-slow")));
+    scene.bench.write(
+        "deadletter.toml",
+        "[policy]\nfirst_submits = 1\n[timeouts]\nuserrecaptcha = \"20s\"\nturnstile = \"50m\"\n",
+    );
+    scene.bench.write(
+        "tasks.csv",
+        "method,sitekey,url\nuserrecaptcha,6Le-late,https://a.example/\nturnstile,0x4-slow,https://b.example/\n",
+    );
+    let mut command = scene.command(&["run", "tasks.csv"]);
+    // Slower than upstream: what is given up is asked for only as long as upstream may hold it.
+    command.env("DEADLETTER_TIME_SCALE", "10");
+    let mut child = started(command);
+    let (first, mut out) = first_line(&mut child);
+    scene.simulator.clear_rules();
+    scene.simulator.add_rule(silent("0x4-slow")).expect("a rule");
+    let mut next = String::new();
+    out.read_line(&mut next).expect("a line");
+    scene.simulator.clear_rules();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("text");
+    let said = ended(child);
+    let talk = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(0), "{talk}");
+    assert!(talk.contains("2 of 2 solved, 0 dead; 2 submits"), "{talk}");
+    let rows = json_lines(&format!("{first}{next}{rest}"));
+    let told: Vec<_> =
+        rows.iter().map(|row| (row["line"].as_u64(), row["state"].as_str())).collect();
+    let lines = [(2, "dead"), (2, "solved"), (3, "solved")];
+    assert_eq!(told, lines.map(|(line, state)| (Some(line), Some(state))));
 }
 
 #[test]

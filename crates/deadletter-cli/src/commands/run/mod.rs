@@ -39,7 +39,7 @@ const LOOK: usize = 500;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume\n  deadletter run urls.txt --sitekey 6Le-wvkSAAAAAPBMRTvw",
-    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed;\nany other column is sent as the parameter of its name. Answers go to standard output as they\ncome. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on.\nSolved tasks are deleted a day later (`retention.solved`): from then on only a file of answers,\nnamed by --out in both runs, keeps --resume from paying for them again. Exit code 1: all is solved,\nand a row was put aside; 3: some are dead."
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and\nprinted; any other column is sent as the parameter of its name. Answers go to standard output as\nthey come; a row that was answered after its death has two lines, of which the last one holds.\nIn a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps\neverything: run the same command with --resume to go on. Solved tasks are deleted a day later\n(`retention.solved`): from then on only a file of answers, named by --out in both runs, keeps\n--resume from paying for them again. Exit code 1: all is solved, and a row was put aside; 3:\nsome are dead."
 )]
 pub(crate) struct Args {
     /// CSV, JSON lines, a JSON list, or the URL of a page a line; - for standard input
