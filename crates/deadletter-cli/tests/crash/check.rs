@@ -217,7 +217,13 @@ fn asked_before_resubmit(evidence: &Evidence) -> Vec<String> {
             continue;
         }
         let late = may_arrive_late(evidence, task, attempt, birth);
-        let mut after = evidence.wire.submits_of(&task.page).filter(|line| line.seq > birth.seq);
+        // A frozen process that wakes sends what it meant to before the others went on.
+        let is_meant_earlier = |line: &&Line| {
+            let earlier = task.attempts.iter().filter(|it| it.intent_at < attempt.intent_at);
+            earlier.into_iter().any(|it| it.upstream_id.is_some() && it.upstream_id == line.id)
+        };
+        let after = evidence.wire.submits_of(&task.page).filter(|line| line.seq > birth.seq);
+        let mut after = after.filter(|line| !is_meant_earlier(line));
         let again = after.nth(late);
         let release = evidence
             .wire

@@ -11,6 +11,7 @@ mod batch;
 mod beside;
 mod chance;
 mod check;
+mod fleet;
 mod ledger;
 mod life;
 mod place;

@@ -23,6 +23,11 @@ impl Place {
         Self { url: format!("sqlite:{}", path.display()), is_file: true }
     }
 
+    /// A server's usual schema.
+    pub(crate) fn server(url: &str) -> Self {
+        Self { url: url.to_owned(), is_file: false }
+    }
+
     /// A schema of the server at `url` that nobody has used yet.
     pub(crate) fn schema(url: &str, seed: u64) -> Self {
         let joint = if url.contains('?') { '&' } else { '?' };

@@ -1,0 +1,269 @@
+//! A fleet of two gateways on one PostgreSQL server, with clients that work through both, while
+//! the gateways, the server and the line between them are killed, frozen and cut. After all of it
+//! the promises of `check::CHECKS` hold, and every client has its answers.
+
+mod client;
+mod cluster;
+mod line;
+
+use super::check::{Evidence, violations};
+use super::place::Place;
+use super::wire::Wire;
+use client::{Client, Solved};
+use cluster::Cluster;
+use deadletter::store::clock::Stopwatch;
+use deadletter::store::{Clock, Store, SystemClock, open_existing};
+use deadletter_sim::{DEFAULT_KEY, Scenario, Simulator};
+use line::Line;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Programs and upstream run so many times faster than the wall: a job takes two seconds.
+const SPEED: f64 = 10.0;
+/// Open jobs that the account allows, over both gateways; upstream itself would take more.
+const THREADS: u32 = 12;
+/// Clients: more than threads, so that jobs wait too.
+const CLIENTS: u32 = 16;
+/// Answers after each blow that prove that work goes on: more than were under way.
+const ANSWERS: usize = 24;
+/// The first of them comes well before a client gives up.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
+/// How often connections are ended, one time right after the other.
+const ENDINGS: u32 = 30;
+/// An attempt's time-out, in upstream's milliseconds.
+const TIMEOUT_MS: i64 = 120_000;
+
+/// Sends a process a signal.
+fn signal(process: impl ToString, name: &str) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(sent.expect("kill exists").success());
+}
+
+/// A gateway at a port that it has again when it is started again.
+struct Gateway<'a> {
+    dir: &'a Path,
+    address: String,
+    variables: Vec<(&'static str, String)>,
+    /// With its standard output, which is kept open.
+    child: Option<(Child, BufReader<ChildStdout>)>,
+}
+
+impl<'a> Gateway<'a> {
+    /// Starts it, and waits until it listens.
+    fn start(dir: &'a Path, variables: Vec<(&'static str, String)>) -> Self {
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = free.local_addr().expect("bound").to_string();
+        drop(free);
+        let mut gateway = Self { dir, address, variables, child: None };
+        gateway.begin();
+        gateway
+    }
+
+    fn begin(&mut self) {
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        let log = self.dir.join(format!("gateway-{port}.log"));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_deadletter"))
+            .args(["serve", "--listen", &self.address, "--deadline", "1h"])
+            .current_dir(self.dir)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.expect("the folder can be written"))
+            .spawn()
+            .expect("the program starts");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        out.read_line(&mut line).expect("it says where it listens");
+        assert!(line.contains(&self.address), "it listens at {line:?}");
+        self.child = Some((child, out));
+    }
+
+    fn signal(&self, name: &str) {
+        let (child, _) = self.child.as_ref().expect("it runs");
+        signal(child.id(), name);
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        let (mut child, _) = self.child.take().expect("it runs");
+        child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Gateway<'_> {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.child.take() {
+            child.kill().and_then(|()| child.wait()).expect("it is ours");
+        }
+    }
+}
+
+/// What is at work, and what came of it so far.
+struct Fleet {
+    store: Arc<dyn Store>,
+    clients: Vec<JoinHandle<Result<(), String>>>,
+    is_over: Arc<AtomicBool>,
+    answers: Receiver<Solved>,
+    solved: Vec<Solved>,
+}
+
+impl Fleet {
+    /// Waits for so many answers, and tells how long the first and the last of them took.
+    fn goes_on_after(&mut self, blow: &str) {
+        let clock = Stopwatch::start();
+        // What was answered before is no sign.
+        self.solved.extend(self.answers.try_iter());
+        let mut first = None;
+        for _ in 0..ANSWERS {
+            let solved = self.answers.recv_timeout(LONGEST_WAIT);
+            self.solved.push(solved.unwrap_or_else(|error| panic!("after {blow}: {error}")));
+            first = first.or(Some(clock.elapsed_us()));
+        }
+        let seconds = |us: u64| us as f64 / 1e6;
+        println!(
+            "{blow}: the first answer after {:.1} s, {ANSWERS} after {:.1} s",
+            seconds(first.unwrap_or_default()),
+            seconds(clock.elapsed_us())
+        );
+    }
+
+    /// How many workers the store has declared dead.
+    fn deaths(&self, runtime: &tokio::runtime::Runtime) -> usize {
+        let workers = runtime.block_on(self.store.workers(1_000)).expect("the server answers");
+        workers.iter().filter(|worker| worker.dead_at.is_some()).count()
+    }
+
+    /// Waits until one more worker is declared dead.
+    fn sees_a_death_after(&self, runtime: &tokio::runtime::Runtime, before: usize) {
+        let clock = Stopwatch::start();
+        while self.deaths(runtime) == before {
+            let waited = u128::from(clock.elapsed_us());
+            assert!(waited < LONGEST_WAIT.as_micros(), "nobody was declared dead");
+            // tidy: allow sleep, because a store tells of a death only when it is asked.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        println!("  declared dead after {:.1} s", clock.elapsed_us() as f64 / 1e6);
+    }
+}
+
+fn started(gateways: &[&Gateway<'_>], store: Arc<dyn Store>) -> Fleet {
+    let (sender, answers) = channel();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients = (0..CLIENTS).map(|number| {
+        let gateways = gateways.iter().map(|gateway| gateway.address.clone()).collect();
+        let client =
+            Client { number, gateways, is_over: Arc::clone(&is_over), solved: sender.clone() };
+        std::thread::spawn(move || client.work())
+    });
+    let clients = clients.collect();
+    Fleet { store, clients, is_over, answers, solved: Vec::new() }
+}
+
+#[test]
+fn a_fleet_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
+    let runtime = super::runtime();
+    let dir = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start();
+    let line = Line::to(&runtime, cluster.port);
+    let scenario = Scenario::default().speed(SPEED).threads(1_000).solve_ms(12_000);
+    let scenario = scenario.log_file(dir.path().join("upstream.jsonl"));
+    let simulator = runtime.block_on(Simulator::start(scenario)).expect("a free port");
+    let toml = format!("[account]\nthreads = {THREADS}\n");
+    std::fs::write(dir.path().join("deadletter.toml"), toml).expect("written");
+    let (base, anchor) = (simulator.base_url(), SystemClock.now().0);
+    let variables = |port| {
+        vec![
+            ("CAPTCHAAI_API_KEY", DEFAULT_KEY.to_owned()),
+            ("CAPTCHAAI_SUBMIT_ENDPOINT", format!("{base}/in.php")),
+            ("CAPTCHAAI_RESULT_ENDPOINT", format!("{base}/res.php")),
+            ("DEADLETTER_STORE", Cluster::url(port)),
+            ("DEADLETTER_TIME_SCALE", format!("{SPEED}@{anchor}")),
+        ]
+    };
+    let mut near = Gateway::start(dir.path(), variables(cluster.port));
+    let far = Gateway::start(dir.path(), variables(line.port));
+    let url = Cluster::url(cluster.port);
+    let store = runtime.block_on(open_existing(&url, Arc::new(SystemClock)));
+    let store = store.expect("a gateway has made it");
+    let mut fleet = started(&[&near, &far], store);
+    fleet.goes_on_after("the start");
+
+    near.signal("-KILL");
+    near.ended();
+    fleet.goes_on_after("a gateway was killed");
+    near.begin();
+    fleet.goes_on_after("it was started again");
+
+    let deaths = fleet.deaths(&runtime);
+    far.signal("-STOP");
+    fleet.sees_a_death_after(&runtime, deaths);
+    fleet.goes_on_after("the other was frozen past its lease");
+    far.signal("-CONT");
+    fleet.goes_on_after("it woke");
+
+    let ended: u32 = (0..ENDINGS).map(|_| cluster.end_connections()).sum();
+    fleet.goes_on_after(&format!("{ended} connections were ended"));
+    cluster.stop();
+    cluster.begin();
+    fleet.goes_on_after("the server was restarted");
+    cluster.kill();
+    cluster.begin();
+    fleet.goes_on_after("the server was killed");
+
+    let deaths = fleet.deaths(&runtime);
+    line.cut();
+    fleet.sees_a_death_after(&runtime, deaths);
+    fleet.goes_on_after("a gateway was cut off");
+    line.mend();
+    fleet.goes_on_after("its line was mended");
+
+    let solved = stand_down(fleet, [near, far]);
+    let evidence = look(&runtime, dir.path(), cluster.port, &solved);
+    let broken = violations(&evidence);
+    if !broken.is_empty() {
+        panic!("evidence in {}:\n  {}", dir.keep().display(), broken.join("\n  "));
+    }
+    let attempts = evidence.ledger.tasks.values().flat_map(|task| &task.attempts);
+    let paid = evidence.wire.lines().iter().filter(|line| line.paid).count();
+    println!("{} jobs answered, {} attempts, {paid} paid", solved.len(), attempts.count());
+}
+
+/// Lets the clients finish what they have, ends the gateways, and answers all that was answered.
+fn stand_down(fleet: Fleet, gateways: [Gateway<'_>; 2]) -> Vec<Solved> {
+    let Fleet { clients, is_over, answers, mut solved, .. } = fleet;
+    is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        let worked = client.join().expect("no client panics");
+        worked.unwrap_or_else(|why| panic!("a client has no answer: {why}"));
+    }
+    solved.extend(answers.try_iter());
+    for mut gateway in gateways {
+        gateway.signal("-INT");
+        assert_eq!(gateway.ended(), Some(0), "a gateway did not end well");
+    }
+    solved
+}
+
+fn look(runtime: &tokio::runtime::Runtime, dir: &Path, port: u16, solved: &[Solved]) -> Evidence {
+    let log = std::fs::read_to_string(dir.join("upstream.jsonl")).expect("upstream's log");
+    let ledger = runtime.block_on(Place::server(&Cluster::url(port)).read());
+    Evidence {
+        wire: Wire::parse(&log).expect("the simulator writes whole lines"),
+        ledger: ledger.expect("the store can be read"),
+        written: solved.iter().map(|it| (it.task, it.answer.clone())).collect(),
+        pages: solved.iter().map(|it| it.page.clone()).collect(),
+        threads: THREADS,
+        timeout_ms: TIMEOUT_MS,
+        is_finished: true,
+    }
+}
