@@ -4,7 +4,7 @@ use crate::{
     gateway,
     line::Report,
     output::{self, say},
-    store,
+    postgres, store,
 };
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 #[command(
     name = "deadletter-bench",
     about = "Measures deadletter, as ratios to what the same disk does in the same run",
-    before_help = "Examples:\n  cargo run --release -p deadletter-bench -- store\n  deadletter-bench store --quick --json"
+    before_help = "Examples:\n  cargo run --release -p deadletter-bench -- store\n  deadletter-bench store --quick --json\n  deadletter-bench postgres --url postgres://me@127.0.0.1/scratch"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -33,6 +33,17 @@ enum Command {
         /// Only the parts whose name contains this word: inserts, life, standing, article
         #[arg(long, value_name = "WORD", default_value = "")]
         only: String,
+    },
+    /// The PostgreSQL store: inserts and life cycles, beside what the server does without it
+    Postgres {
+        #[command(flatten)]
+        args: Args,
+        /// The server: schemas of its own are made there, and dropped at the end
+        #[arg(long, value_name = "URL")]
+        url: String,
+        /// PostgreSQL's own program that measures
+        #[arg(long, value_name = "PROGRAM", default_value = "pgbench")]
+        pgbench: String,
     },
     /// The gateway: questions, jobs, latency and memory, against a plain HTTP server
     Gateway {
@@ -107,6 +118,14 @@ impl Cli {
                 let sizes = if args.quick { store::QUICK } else { store::FULL };
                 let directory = args.directory()?;
                 let lines = runtime.block_on(store::measure(&sizes, directory.path(), &only))?;
+                output::show(&Report::of(args.quick, lines), args.json)
+            }
+            Command::Postgres { args, url, pgbench } => {
+                let sizes = if args.quick { store::QUICK } else { store::FULL };
+                let directory = args.directory()?;
+                let (url, pgbench, directory) = (&url, &pgbench, directory.path());
+                let stand = postgres::Stand { url, pgbench, directory };
+                let lines = runtime.block_on(postgres::measure(&sizes, &stand))?;
                 output::show(&Report::of(args.quick, lines), args.json)
             }
             Command::Gateway { args } => {

@@ -7,6 +7,7 @@ pub mod engine;
 mod gateway;
 mod line;
 mod output;
+mod postgres;
 mod raw;
 mod sample;
 mod store;

@@ -64,7 +64,7 @@ pub(super) async fn churn(path: &Path, at_once: usize) -> Result<()> {
 }
 
 /// Lets all of `tasks` live; answers how many a second, and how many.
-async fn live(
+pub(crate) async fn live(
     store: &Arc<dyn Store>,
     worker: &WorkerId,
     tasks: Vec<NewTask>,

@@ -3,9 +3,9 @@
 mod article;
 mod inserts;
 mod killed;
-mod life;
+pub(crate) mod life;
 pub(crate) mod rate;
-mod standing;
+pub(crate) mod standing;
 
 use crate::{line::Line, output::say};
 use anyhow::Result;
@@ -16,15 +16,15 @@ use std::{path::Path, sync::Arc};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// Rounds, of which the median counts.
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Durable inserts by one producer, per round.
     inserts: usize,
     /// Durable inserts by 64 producers, per round.
-    shared_inserts: usize,
+    pub(crate) shared_inserts: usize,
     /// Life cycles per round.
-    lives: usize,
+    pub(crate) lives: usize,
     /// Dead letters that stand.
-    dead: usize,
+    pub(crate) dead: usize,
     /// Looks at the store with the dead, of which the median counts.
     looks: usize,
     /// Kills under load, after each of which the store is opened.

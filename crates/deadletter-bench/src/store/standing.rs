@@ -19,7 +19,7 @@ const HUNDRED: usize = 100;
 const ALL_ROWS: u32 = 1_000_000;
 
 /// A store with the samples that go into it.
-struct Side {
+pub(crate) struct Side {
     store: Arc<dyn Store>,
     samples: Samples,
     claimed: u64,
@@ -27,12 +27,12 @@ struct Side {
 
 pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>> {
     let path = directory.join("standing.db");
-    let mut full = Side::open(&path).await?;
-    let mut empty = Side::open(&directory.join("empty.db")).await?;
+    let mut full = Side::of(open(&path).await?).await?;
+    let mut empty = Side::of(open(&directory.join("empty.db")).await?).await?;
     full.fill(sizes.dead).await?;
     let mut lines = beside(sizes, &mut full, &mut empty).await?;
     lines.push(page(sizes, &full).await?);
-    lines.extend(counts(sizes, &full).await?);
+    lines.extend(counts(sizes, &full, 30.0).await?);
     full.store.close().await?;
     empty.store.close().await?;
     lines.push(opened(sizes, &path).await?);
@@ -41,13 +41,13 @@ pub(super) async fn measure(sizes: &Sizes, directory: &Path) -> Result<Vec<Line>
 }
 
 impl Side {
-    async fn open(path: &Path) -> Result<Self> {
-        let store: Arc<dyn Store> = open(path).await?;
+    pub(crate) async fn of(store: Arc<dyn Store>) -> Result<Self> {
         store.register(&worker(), "bench").await?;
         Ok(Self { store, samples: Samples::new(), claimed: 0 })
     }
 
-    async fn fill(&mut self, n: usize) -> Result<()> {
+    /// Lets `n` dead letters stand in it.
+    pub(crate) async fn fill(&mut self, n: usize) -> Result<()> {
         let watch = Stopwatch::start();
         let mut left = n;
         while left > 0 {
@@ -103,7 +103,7 @@ fn solve(claimed: &Claimed) -> Vec<Change> {
 }
 
 /// Insert and claim beside the dead, against a store without them.
-async fn beside(sizes: &Sizes, full: &mut Side, empty: &mut Side) -> Result<Vec<Line>> {
+pub(crate) async fn beside(sizes: &Sizes, full: &mut Side, empty: &mut Side) -> Result<Vec<Line>> {
     let (mut inserts, mut claims) = (Vec::new(), Vec::new());
     let (mut full_ms, mut empty_ms) = (Vec::new(), Vec::new());
     for n in 0..sizes.looks {
@@ -167,7 +167,8 @@ async fn page(sizes: &Sizes, full: &Side) -> Result<Line> {
     Ok(Line::new(work, Unit::Ms, Reach::AtMost(2.0), rounds, dead(sizes)))
 }
 
-async fn counts(sizes: &Sizes, full: &Side) -> Result<Vec<Line>> {
+/// What is standing where, within so many milliseconds.
+pub(crate) async fn counts(sizes: &Sizes, full: &Side, at_most_ms: f64) -> Result<Vec<Line>> {
     let (mut by_cause, mut by_both, mut rows) = (Vec::new(), Vec::new(), (0, 0));
     for _ in 0..sizes.looks {
         let watch = Stopwatch::start();
@@ -179,7 +180,7 @@ async fn counts(sizes: &Sizes, full: &Side) -> Result<Vec<Line>> {
     }
     let line = |work, rounds, rows| {
         let note = format!("{rows} rows; {}", dead(sizes));
-        Line::new(work, Unit::Ms, Reach::AtMost(30.0), rounds, note)
+        Line::new(work, Unit::Ms, Reach::AtMost(at_most_ms), rounds, note)
     };
     Ok(vec![
         line("counts of the dead by cause", by_cause, rows.0),
