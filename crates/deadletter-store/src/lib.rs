@@ -10,6 +10,7 @@ pub mod draft;
 mod error;
 pub mod faulty;
 pub mod memory;
+pub mod migrate;
 mod open;
 pub mod postgres;
 mod requests;

@@ -14,7 +14,7 @@ use crate::{
     shared::{Parts, Shared},
     stop, sweeper, watcher,
 };
-use deadletter_store::Store;
+use deadletter_store::{Store, migrate};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -146,6 +146,9 @@ impl Deadletter {
     /// [`Builder::desk_only`] made it. Dropped, it is to be stopped.
     pub async fn set_to_work(&self) -> Result<()> {
         let shared = &self.shared;
+        if let Some(half) = migrate::unfinished(shared.store.as_ref()).await? {
+            return Err(Error::HalfMoved(half.from));
+        }
         let seen = shared.store.last_event().await?;
         heartbeat::join(shared).await?;
         if let Err(error) = prepare(shared).await {

@@ -24,6 +24,11 @@ pub enum Error {
     /// The builder was given no store.
     #[error("no store was given; name one with `Builder::store`")]
     NoStore,
+    /// The store holds a part of what is moved into it: its tasks may be at work elsewhere.
+    #[error(
+        "this store holds a part of what is moved into it from {0}; `deadletter store migrate` goes on with it"
+    )]
+    HalfMoved(String),
     /// The task does not exist, or was purged.
     #[error("there is no task {0}")]
     NoSuchTask(TaskId),

@@ -16,9 +16,12 @@ use deadletter_store::{
     Trail, Worker,
 };
 use std::{fmt::Debug, mem::discriminant, sync::Arc};
+use tokio::sync::Mutex;
 
 /// The reference, and those that must answer as it does.
 struct Twins {
+    /// Held for a call of all of them: calls at once come to each in one order.
+    turn: Arc<Mutex<()>>,
     reference: Arc<dyn Store>,
     others: Vec<Arc<dyn Store>>,
 }
@@ -26,10 +29,11 @@ struct Twins {
 /// Memory with everything that keeps what memory does.
 pub(crate) fn twins() -> impl Backend {
     let others: Vec<Box<dyn Backend>> = vec![Box::new(Sqlite::new()), Box::new(postgres())];
-    Family { reference: Memory::default(), others }
+    Family { turn: Arc::default(), reference: Memory::default(), others }
 }
 
 struct Family {
+    turn: Arc<Mutex<()>>,
     reference: Memory,
     others: Vec<Box<dyn Backend>>,
 }
@@ -41,7 +45,8 @@ impl Backend for Family {
         for backend in &self.others {
             others.push(backend.open(Arc::clone(&clock)).await);
         }
-        Arc::new(Twins { reference: self.reference.open(clock).await, others })
+        let (turn, reference) = (Arc::clone(&self.turn), self.reference.open(clock).await);
+        Arc::new(Twins { turn, reference, others })
     }
 
     async fn end(&self) {
@@ -161,6 +166,7 @@ fn compare_pages(ours: &Result<Page>, theirs: &Result<Page>) {
 macro_rules! alike {
     ($twins:ident.$call:ident($($argument:expr),*)) => { alike!($twins.$call($($argument),*), Said::said) };
     ($twins:ident.$call:ident($($argument:expr),*), $said:expr) => {{
+        let _turn = $twins.turn.lock().await;
         let ours = $twins.reference.$call($($argument),*).await;
         for other in &$twins.others {
             let theirs = other.$call($($argument),*).await;
@@ -238,6 +244,7 @@ impl Tasks for Twins {
 #[async_trait]
 impl Desk for Twins {
     async fn page(&self, query: &Query) -> Result<Page> {
+        let _turn = self.turn.lock().await;
         let ours = self.reference.page(query).await;
         for other in &self.others {
             compare_pages(&ours, &other.page(query).await);

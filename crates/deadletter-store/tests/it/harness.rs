@@ -50,6 +50,19 @@ impl Harness {
         self.clock.now()
     }
 
+    /// Another store under the same clock, in which nothing is chosen that was chosen here.
+    pub(crate) async fn beside(&self, backend: Box<dyn Backend>) -> Self {
+        let store = backend.open(self.clock.clone()).await;
+        let chosen = AtomicU64::new(self.chosen.load(Ordering::Relaxed) + 1_000_000);
+        Self { store, clock: self.clock.clone(), backend, chosen }
+    }
+
+    /// Closes it, and takes away what it lay in.
+    pub(crate) async fn end(self) {
+        self.store.close().await.unwrap();
+        self.backend.end().await;
+    }
+
     /// Another handle on the same contents, as another process would have.
     pub(crate) async fn another_handle(&self) -> Arc<dyn Store> {
         self.backend.open(self.clock.clone()).await

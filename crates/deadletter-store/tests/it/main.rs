@@ -13,6 +13,7 @@ mod check;
 mod cost;
 mod harness;
 mod line;
+mod moves;
 mod postgres_crowd;
 mod postgres_server;
 mod server;

@@ -1,9 +1,11 @@
-//! `deadletter store`: what the store's file is, whether it is whole, a copy of it.
+//! `deadletter store`: what the store's file is, whether it is whole, a copy of it, and its move to
+//! another store.
 
 mod backup;
 mod check;
 mod info;
 pub(super) mod looking;
+mod migrate;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;
@@ -11,7 +13,7 @@ use clap::Subcommand;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter store info\n  deadletter store check\n  deadletter store backup tasks-backup.db"
+    before_help = "Examples:\n  deadletter store info\n  deadletter store check\n  deadletter store backup tasks-backup.db\n  deadletter store migrate --to sqlite:moved.db"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -37,6 +39,12 @@ enum What {
         after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten."
     )]
     Backup(backup::Args),
+    /// Move everything into another store, of another kind too, and compare all of it
+    #[command(
+        before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db",
+        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log;\nwhat was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is\nonly read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and\nuntil it has compared everything nobody can work on the target. A PostgreSQL server is named as\npostgres://USER:PASSWORD@HOST/DATABASE. Letters from files come in by `deadletter import`."
+    )]
+    Migrate(migrate::Args),
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
@@ -44,5 +52,6 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         What::Info => info::run(app).await,
         What::Check => check::run(app).await,
         What::Backup(args) => backup::run(app, args).await,
+        What::Migrate(args) => migrate::run(app, args).await,
     }
 }

@@ -1,0 +1,113 @@
+//! `deadletter store migrate`: everything into another store.
+
+use crate::{
+    app::App,
+    exit::Exit,
+    fault::{Fault, Result},
+    render::counted,
+    shelf::{self, fault},
+    signals::Signals,
+};
+use deadletter::store::{
+    Store,
+    migrate::{self, Moved, Stage},
+    open, open_existing,
+};
+use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{sync::Arc, time::Duration};
+
+/// The bar is drawn this often.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The store to move [default: the one that the settings name]
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// Where it goes: an empty store, or one that a migration from there has begun
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Look at both, say what would be moved, and write no task
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
+    let settings = app.settings()?;
+    let from = args.from.unwrap_or_else(|| settings.store.clone());
+    if from == args.to {
+        return Err(Fault::usage("source and target are one store").fix("name another with --to"));
+    }
+    let clock = shelf::clock(&settings);
+    let source = open_existing(&from, Arc::clone(&clock)).await.map_err(fault)?;
+    let target = open(&args.to, clock).await.map_err(fault)?;
+    let ended = match args.dry_run {
+        true => look(app, source.as_ref(), target.as_ref()).await,
+        false => go(app, source.as_ref(), target.as_ref()).await,
+    };
+    source.close().await.map_err(fault)?;
+    target.close().await.map_err(fault)?;
+    ended
+}
+
+/// What would be moved.
+async fn look(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
+    let totals = migrate::plan(from, to).await.map_err(fault)?;
+    let tasks = counted(totals.standing().unsigned_abs(), "task", "tasks");
+    app.out.say(&format!("{tasks} of {} could be moved to {}", from.url(), to.url()));
+    if !app.out.is_table() {
+        let states: Vec<_> = totals.by_state().iter().map(|(it, n)| json!([it, n])).collect();
+        app.out.json(&json!({ "tasks": totals.standing(), "states": states, "dry_run": true }))?;
+    }
+    Ok(Exit::Good)
+}
+
+async fn go(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
+    let mut signals = Signals::listen()?;
+    let total = from.totals().await.map_err(fault)?.standing().unsigned_abs();
+    let done = AtomicU64::new(0);
+    let is_comparing = AtomicU64::new(0);
+    let news = |stage, n| {
+        is_comparing.store(u64::from(stage == Stage::Comparing), Relaxed);
+        done.store(n, Relaxed);
+    };
+    let bar = app.out.bar(usize::try_from(total).unwrap_or(usize::MAX));
+    let mut moving = std::pin::pin!(migrate::migrate(from, to, &news));
+    let moved = loop {
+        tokio::select! {
+            moved = &mut moving => break moved,
+            () = tokio::time::sleep(TICK) => {
+                let words = if is_comparing.load(Relaxed) == 1 { "comparing" } else { "copying" };
+                bar.draw(usize::try_from(done.load(Relaxed)).unwrap_or(usize::MAX), words);
+            }
+            () = signals.next() => {
+                bar.clear();
+                app.out.say("interrupted: the same command goes on where it was");
+                return Ok(Exit::Interrupted);
+            }
+        }
+    };
+    bar.clear();
+    told(app, &moved.map_err(fault)?, from, to)?;
+    Ok(Exit::Good)
+}
+
+fn told(app: &App, moved: &Moved, from: &dyn Store, to: &dyn Store) -> Result<()> {
+    if !app.out.is_table() {
+        app.out.json(moved)?;
+    }
+    let tasks = counted(moved.tasks, "task of", "tasks of");
+    let stand = if moved.tasks == 1 { "stands" } else { "stand" };
+    app.out.say(&format!(
+        "{tasks} {} {stand} in {} as they stood there ({} copied now); {} documents, {} lines of the audit log",
+        from.url(),
+        to.url(),
+        moved.copied,
+        moved.documents,
+        moved.audit
+    ));
+    app.out.say("keep the source closed from now on: both would pay for the same tasks");
+    Ok(())
+}

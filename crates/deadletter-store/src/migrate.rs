@@ -1,0 +1,272 @@
+//! Moves everything from one store into another: copies what is missing there, and then compares
+//! all of it. Whoever breaks off in the middle goes on with the same call.
+
+use crate::{Document, Error, Inserted, Query, Result, SILENT_MS, Store, Totals};
+use deadletter_core::{Filter, NewTask, Past, Task, TaskId};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+/// The document of the target that tells where its tasks come from.
+pub const MIGRATION: &str = "migration";
+/// Tasks read, written and compared at once.
+const PAGE: u32 = 100;
+/// Documents read at once.
+const DOCUMENTS: u32 = 500;
+/// Workers that are looked at: more have never been at one store.
+const WORKERS: u32 = 10_000;
+
+/// How far a migration has come: stands in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// The store that is moved, without secrets.
+    pub from: String,
+    /// True once all of it was compared: until then nobody may work on it.
+    pub has_ended: bool,
+}
+
+/// What a migration is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Tasks are copied.
+    Copying,
+    /// Tasks are compared.
+    Comparing,
+}
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Tasks of the source, all of which stand in the target.
+    pub tasks: u64,
+    /// Of these, copied by this call; the others stood there already.
+    pub copied: u64,
+    /// Documents: breakers, operations, keys, solve times.
+    pub documents: u64,
+    /// Lines of the audit log.
+    pub audit: u64,
+}
+
+/// What would be moved; nothing is written.
+///
+/// Errors: as [`migrate`].
+pub async fn plan(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
+    refuse_at_work(from).await?;
+    refuse_at_work(to).await?;
+    let target = to.totals().await?;
+    match begun(to).await? {
+        Some((_, begun)) if begun.from != from.url() => {
+            Err(Error::Refused(format!("{} holds what was moved from {}", to.url(), begun.from)))
+        }
+        None if target.accepted > 0 => Err(Error::Refused(format!(
+            "{} has tasks of its own ({} stand there): a migration goes into an empty store",
+            to.url(),
+            target.standing()
+        ))),
+        _ => from.totals().await,
+    }
+}
+
+/// Moves everything: rows with their requests, attempts, answers, deliveries and items; terminal
+/// events of tasks that stand; documents; the audit log. Tallies begin anew, and so does the count
+/// of what was accepted and purged. The source is only read. `news` hears how many tasks are
+/// through a stage.
+///
+/// Errors: `Refused` where somebody works on either store, where the target holds other tasks, where a
+/// request of the source cannot be read, and where source and target differ; and the stores'.
+pub async fn migrate(
+    from: &dyn Store,
+    to: &dyn Store,
+    news: &(dyn Fn(Stage, u64) + Send + Sync),
+) -> Result<Moved> {
+    plan(from, to).await?;
+    note(to, &Migration { from: from.url(), has_ended: false }).await?;
+    let mut moved = Moved::default();
+    let mut after = None;
+    while let Some(tasks) = page(from, &mut after).await? {
+        moved.copied += copy(from, to, &tasks).await?;
+        moved.tasks += tasks.len() as u64;
+        news(Stage::Copying, moved.tasks);
+    }
+    moved.documents = copy_documents(from, to).await?;
+    let mut log = from.audit_log(None, u32::MAX).await?;
+    log.reverse();
+    for entry in &log {
+        to.audit(entry).await?;
+    }
+    moved.audit = log.len() as u64;
+    compare(from, to, news).await?;
+    note(to, &Migration { from: from.url(), has_ended: true }).await?;
+    Ok(moved)
+}
+
+/// The migration into this store that has not ended, if there is one: nobody may work on it.
+pub async fn unfinished(store: &dyn Store) -> Result<Option<Migration>> {
+    Ok(begun(store).await?.map(|(_, begun)| begun).filter(|begun| !begun.has_ended))
+}
+
+async fn begun(store: &dyn Store) -> Result<Option<(u64, Migration)>> {
+    let Some(Document { version, body, .. }) = store.document(MIGRATION).await? else {
+        return Ok(None);
+    };
+    let read = serde_json::from_str(&body).map_err(|error| Error::Damaged {
+        what: format!("the document {MIGRATION:?}"),
+        source: Some(error.into()),
+    });
+    read.map(|begun| Some((version, begun)))
+}
+
+async fn note(to: &dyn Store, migration: &Migration) -> Result<()> {
+    let version = match begun(to).await? {
+        Some((_, known)) if known == *migration => return Ok(()),
+        Some((version, _)) => version,
+        None => 0,
+    };
+    let body = serde_json::to_string(migration).map_err(|error| Error::Damaged {
+        what: "a migration that is no JSON".to_owned(),
+        source: Some(error.into()),
+    })?;
+    match to.put_document(MIGRATION, version, &body).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::Refused(format!("somebody else moves tasks into {}", to.url()))),
+    }
+}
+
+/// Both would be paid for, or one would change under the other's eyes.
+async fn refuse_at_work(store: &dyn Store) -> Result<()> {
+    let clock = store.clock();
+    let silent_ms = (SILENT_MS * clock.speed()) as i64;
+    let is_at_work = |worker: &&crate::Worker| {
+        let has_ended = worker.dead_at.is_some() || worker.left_at.is_some();
+        !has_ended && clock.now().since(worker.beat_at) <= silent_ms
+    };
+    let workers = store.workers(WORKERS).await?;
+    match workers.iter().filter(is_at_work).count() {
+        0 => Ok(()),
+        n => Err(Error::Refused(format!(
+            "{n} workers are at work on {}: stop them first",
+            store.url()
+        ))),
+    }
+}
+
+/// The next tasks, by id; none at the end.
+async fn page(store: &dyn Store, after: &mut Option<Option<TaskId>>) -> Result<Option<Vec<Task>>> {
+    let behind = match after {
+        None => None,
+        Some(None) => return Ok(None),
+        Some(behind) => *behind,
+    };
+    let query = Query {
+        filter: Filter::default(),
+        now: store.clock().now(),
+        newest_first: false,
+        after: behind,
+        limit: PAGE,
+        scan_limit: PAGE,
+    };
+    let page = store.page(&query).await?;
+    *after = Some(page.next);
+    Ok(Some(page.tasks))
+}
+
+/// Copies those of a page that are missing; answers how many.
+async fn copy(from: &dyn Store, to: &dyn Store, tasks: &[Task]) -> Result<u64> {
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    let standing = to.get(&ids).await?;
+    let missing = tasks.iter().zip(standing).filter(|(_, known)| known.is_none());
+    let missing = missing.map(|(task, _)| whole(from, task.clone()));
+    let copied = try_join_all(missing).await?;
+    let n = copied.len() as u64;
+    if n == 0 {
+        return Ok(0);
+    }
+    for inserted in to.insert(copied).await? {
+        match inserted {
+            Inserted::New(_) => {}
+            Inserted::Existing(id) => {
+                return Err(Error::Refused(format!(
+                    "task {id}, which is not over, has the idempotency key of a later one: move the \
+                     store when it has ended"
+                )));
+            }
+            Inserted::IdTaken(id) => return Err(differs(id)),
+        }
+    }
+    Ok(n)
+}
+
+/// A task with all that is its own.
+async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
+    let id = task.id;
+    let trail = store.trail(id, u32::MAX).await?;
+    let items = trail.items.into_iter();
+    let past = Past {
+        attempts: store.history(id).await?,
+        answers: store.answers(id).await?,
+        events: trail.events.into_iter().map(|(_, event)| event).collect(),
+        deliveries: store.deliveries(id, u32::MAX).await?,
+        items: items.map(|(operation, item)| (operation, item.version, item.state)).collect(),
+    };
+    let payload = store.payload(id).await?.ok_or_else(|| {
+        Error::Refused(format!(
+            "the request of task {id} cannot be read in {}: `deadletter store check` tells more",
+            store.url()
+        ))
+    })?;
+    // An earlier task with its key has ended, or the key would not have passed to it.
+    Ok(NewTask { task, payload, past, is_folded: true })
+}
+
+async fn copy_documents(from: &dyn Store, to: &dyn Store) -> Result<u64> {
+    let (mut n, mut after) = (0, String::new());
+    loop {
+        let documents = from.documents_after("", &after, DOCUMENTS).await?;
+        let Some(last) = documents.last() else { return Ok(n) };
+        after.clone_from(&last.key);
+        for Document { key, body, .. } in documents.iter().filter(|it| it.key != MIGRATION) {
+            n += 1;
+            if to.put_document(key, 0, body).await?.is_none()
+                && to.document(key).await?.is_none_or(|known| known.body != *body)
+            {
+                return Err(Error::Refused(format!(
+                    "the document {key:?} differs: it has changed"
+                )));
+            }
+        }
+    }
+}
+
+/// Every task of the source stands in the target as it stands there, and no other does.
+async fn compare(
+    from: &dyn Store,
+    to: &dyn Store,
+    news: &(dyn Fn(Stage, u64) + Send + Sync),
+) -> Result<()> {
+    let (mut n, mut after) = (0, None);
+    while let Some(tasks) = page(from, &mut after).await? {
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        let copies = to.get(&ids).await?;
+        n += tasks.len() as u64;
+        let pairs = tasks.into_iter().zip(copies).map(|(task, copy)| async move {
+            let id = task.id;
+            let copy = copy.ok_or_else(|| differs(id))?;
+            let (ours, theirs) = (whole(from, task).await?, whole(to, copy).await?);
+            let is_same = (&ours.task, &ours.payload, &ours.past)
+                == (&theirs.task, &theirs.payload, &theirs.past);
+            if is_same { Ok(()) } else { Err(differs(id)) }
+        });
+        try_join_all(pairs).await?;
+        news(Stage::Comparing, n);
+    }
+    let (ours, theirs) = (from.totals().await?, to.totals().await?);
+    if ours.by_state() != theirs.by_state() || theirs != to.recount().await? {
+        return Err(Error::Refused(format!("the counts differ: {ours:?} and {theirs:?}")));
+    }
+    Ok(())
+}
+
+fn differs(task: TaskId) -> Error {
+    Error::Refused(format!(
+        "task {task} differs in the two stores: somebody has worked on one of them meanwhile"
+    ))
+}

@@ -1,0 +1,136 @@
+//! Migrations: from any store into any other, broken off and gone on with, compared in the end.
+
+use crate::{
+    backends::{Backend, memory, over, postgres, sqlite},
+    cases::conservation,
+    harness::{self, Harness, MANY},
+};
+use deadletter_store::{
+    Call, Document, Error, Faulty, MemoryStore,
+    faulty::Fault,
+    migrate::{Moved, migrate, plan, unfinished},
+};
+use std::sync::Arc;
+
+/// Lets tasks live at random, and everybody leave.
+async fn filled(h: &Harness) {
+    conservation::walk(h, 7, 300).await;
+    let [documents, lines] = [3, 2];
+    for n in 0..documents {
+        h.store.put_document(&format!("times/main/{n}"), 0, "{}").await.unwrap();
+    }
+    for seq in 1..=lines {
+        let entry = deadletter_store::AuditEntry {
+            writer: "ada".to_owned(),
+            seq,
+            at: h.now(),
+            body: "{}".to_owned(),
+            hash: seq.to_string(),
+        };
+        assert!(h.store.audit(&entry).await.unwrap());
+    }
+    for worker in h.store.workers(MANY).await.unwrap() {
+        h.store.leave(&worker.id).await.unwrap();
+    }
+}
+
+async fn moved(from: &Harness, to: &Harness) -> Moved {
+    migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await.unwrap()
+}
+
+/// From `backend` into every kind of store, and each is whole.
+async fn into_all(backend: impl Backend + 'static) {
+    harness::run(backend, async |from: &mut Harness| {
+        filled(from).await;
+        let n = from.store.totals().await.unwrap().standing().unsigned_abs();
+        assert!(n > 20, "a dull walk: {n}");
+        let targets: [Box<dyn Backend>; 3] =
+            [Box::new(memory()), Box::new(sqlite()), Box::new(postgres())];
+        for target in targets {
+            let to = from.beside(target).await;
+            let wanted = Moved { tasks: n, copied: n, documents: 3, audit: 2 };
+            assert_eq!(moved(from, &to).await, wanted);
+            to.check().await;
+            assert_eq!(moved(from, &to).await, Moved { copied: 0, ..wanted }, "it is there");
+            assert_eq!(unfinished(to.store.as_ref()).await.unwrap(), None);
+            to.end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_moves_from_memory_into_every_store() {
+    into_all(memory()).await;
+}
+
+#[tokio::test]
+async fn everything_moves_from_sqlite_into_every_store() {
+    into_all(sqlite()).await;
+}
+
+#[tokio::test]
+async fn everything_moves_from_postgres_into_every_store() {
+    into_all(postgres()).await;
+}
+
+#[tokio::test]
+async fn what_breaks_off_goes_on_and_nobody_works_there_meanwhile() {
+    harness::run(memory(), async |from: &mut Harness| {
+        filled(from).await;
+        let to = Arc::new(MemoryStore::new(from.store.clock()));
+        let faulty = Faulty::new(Arc::clone(&to));
+        // At the first page of tasks, at a document, at the audit log, at the end.
+        for (call, passed) in
+            [(Call::Insert, 0), (Call::PutDocument, 1), (Call::Audit, 1), (Call::Recount, 0)]
+        {
+            let fates = [None].repeat(passed).into_iter().chain([Some(Fault::Unavailable)]);
+            faulty.script(call, fates);
+            let broken = migrate(from.store.as_ref(), &faulty, &|_, _| {}).await;
+            assert!(matches!(broken, Err(Error::Unavailable { .. })), "{call}: {broken:?}");
+            faulty.heal();
+            let half = unfinished(to.as_ref()).await.unwrap().expect("it has not ended");
+            assert_eq!(half.from, from.store.url());
+        }
+        let moved = migrate(from.store.as_ref(), to.as_ref(), &|_, _| {}).await.unwrap();
+        assert_eq!((moved.copied, moved.documents, moved.audit), (0, 3, 2));
+        assert_eq!(unfinished(to.as_ref()).await.unwrap(), None);
+        drop(over(to));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
+    harness::run(memory(), async |from: &mut Harness| {
+        from.insert_many(3, |_, _| {}).await;
+        let refused = async |from: &Harness, to: &Harness, why: &str| {
+            let refused = plan(from.store.as_ref(), to.store.as_ref()).await;
+            assert!(matches!(&refused, Err(Error::Refused(it)) if it.contains(why)), "{refused:?}");
+        };
+        let to = from.beside(Box::new(memory())).await;
+        let worker = from.worker("busy").await;
+        refused(from, &to, "1 workers are at work").await;
+        from.store.leave(&worker).await.unwrap();
+        let worker = to.worker("busy").await;
+        refused(from, &to, "1 workers are at work").await;
+        to.store.leave(&worker).await.unwrap();
+        to.insert_many(2, |_, _| {}).await;
+        refused(from, &to, "2 stand there").await;
+        assert_eq!(to.store.totals().await.unwrap().accepted, 2);
+        // Somebody has worked on the target after it was begun.
+        let to = from.beside(Box::new(memory())).await;
+        moved(from, &to).await;
+        let worker = to.worker("early").await;
+        to.claim(&worker, 1).await;
+        to.store.leave(&worker).await.unwrap();
+        let differs = migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await;
+        assert!(
+            matches!(&differs, Err(Error::Refused(it)) if it.contains("differs")),
+            "{differs:?}"
+        );
+        let Document { version, .. } = to.store.document("migration").await.unwrap().unwrap();
+        assert_eq!(version, 3, "begun, ended, begun again");
+    })
+    .await;
+}
