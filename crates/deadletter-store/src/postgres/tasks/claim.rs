@@ -43,31 +43,31 @@ const LAPSED: &str = concat!(
      AND permit_until IS NOT NULL AND closed_at IS NULL"
 );
 
-/// Permits in use, those of attempts that have lapsed and are not closed too: one that somebody is
-/// writing may be given more time. Nobody else lends any while this claim has the account.
-const PERMITS: &str =
-    "SELECT count(*) FROM attempts WHERE account = $1 AND closed_at IS NULL AND permit";
-
 /// Makes waiting tasks ready that are due.
 const PROMOTE: &str = "WITH due AS MATERIALIZED ( \
        SELECT id FROM tasks WHERE NOT ready AND account = $1 AND due_at <= $2 \
        ORDER BY due_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) \
      UPDATE tasks SET ready = true FROM due WHERE tasks.id = due.id";
 
-/// Takes as many as there are tokens, and threads that may be free. The rows come from under the lock, in the
-/// form in which they were locked; requests never change.
+/// Takes as many as there are tokens, and threads that may be free. The rows come from under the
+/// lock, in the form in which they were locked; requests never change.
+///
+/// With them comes how many permits are held, those of attempts that have lapsed and are not closed
+/// too: one that somebody is writing may be given more time. Nobody else lends any meanwhile.
 const TAKE: &str = concat!(
-    "WITH due AS MATERIALIZED ( SELECT ",
+    "WITH held AS MATERIALIZED ( \
+       SELECT count(*) AS permits, \
+              count(*) FILTER (WHERE permit_until IS NULL OR permit_until > $3) AS unlapsed \
+       FROM attempts WHERE account = $1 AND closed_at IS NULL AND permit), \
+     due AS MATERIALIZED ( SELECT ",
     task_row::columns!(),
     " FROM tasks WHERE ready AND account = $1 AND lane = $2 AND due_at <= $3 \
        AND (deadline_at IS NULL OR deadline_at > $3) \
        ORDER BY priority, turn, due_at, id \
-       LIMIT least($4, greatest(0, $5 - (SELECT count(*) FROM attempts \
-         WHERE account = $1 AND closed_at IS NULL AND permit \
-         AND (permit_until IS NULL OR permit_until > $3)))) \
+       LIMIT least($4, greatest(0, $5 - (SELECT unlapsed FROM held))) \
        FOR NO KEY UPDATE SKIP LOCKED) \
-     SELECT due.*, r.body FROM due LEFT JOIN requests AS r ON r.task = due.id \
-     ORDER BY priority, turn, due_at, id"
+     SELECT due.*, r.body, held.permits FROM due CROSS JOIN held \
+     LEFT JOIN requests AS r ON r.task = due.id ORDER BY priority, turn, due_at, id"
 );
 
 /// Takes due tasks of one lane, as the contract of `Tasks::claim` says.
@@ -80,7 +80,6 @@ pub(super) async fn claim(tx: &Transaction, claim: &Claim) -> Outcome<Work<Vec<C
         alive(&claim.worker),
         lock_lapsed,
         lapsed,
-        Statement::new(PERMITS).text(account),
         Statement::new(PROMOTE).text(account).put(claim.now.0).put(PROMOTE_LIMIT),
         Statement::new(TAKE)
             .text(account)
@@ -90,7 +89,7 @@ pub(super) async fn claim(tx: &Transaction, claim: &Claim) -> Outcome<Work<Vec<C
             .put(i64::from(claim.threads)),
     ];
     let found = tx.read_all(&asked).await?;
-    let [_, worker, locked, lapsed, permits, _, due] = found.as_slice() else {
+    let [_, worker, locked, lapsed, _, due] = found.as_slice() else {
         return Ok(Work::of(Vec::new(), Vec::new()));
     };
     must_be_alive(worker, &claim.worker)?;
@@ -98,13 +97,15 @@ pub(super) async fn claim(tx: &Transaction, claim: &Claim) -> Outcome<Work<Vec<C
     let locked = locked.iter().map(|row| Columns::of(row).number());
     load_lapsed(&mut stage, &locked.collect::<Outcome<_>>()?, lapsed)?;
     let freed = stage.lapse(std::slice::from_ref(&claim.account), claim.now);
-    let held = permits.first().map_or(Ok(0), |row| Columns::of(row).number::<usize>())?;
-    let room = (claim.threads as usize).saturating_sub(held.saturating_sub(freed));
     let mut claimed = Vec::with_capacity(due.len());
-    for (row, token) in due.iter().zip(&claim.tokens).take(room) {
+    for (row, token) in due.iter().zip(&claim.tokens) {
         let columns = &mut Columns::of(row);
         let task = task_row::read_from(columns)?;
         let body: Option<&str> = columns.take()?;
+        let held = columns.number::<usize>()?.saturating_sub(freed) + claimed.len();
+        if held >= claim.threads as usize {
+            break;
+        }
         if let Some((task, attempt)) = stage.begin(&task, &claim.worker, *token, claim.now) {
             let payload = body.and_then(|body| Payload::from_stored(body).ok());
             claimed.push(Claimed { task, attempt, payload });
