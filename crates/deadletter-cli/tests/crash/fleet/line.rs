@@ -1,14 +1,25 @@
-//! The line between a gateway and the server, which can be cut and mended.
+//! The line between a gateway and the server, which can be cut, fall silent, and be mended.
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Passes on what comes to its port, while it is whole.
+/// How a line is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It passes on what comes.
+    Whole,
+    /// What comes waits, and nobody is told.
+    Silent,
+    /// What is under way is lost, and nobody gets through.
+    Cut,
+}
+
+/// A line; it passes on what comes to its port.
 pub(super) struct Line {
     pub(super) port: u16,
-    is_cut: watch::Sender<bool>,
+    state: watch::Sender<State>,
 }
 
 impl Line {
@@ -16,34 +27,40 @@ impl Line {
     pub(super) fn to(runtime: &Runtime, port: u16) -> Self {
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a free port");
         let own = listener.local_addr().expect("bound").port();
-        let (is_cut, seen) = watch::channel(false);
+        let (state, seen) = watch::channel(State::Whole);
         runtime.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(pass(near, port, seen.clone()));
             }
         });
-        Self { port: own, is_cut }
+        Self { port: own, state }
     }
 
-    /// Cuts it: what is under way is lost, and nobody gets through.
-    pub(super) fn cut(&self) {
-        self.is_cut.send_replace(true);
-    }
-
-    /// Mends it.
-    pub(super) fn mend(&self) {
-        self.is_cut.send_replace(false);
+    /// Makes it so.
+    pub(super) fn becomes(&self, state: State) {
+        self.state.send_replace(state);
     }
 }
 
-async fn pass(mut near: TcpStream, port: u16, mut is_cut: watch::Receiver<bool>) {
-    if *is_cut.borrow_and_update() {
+async fn pass(mut near: TcpStream, port: u16, mut state: watch::Receiver<State>) {
+    if *state.borrow_and_update() == State::Cut {
         return;
     }
     // Where the server is away, the caller is hung up on, as by a server that is.
     let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-    tokio::select! {
-        _ = copy_bidirectional(&mut near, &mut far) => {}
-        _ = is_cut.wait_for(|is_cut| *is_cut) => {}
+    let passing = copy_bidirectional(&mut near, &mut far);
+    tokio::pin!(passing);
+    loop {
+        // While nothing is passed on, nothing is lost either.
+        let Ok(now) = state.wait_for(|state| *state != State::Silent).await.map(|now| *now) else {
+            return;
+        };
+        if now == State::Cut {
+            return;
+        }
+        tokio::select! {
+            _ = &mut passing => return,
+            changed = state.changed() => if changed.is_err() { return },
+        }
     }
 }
