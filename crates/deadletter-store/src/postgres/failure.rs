@@ -113,7 +113,7 @@ fn of_driver(what: String, error: &tokio_postgres::Error) -> Error {
         "XX001" | "XX002" => Error::Damaged { what, source },
         // Rows, tables or statements that are not as this program knows them: no retry mends that.
         code => match code.get(..2) {
-            Some("22" | "23" | "3F" | "42" | "0A") => Error::Damaged { what, source },
+            Some("22" | "23" | "3F" | "42" | "54" | "0A") => Error::Damaged { what, source },
             _ => Error::Unavailable { what, source },
         },
     }

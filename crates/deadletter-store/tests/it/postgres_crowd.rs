@@ -12,7 +12,7 @@ use deadletter_core::{
 use deadletter_store::{
     Claim, Clock, Error, PostgresStore, Query, Result, Sequenced, Store, TakeOver,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::{
     collections::BTreeSet,
@@ -220,4 +220,48 @@ async fn a_crowd_on_several_handles_loses_and_doubles_nothing() {
 async fn a_crowd_whose_connections_end_loses_and_doubles_nothing() {
     let name = "deadletter-crowd";
     crowd(Named { schema: Schema::new(), name }, Some(name)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_the_server_refuses_takes_none_along_that_came_with_it() {
+    harness::run(backends::postgres(), async |h: &mut Harness| {
+        // Longer than an entry of an index may be, and nothing repeats in it.
+        let mut rng = StdRng::seed_from_u64(1);
+        let long: String = (0..20_000).map(|_| rng.random_range('a'..='z')).collect();
+        let calls = (0..12).map(|n| {
+            let refused = n == 7;
+            let new = h.new_task_with(|task| {
+                task.dimensions.batch = Some(if refused { long.clone() } else { "b".to_owned() });
+            });
+            let store = &h.store;
+            async move { (refused, store.insert(vec![new]).await) }
+        });
+        for (refused, inserted) in join_all(calls).await {
+            match inserted {
+                Err(error) => assert!(refused && !error.is_retryable(), "{error}"),
+                Ok(_) => assert!(!refused),
+            }
+        }
+        assert_eq!(h.store.totals().await.unwrap().queued, 11);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_goes_away_is_made_all_the_same() {
+    harness::run(backends::postgres(), async |h: &mut Harness| {
+        let (first, second) = (h.new_task(), h.new_task());
+        let id = first.task.id;
+        // It is on its way after one look, and then nobody asks for it any more.
+        drop(h.store.insert(vec![first]).now_or_never());
+        h.store.insert(vec![second]).await.unwrap();
+        // Two calls may be under way at once: the first one may be the later.
+        for looks in 0.. {
+            assert!(looks < 1_000, "it was never made");
+            if h.find(id).await.is_some() {
+                break;
+            }
+        }
+    })
+    .await;
 }
