@@ -5,7 +5,8 @@
 //! those of Finagle's `RetryBudget`.
 //!
 //! Workers that share an account share its budget: each has a bucket of its own, which fills by its
-//! own first attempts and by its part of the floor. What all of them grant is what one would.
+//! own first attempts and by its part of the floor. What all of them grant is what one would,
+//! but for the bucket that each begins with.
 
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,7 @@ use crate::{Document, Error, Inserted, Query, Result, SILENT_MS, Store, Totals};
 use deadletter_core::{Filter, NewTask, Past, Task, TaskId};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// The document of the target that tells where its tasks come from.
 pub const MIGRATION: &str = "migration";
@@ -26,7 +27,7 @@ pub struct Migration {
 
 /// What a migration is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Phase {
     /// Tasks are copied.
     Copying,
     /// Tasks are compared.
@@ -54,7 +55,7 @@ pub async fn plan(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
     refuse_at_work(to).await?;
     let target = to.totals().await?;
     match begun(to).await? {
-        Some((_, begun)) if begun.from != from.url() => {
+        Some((_, begun)) if begun.has_ended || begun.from != from.url() => {
             Err(Error::Refused(format!("{} holds what was moved from {}", to.url(), begun.from)))
         }
         None if target.accepted > 0 => Err(Error::Refused(format!(
@@ -69,14 +70,14 @@ pub async fn plan(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
 /// Moves everything: rows with their requests, attempts, answers, deliveries and items; terminal
 /// events of tasks that stand; documents; the audit log. Tallies begin anew, and so does the count
 /// of what was accepted and purged. The source is only read. `news` hears how many tasks are
-/// through a stage.
+/// through a phase.
 ///
-/// Errors: `Refused` where somebody works on either store, where the target holds other tasks, where a
-/// request of the source cannot be read, and where source and target differ; and the stores'.
+/// Errors: `Refused` where somebody works on either store, where the target holds other tasks or all of
+/// these from an earlier migration, where a request of the source cannot be read, and where source and target differ; and the stores'.
 pub async fn migrate(
     from: &dyn Store,
     to: &dyn Store,
-    news: &(dyn Fn(Stage, u64) + Send + Sync),
+    news: &(dyn Fn(Phase, u64) + Send + Sync),
 ) -> Result<Moved> {
     plan(from, to).await?;
     note(to, &Migration { from: from.url(), has_ended: false }).await?;
@@ -85,16 +86,24 @@ pub async fn migrate(
     while let Some(tasks) = page(from, &mut after).await? {
         moved.copied += copy(from, to, &tasks).await?;
         moved.tasks += tasks.len() as u64;
-        news(Stage::Copying, moved.tasks);
+        news(Phase::Copying, moved.tasks);
     }
     moved.documents = copy_documents(from, to).await?;
     let mut log = from.audit_log(None, u32::MAX).await?;
     log.reverse();
+    let standing = to.audit_log(None, u32::MAX).await?;
+    let standing: HashSet<_> = standing.iter().map(|it| (&it.writer, it.seq, &it.hash)).collect();
     for entry in &log {
-        to.audit(entry).await?;
+        let is_there = standing.contains(&(&entry.writer, entry.seq, &entry.hash));
+        if !is_there && !to.audit(entry).await? {
+            let (writer, seq) = (&entry.writer, entry.seq);
+            return Err(Error::Refused(format!("line {seq} of {writer} differs in the audit log")));
+        }
     }
     moved.audit = log.len() as u64;
     compare(from, to, news).await?;
+    refuse_at_work(from).await?;
+    refuse_at_work(to).await?;
     note(to, &Migration { from: from.url(), has_ended: true }).await?;
     Ok(moved)
 }
@@ -240,7 +249,7 @@ async fn copy_documents(from: &dyn Store, to: &dyn Store) -> Result<u64> {
 async fn compare(
     from: &dyn Store,
     to: &dyn Store,
-    news: &(dyn Fn(Stage, u64) + Send + Sync),
+    news: &(dyn Fn(Phase, u64) + Send + Sync),
 ) -> Result<()> {
     let (mut n, mut after) = (0, None);
     while let Some(tasks) = page(from, &mut after).await? {
@@ -256,7 +265,7 @@ async fn compare(
             if is_same { Ok(()) } else { Err(differs(id)) }
         });
         try_join_all(pairs).await?;
-        news(Stage::Comparing, n);
+        news(Phase::Comparing, n);
     }
     let (ours, theirs) = (from.totals().await?, to.totals().await?);
     if ours.by_state() != theirs.by_state() || theirs != to.recount().await? {

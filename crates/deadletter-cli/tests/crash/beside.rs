@@ -48,10 +48,17 @@ impl Batch<'_> {
     /// One life of a side job, while the work goes on; its number keeps its files apart.
     pub(crate) fn beside(&self, side: Side, number: u32, fate: &Fate) -> Aside {
         match side {
-            Side::Drain => self.aside(&["drain", "--where", "state:dead -sitekey:spare*"], fate),
+            Side::Drain => self.drain(fate),
             Side::Purge => self.purge(number, fate),
             Side::Backup => self.aside(&["store", "backup", &backup_name(number)], fate),
         }
+    }
+
+    /// Only a file's locks prove at once that a drain before it is dead: at a server it is waited for.
+    fn drain(&self, fate: &Fate) -> Aside {
+        let drain: &[&str] = &["drain", "--where", "state:dead -sitekey:spare*"];
+        let wait: &[&str] = if self.place().is_file() { &[] } else { &["--wait"] };
+        self.aside(&[drain, wait].concat(), fate)
     }
 
     pub(crate) fn aside(&self, arguments: &[&str], fate: &Fate) -> Aside {

@@ -10,11 +10,15 @@ use deadletter_core::UnixMs;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 use tokio_postgres::Row;
+
+/// A question that took longer says too little: others are declared dead by this clock, after a few
+/// seconds of silence.
+const SLOW_MS: i64 = 500;
 
 /// Asks for the server's time, in milliseconds.
 pub(super) fn question() -> Statement {
@@ -31,18 +35,26 @@ pub(super) struct ServerClock {
     own: Arc<dyn Clock>,
     /// How far the server's wall clock is ahead of this machine's, in milliseconds of the wall.
     ahead_ms: AtomicI64,
+    is_set: AtomicBool,
 }
 
 impl ServerClock {
     pub(super) fn new(own: Arc<dyn Clock>) -> Self {
-        Self { own, ahead_ms: AtomicI64::new(0) }
+        Self { own, ahead_ms: AtomicI64::new(0), is_set: AtomicBool::new(false) }
     }
 
     /// The server showed `server` at some time between `asked` and `told` by this machine's wall
-    /// clock: it is taken to be the middle.
-    pub(super) fn set(&self, server: UnixMs, asked: UnixMs, told: UnixMs) {
-        let middle = asked.plus(told.since(asked) / 2);
-        self.ahead_ms.store(server.since(middle), Ordering::Relaxed);
+    /// clock: it is taken to be the middle. False where that was too long to go by: what is known
+    /// already stays then.
+    pub(super) fn set(&self, server: UnixMs, asked: UnixMs, told: UnixMs) -> bool {
+        let took_ms = told.since(asked);
+        let is_close = (0..=SLOW_MS).contains(&took_ms);
+        if is_close || !self.is_set.swap(true, Ordering::Relaxed) {
+            self.is_set.store(true, Ordering::Relaxed);
+            let middle = asked.plus(took_ms / 2);
+            self.ahead_ms.store(server.since(middle), Ordering::Relaxed);
+        }
+        is_close
     }
 }
 
@@ -78,5 +90,11 @@ mod tests {
         assert_eq!(clock.now(), UnixMs(62_500));
         clock.set(UnixMs(500), UnixMs(1_500), UnixMs(1_500));
         assert_eq!(clock.now(), UnixMs(500), "a server behind this machine");
+        // An answer that was on its way for ten seconds says nothing of now.
+        assert!(!clock.set(UnixMs(500), UnixMs(1_500), UnixMs(11_500)));
+        assert_eq!(clock.now(), UnixMs(500), "what is known stays");
+        let fresh = ServerClock::new(own);
+        assert!(!fresh.set(UnixMs(70_000), UnixMs(500), UnixMs(2_500)));
+        assert_eq!(fresh.now(), UnixMs(70_000), "better than nothing");
     }
 }

@@ -19,6 +19,9 @@ const SLOTS: i32 = 8;
 /// connection than to wait for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Who takes a connection and does not say hello for so long is lost, or no server at all.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// A connection that is open, with nothing of ours in its session.
 #[derive(Clone)]
 pub(super) struct Connection {
@@ -29,7 +32,9 @@ pub(super) struct Connection {
 
 /// Connects.
 pub(super) async fn connect(target: &Target, tls: &Encrypt) -> Outcome<Connection> {
-    let (client, line) = target.config.connect(tls.clone()).await?;
+    let connecting = target.config.connect(tls.clone());
+    let connected = tokio::time::timeout(GREETING, connecting).await;
+    let (client, line) = connected.map_err(|_| Failure::Silence)??;
     // Ends when its client is dropped, or the server hangs up.
     tokio::spawn(async move {
         if let Err(error) = line.await {

@@ -77,6 +77,15 @@ impl Failure {
         }
     }
 
+    /// What happened, without what may be secret in it.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Sql(error) => told(error),
+            Self::Store(error) => error.to_string(),
+            _ => NO_ANSWER.to_owned(),
+        }
+    }
+
     /// The store's error for a `what` of which nobody knows whether it is written.
     pub(super) fn into_doubt(self, what: &str) -> Error {
         let source = match &self {

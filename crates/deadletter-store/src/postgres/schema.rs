@@ -71,9 +71,12 @@ impl Schema<'_> {
         let Self { name, .. } = self;
         let stands = Statement::new("SELECT 1 FROM pg_namespace WHERE nspname = $1").text(name);
         if connection.ask(&stands).await?.is_empty() {
-            connection.run(&format!("CREATE SCHEMA {name}")).await.map_err(|e| self.explain(e))?;
+            connection
+                .run(&format!("CREATE SCHEMA \"{name}\""))
+                .await
+                .map_err(|e| self.explain(e))?;
         }
-        connection.run(&format!("SET LOCAL search_path = {name}")).await?;
+        connection.run(&format!("SET LOCAL search_path = \"{name}\"")).await?;
         let steps: Vec<&str> =
             migrations.iter().skip(found.unwrap_or(0)).copied().flatten().copied().collect();
         for sql in steps {
@@ -91,7 +94,7 @@ impl Schema<'_> {
 
     /// Its version; none where there is no store.
     async fn version(&self, connection: &Connection, known: usize) -> Outcome<Option<usize>> {
-        let table = format!("{}.schema_version", self.name);
+        let table = format!("\"{}\".schema_version", self.name);
         if connection.ask(&Statement::new(STANDS).text(self.name)).await?.is_empty() {
             return Ok(None);
         }

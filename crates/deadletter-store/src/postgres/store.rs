@@ -22,6 +22,9 @@ use tokio_postgres::Row;
 const SETTINGS: &str = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
      current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
 
+/// Questions for the time until one is answered soon enough to go by.
+const CLOCK_TRIES: u32 = 3;
+
 const PULSE: &str = "SELECT coalesce(sum(n), 0)::bigint FROM pulses";
 
 /// A store in one schema of a PostgreSQL database.
@@ -127,14 +130,17 @@ impl PostgresStore {
     /// Measures again how far the server's clock is from this machine's, where that counts.
     pub(super) async fn set_clock(&self) -> Result<()> {
         let Some(clock) = &self.server_clock else { return Ok(()) };
-        self.look("ask for the time", |tx| async move {
-            let asked = SystemClock.now();
-            if let Some(server) = clock::answer(&tx.read(&clock::question()).await?) {
-                clock.set(server, asked, SystemClock.now());
+        for _ in 0..CLOCK_TRIES {
+            let is_set = self.look("ask for the time", |tx| async move {
+                let asked = SystemClock.now();
+                let server = clock::answer(&tx.read(&clock::question()).await?);
+                Ok(server.is_some_and(|server| clock.set(server, asked, SystemClock.now())))
+            });
+            if is_set.await? {
+                break;
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 }
 

@@ -109,9 +109,9 @@ pub(super) struct Begin {
 }
 
 impl Begin {
-    /// For a schema whose name needs no quotes.
+    /// For a schema with this name, in which nothing needs to be escaped.
     pub(super) fn in_schema(schema: &str) -> Self {
-        let local = format!("SET LOCAL search_path = {schema}; {LIMITS}");
+        let local = format!("SET LOCAL search_path = \"{schema}\"; {LIMITS}");
         Self {
             write: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {local}; SELECT txid_current()"),
             read: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {local}"),
@@ -152,7 +152,7 @@ impl Tries {
         tracing::debug!(
             what = self.what,
             tries = self.made,
-            ?failure,
+            why = failure.reason(),
             "a transaction is tried again"
         );
         // Two that met go on at different times: their connections are not the same.

@@ -6,7 +6,7 @@ use crate::{
     harness::{self, Harness, MANY},
 };
 use deadletter_store::{
-    Call, Document, Error, Faulty, MemoryStore,
+    AuditEntry, Call, Error, Faulty, MemoryStore,
     faulty::Fault,
     migrate::{Moved, migrate, plan, unfinished},
 };
@@ -20,7 +20,7 @@ async fn filled(h: &Harness) {
         h.store.put_document(&format!("times/main/{n}"), 0, "{}").await.unwrap();
     }
     for seq in 1..=lines {
-        let entry = deadletter_store::AuditEntry {
+        let entry = AuditEntry {
             writer: "ada".to_owned(),
             seq,
             at: h.now(),
@@ -51,7 +51,9 @@ async fn into_all(backend: impl Backend + 'static) {
             let wanted = Moved { tasks: n, copied: n, documents: 3, audit: 2 };
             assert_eq!(moved(from, &to).await, wanted);
             to.check().await;
-            assert_eq!(moved(from, &to).await, Moved { copied: 0, ..wanted }, "it is there");
+            assert_eq!(unfinished(to.store.as_ref()).await.unwrap(), None);
+            let again = migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await;
+            assert!(matches!(again, Err(Error::Refused(_))), "it lives its own life by now");
             assert_eq!(unfinished(to.store.as_ref()).await.unwrap(), None);
             to.end().await;
         }
@@ -101,6 +103,28 @@ async fn what_breaks_off_goes_on_and_nobody_works_there_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_task_that_was_worked_on_meanwhile_is_found() {
+    harness::run(memory(), async |from: &mut Harness| {
+        from.insert_many(3, |_, _| {}).await;
+        let store = Arc::new(MemoryStore::new(from.store.clock()));
+        let faulty = Faulty::new(Arc::clone(&store));
+        faulty.script(Call::Recount, [Some(Fault::Unavailable)]);
+        migrate(from.store.as_ref(), &faulty, &|_, _| {}).await.expect_err("it breaks off");
+        let to = from.beside(Box::new(over(store))).await;
+        let worker = to.worker("early").await;
+        assert_eq!(to.claim(&worker, 1).await.len(), 1);
+        to.store.leave(&worker).await.unwrap();
+        let differs = migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await;
+        assert!(
+            matches!(&differs, Err(Error::Refused(it)) if it.contains("differs")),
+            "{differs:?}"
+        );
+        assert!(unfinished(to.store.as_ref()).await.unwrap().is_some(), "nobody works there");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
     harness::run(memory(), async |from: &mut Harness| {
         from.insert_many(3, |_, _| {}).await;
@@ -118,19 +142,31 @@ async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
         to.insert_many(2, |_, _| {}).await;
         refused(from, &to, "2 stand there").await;
         assert_eq!(to.store.totals().await.unwrap().accepted, 2);
-        // Somebody has worked on the target after it was begun.
-        let to = from.beside(Box::new(memory())).await;
-        moved(from, &to).await;
-        let worker = to.worker("early").await;
-        to.claim(&worker, 1).await;
-        to.store.leave(&worker).await.unwrap();
-        let differs = migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await;
-        assert!(
-            matches!(&differs, Err(Error::Refused(it)) if it.contains("differs")),
-            "{differs:?}"
-        );
-        let Document { version, .. } = to.store.document("migration").await.unwrap().unwrap();
-        assert_eq!(version, 3, "begun, ended, begun again");
+        // Somebody has worked on the target before all was compared.
+        let store = Arc::new(MemoryStore::new(from.store.clock()));
+        let faulty = Faulty::new(Arc::clone(&store));
+        faulty.script(Call::Audit, [Some(Fault::Unavailable)]);
+        let entry = AuditEntry {
+            writer: "ada".to_owned(),
+            seq: 1,
+            at: from.now(),
+            body: "{}".to_owned(),
+            hash: "a".to_owned(),
+        };
+        assert!(from.store.audit(&entry).await.unwrap());
+        migrate(from.store.as_ref(), &faulty, &|_, _| {}).await.expect_err("it breaks off");
+        let to = from.beside(Box::new(over(store))).await;
+        let other = AuditEntry { hash: "b".to_owned(), ..entry };
+        assert!(to.store.audit(&other).await.unwrap());
+        let differs = async |to: &Harness, what: &str| {
+            let differs = migrate(from.store.as_ref(), to.store.as_ref(), &|_, _| {}).await;
+            assert!(
+                matches!(&differs, Err(Error::Refused(it)) if it.contains(what)),
+                "{differs:?}"
+            );
+        };
+        differs(&to, "line 1 of ada differs").await;
+        assert!(unfinished(to.store.as_ref()).await.unwrap().is_some());
     })
     .await;
 }

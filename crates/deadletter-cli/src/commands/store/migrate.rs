@@ -10,11 +10,11 @@ use crate::{
 };
 use deadletter::store::{
     Store,
-    migrate::{self, Moved, Stage},
+    migrate::{self, Moved, Phase},
     open, open_existing,
 };
 use serde_json::json;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::{sync::Arc, time::Duration};
 
 /// The bar is drawn this often.
@@ -68,9 +68,9 @@ async fn go(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     let total = from.totals().await.map_err(fault)?.standing().unsigned_abs();
     let done = AtomicU64::new(0);
-    let is_comparing = AtomicU64::new(0);
-    let news = |stage, n| {
-        is_comparing.store(u64::from(stage == Stage::Comparing), Relaxed);
+    let is_comparing = AtomicBool::new(false);
+    let news = |phase, n| {
+        is_comparing.store(phase == Phase::Comparing, Relaxed);
         done.store(n, Relaxed);
     };
     let bar = app.out.bar(usize::try_from(total).unwrap_or(usize::MAX));
@@ -79,7 +79,7 @@ async fn go(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
         tokio::select! {
             moved = &mut moving => break moved,
             () = tokio::time::sleep(TICK) => {
-                let words = if is_comparing.load(Relaxed) == 1 { "comparing" } else { "copying" };
+                let words = if is_comparing.load(Relaxed) { "comparing" } else { "copying" };
                 bar.draw(usize::try_from(done.load(Relaxed)).unwrap_or(usize::MAX), words);
             }
             () = signals.next() => {

@@ -76,7 +76,7 @@ impl Cluster {
             .args(["-c", SQL])
             .output()
             .expect("psql starts");
-        String::from_utf8_lossy(&asked.stdout).trim().parse().unwrap_or(0)
+        String::from_utf8_lossy(&asked.stdout).trim().parse().expect("psql counts them")
     }
 
     /// As `--store` takes it, by way of that port.

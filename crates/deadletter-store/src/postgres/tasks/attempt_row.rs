@@ -86,8 +86,12 @@ fn instant(at: Option<UnixMs>) -> Option<i64> {
 /// 0 for an open attempt under an upstream id: the server lets only one such stand. An earlier one
 /// of the same task keeps the 0, and is not in the way of this one.
 fn namesake(it: &Written) -> i64 {
-    let is_named = it.attempt.is_open() && it.attempt.upstream_id.is_some();
-    if is_named && !it.has_namesake { 0 } else { it.attempt.token.get() }
+    if takes_its_id(it) { 0 } else { it.attempt.token.get() }
+}
+
+/// True where no other task's attempt may be open under its upstream id.
+pub(super) const fn takes_its_id(it: &Written) -> bool {
+    it.attempt.is_open() && it.attempt.upstream_id.is_some() && !it.has_namesake
 }
 
 /// Reads an attempt from a row of [`columns!`].

@@ -10,7 +10,8 @@
 //! 4. idempotency keys, in their order
 //! 5. deliveries, and items of operations
 //! 6. counts, each table in the order of its keys, in the slot of the connection
-//! 7. the number of the newest event, last: whoever waits for it waits for one commit
+//! 7. the number of the newest event: whoever waits for it waits for one commit
+//! 8. the pulse of the connection's slot (in `transaction`), which nothing follows
 //!
 //! What nobody can lock, because it is not there yet, is left to unique indexes: of two who insert
 //! one id or one key, or name two tasks alike, the second is refused, and its call made again.
@@ -44,7 +45,12 @@ pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statemen
     }
     let begun = named(begun);
     all.extend((!begun.is_empty()).then(|| attempt_row::insert(&begun)));
-    all.extend((!learned.is_empty()).then(|| attempt_row::update(&learned)));
+    // An id that one attempt gives up may be another's in the same call.
+    let (taking, giving): (Vec<_>, Vec<_>) =
+        learned.into_iter().partition(attempt_row::takes_its_id);
+    for rows in [giving, taking] {
+        all.extend((!rows.is_empty()).then(|| attempt_row::update(&rows)));
+    }
     all.extend((!answers.is_empty()).then(|| answer_row::insert(&answers)));
     if !readings.is_empty() {
         let (tasks, instants): (Vec<i64>, Vec<i64>) =
