@@ -204,8 +204,10 @@ async fn copy(from: &dyn Store, to: &dyn Store, tasks: &[Task]) -> Result<u64> {
     Ok(n)
 }
 
-/// A task with all that is its own.
-async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
+/// A task with all that is its own, as another store takes it in.
+///
+/// Errors: `Refused` where its request cannot be read; and the store's.
+pub async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
     let id = task.id;
     let trail = store.trail(id, u32::MAX).await?;
     let items = trail.items.into_iter();

@@ -2,7 +2,8 @@
 
 use deadletter_core::{
     AccountName, Attempt, AttemptToken, DeliveryState, Event, Filter, ItemState, Lane, NewTask,
-    OperationId, Payload, StateKind, Task, TaskId, UnixMs, WorkerId, label::UnknownLabel,
+    OperationId, Payload, StateKind, Task, TaskId, UnixMs, WorkerId, counts::Place,
+    label::UnknownLabel,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -284,6 +285,26 @@ pub struct Totals {
     pub dead: i64,
     pub buried: i64,
     pub cancelled: i64,
+}
+
+impl FromIterator<(Place, i64)> for Totals {
+    fn from_iter<I: IntoIterator<Item = (Place, i64)>>(rows: I) -> Self {
+        let mut totals = Self::default();
+        for (place, n) in rows {
+            *match place {
+                Place::Accepted => &mut totals.accepted,
+                Place::Purged => &mut totals.purged,
+                Place::Queued => &mut totals.queued,
+                Place::Submitting => &mut totals.submitting,
+                Place::Polling => &mut totals.polling,
+                Place::Solved => &mut totals.solved,
+                Place::Dead => &mut totals.dead,
+                Place::Buried => &mut totals.buried,
+                Place::Cancelled => &mut totals.cancelled,
+            } += n;
+        }
+        totals
+    }
 }
 
 impl Totals {

@@ -67,21 +67,8 @@ impl Counts {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let place = |place: Place| {
-            let rows = self.standing.get(&Dim::All).into_iter().flatten();
-            rows.filter(|(row, _)| row.place == place).map(|(_, n)| n).sum()
-        };
-        Totals {
-            accepted: place(Place::Accepted),
-            purged: place(Place::Purged),
-            queued: place(Place::Queued),
-            submitting: place(Place::Submitting),
-            polling: place(Place::Polling),
-            solved: place(Place::Solved),
-            dead: place(Place::Dead),
-            buried: place(Place::Buried),
-            cancelled: place(Place::Cancelled),
-        }
+        let rows = self.standing.get(&Dim::All).into_iter().flatten();
+        rows.map(|(row, n)| (row.place, *n)).collect()
     }
 }
 

@@ -93,12 +93,12 @@ impl Desk for PostgresStore {
     }
 
     async fn totals(&self) -> Result<Totals> {
-        Ok(sum_up(self.list("get the totals", Statement::new(TOTALS), place).await?))
+        Ok(self.list("get the totals", Statement::new(TOTALS), place).await?.into_iter().collect())
     }
 
     async fn recount(&self) -> Result<Totals> {
-        let mut totals =
-            sum_up(self.list("count all tasks", Statement::new(RECOUNT), place).await?);
+        let rows = self.list("count all tasks", Statement::new(RECOUNT), place).await?;
+        let mut totals: Totals = rows.into_iter().collect();
         totals.purged = self.totals().await?.purged;
         totals.accepted = totals.standing() + totals.purged;
         Ok(totals)
@@ -190,24 +190,6 @@ impl Desk for PostgresStore {
 
 fn place(columns: &mut Columns<'_>) -> Outcome<(Place, i64)> {
     Ok((columns.text()?, columns.take()?))
-}
-
-fn sum_up(rows: Vec<(Place, i64)>) -> Totals {
-    let mut totals = Totals::default();
-    for (place, n) in rows {
-        *match place {
-            Place::Accepted => &mut totals.accepted,
-            Place::Purged => &mut totals.purged,
-            Place::Queued => &mut totals.queued,
-            Place::Submitting => &mut totals.submitting,
-            Place::Polling => &mut totals.polling,
-            Place::Solved => &mut totals.solved,
-            Place::Dead => &mut totals.dead,
-            Place::Buried => &mut totals.buried,
-            Place::Cancelled => &mut totals.cancelled,
-        } = n;
-    }
-    totals
 }
 
 fn item(columns: &mut Columns<'_>) -> Outcome<Item> {

@@ -10,9 +10,9 @@ use crate::{
 };
 use deadletter_core::{
     Attempt, Event, ItemState, OperationId, StateKind, Task, TaskId, UnixMs,
-    counts::{Dim, Place, Standing, Tally},
+    counts::{Dim, Standing, Tally},
 };
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 pub(super) const PENDING: &str = "SELECT task, version, state FROM operation_items \
      INDEXED BY operation_items_pending WHERE operation = ? AND state = 'pending' \
@@ -84,40 +84,15 @@ pub(super) fn tallies(
 pub(super) fn totals(conn: &Connection) -> Outcome<Totals> {
     let mut statement =
         conn.prepare_cached("SELECT place, sum(n) FROM standing WHERE dim = 'all' GROUP BY place")?;
-    sum_up(statement.query_map([], |row| {
-        let columns = &mut Columns::of(row);
-        Ok((columns.text()?, columns.take()?))
-    })?)
+    sum_up(&mut statement)
 }
 
 /// The same by looking at every row.
 pub(super) fn recount(conn: &Connection) -> Outcome<Totals> {
     let mut statement = conn.prepare_cached("SELECT state, count(*) FROM tasks GROUP BY state")?;
-    let mut totals = sum_up(statement.query_map([], |row| {
-        let columns = &mut Columns::of(row);
-        Ok((columns.text()?, columns.take()?))
-    })?)?;
+    let mut totals = sum_up(&mut statement)?;
     totals.purged = self::totals(conn)?.purged;
     totals.accepted = totals.standing() + totals.purged;
-    Ok(totals)
-}
-
-fn sum_up(rows: impl Iterator<Item = rusqlite::Result<(Place, i64)>>) -> Outcome<Totals> {
-    let mut totals = Totals::default();
-    for row in rows {
-        let (place, n) = row?;
-        *match place {
-            Place::Accepted => &mut totals.accepted,
-            Place::Purged => &mut totals.purged,
-            Place::Queued => &mut totals.queued,
-            Place::Submitting => &mut totals.submitting,
-            Place::Polling => &mut totals.polling,
-            Place::Solved => &mut totals.solved,
-            Place::Dead => &mut totals.dead,
-            Place::Buried => &mut totals.buried,
-            Place::Cancelled => &mut totals.cancelled,
-        } = n;
-    }
     Ok(totals)
 }
 
@@ -306,4 +281,12 @@ fn read_event(row: &Row<'_>) -> rusqlite::Result<Sequenced> {
         answered_by: columns.token_opt()?,
     };
     Ok((seq, event))
+}
+
+fn sum_up(statement: &mut Statement<'_>) -> Outcome<Totals> {
+    let rows = statement.query_map([], |row| {
+        let columns = &mut Columns::of(row);
+        Ok((columns.text()?, columns.take()?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<Totals>>()?)
 }

@@ -120,6 +120,7 @@ macro_rules! every_case {
                 bearers_of_an_upstream_id_are_counted_within_the_account
                 an_id_of_another_tasks_open_attempt_is_not_given_again
                 an_id_is_given_again_when_its_attempt_is_closed
+                an_id_that_is_given_up_may_be_taken_in_the_same_batch
                 of_one_batch_the_first_has_the_id
                 an_id_that_was_given_again_is_not_resumed
             }

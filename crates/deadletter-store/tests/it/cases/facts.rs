@@ -267,6 +267,19 @@ pub(crate) async fn an_id_is_given_again_when_its_attempt_is_closed(h: &mut Harn
     h.happens(third.id, Some(&attempt), accepted).await;
 }
 
+pub(crate) async fn an_id_that_is_given_up_may_be_taken_in_the_same_batch(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let accepted = Happened::Accepted(upstream_id("same"));
+    let (older, waiting) = h.submitting(&worker, |_| ()).await;
+    let (newer, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(newer.id, Some(&attempt), accepted.clone()).await;
+    let (task, attempt) = (h.task(newer.id).await, h.attempt(newer.id, 1).await);
+    let gives_up = h.decide(&task, Some(&attempt), &answered(&attempt, "token"));
+    let takes = h.decide(&older, Some(&waiting), &accepted);
+    let committed = h.store.commit(vec![gives_up, takes]).await.unwrap();
+    assert_eq!(committed, [Committed::Applied, Committed::Applied]);
+}
+
 pub(crate) async fn of_one_batch_the_first_has_the_id(h: &mut Harness) {
     let worker = h.worker("w").await;
     let mut changes = Vec::new();

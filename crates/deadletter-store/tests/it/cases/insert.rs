@@ -1,10 +1,10 @@
 //! Acceptance: what an insert stores, and what it refuses.
 
-use crate::harness::{Harness, MANY, account, answered, operation, payload, upstream_id};
+use crate::harness::{Harness, account, answered, operation, payload, upstream_id};
 use deadletter_core::{
     Attempt, Counters, Happened, NewTask, Past, State, TaskId, Verdict, WorkerId,
 };
-use deadletter_store::{Freeze, Inserted};
+use deadletter_store::{Freeze, Inserted, migrate};
 
 pub(crate) async fn a_new_task_is_stored_as_it_was_given(h: &mut Harness) {
     let new = h.new_task_with(|task| {
@@ -117,17 +117,7 @@ pub(crate) async fn attempts_that_a_task_brings_along_become_its_history(h: &mut
 
 /// All that a store keeps of a task.
 async fn whole(h: &Harness, id: TaskId) -> NewTask {
-    let trail = h.store.trail(id, MANY).await.unwrap();
-    let items = trail.items.into_iter();
-    let past = Past {
-        attempts: h.store.history(id).await.unwrap(),
-        answers: h.store.answers(id).await.unwrap(),
-        events: trail.events.into_iter().map(|(_, event)| event).collect(),
-        deliveries: h.store.deliveries(id, MANY).await.unwrap(),
-        items: items.map(|(operation, item)| (operation, item.version, item.state)).collect(),
-    };
-    let payload = h.store.payload(id).await.unwrap().unwrap();
-    NewTask { task: h.task(id).await, payload, past, is_folded: false }
+    migrate::whole(h.store.as_ref(), h.task(id).await).await.unwrap()
 }
 
 pub(crate) async fn a_whole_life_can_be_brought_along(h: &mut Harness) {
