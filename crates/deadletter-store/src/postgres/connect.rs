@@ -25,7 +25,7 @@ const GREETING: Duration = Duration::from_secs(10);
 /// A connection that is open, with nothing of ours in its session.
 #[derive(Clone)]
 pub(super) struct Connection {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     /// Which of the rows of a counter its transactions write.
     pub(super) slot: i16,
 }
@@ -67,6 +67,7 @@ pub(super) async fn connect(target: &Target, tls: &Encrypt) -> Outcome<Connectio
 impl Connection {
     /// Runs one statement; what is asked at the same time goes out together.
     pub(super) async fn ask(&self, statement: &Statement) -> Outcome<Vec<Row>> {
+        statement.refuse_unsendable()?;
         let params = statement.params();
         let answered = self.client.query_typed(&statement.sql, &params);
         match tokio::time::timeout(PATIENCE, answered).await {

@@ -51,10 +51,8 @@ impl Failure {
             Self::Silence => return Verdict::Lost,
             Self::Misfit { .. } | Self::Store(_) => return Verdict::Refused,
         };
-        let Some(db) = error.as_db_error() else {
-            // A value that cannot be sent has not touched the connection; all else has.
-            return if is_about_a_value(error) { Verdict::Refused } else { Verdict::Lost };
-        };
+        // What the driver finds by itself is about the line: values are encoded before it has them.
+        let Some(db) = error.as_db_error() else { return Verdict::Lost };
         match (db.parsed_severity(), db.code().code()) {
             // A key that two have written at once; where it is a rule that is broken, it stays so.
             (Some(Severity::Error), "40001" | "40P01" | "23505") => Verdict::Collided,
@@ -98,19 +96,9 @@ impl Failure {
 
 const NO_ANSWER: &str = "the server did not answer in time";
 
-/// Errors of the driver that say something about one parameter, and not about the connection.
-fn is_about_a_value(error: &tokio_postgres::Error) -> bool {
-    error.to_string().starts_with("error serializing parameter")
-}
-
 fn of_driver(what: String, error: &tokio_postgres::Error) -> Error {
     let source = Some(told(error).into());
-    let Some(db) = error.as_db_error() else {
-        return match is_about_a_value(error) {
-            true => Error::Damaged { what, source },
-            false => Error::Unavailable { what, source },
-        };
-    };
+    let Some(db) = error.as_db_error() else { return Error::Unavailable { what, source } };
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     match db.code().code() {
         "53100" => Error::Full { what, source },

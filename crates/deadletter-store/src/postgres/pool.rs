@@ -52,10 +52,10 @@ impl Pool {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        Ok(Lease { pool: self, connection: Some(connection), _permit: permit })
+        Ok(Lease { pool: self, connection: Some(connection), permit })
     }
 
-    /// A new connection, beside those that are lent.
+    /// A new connection, for whoever has a place for it.
     pub(super) async fn connect(&self) -> Result<Connection> {
         let connected = connect(&self.target, &self.tls).await;
         connected.map_err(|failure: Failure| failure.into_error("connect"))
@@ -91,10 +91,16 @@ pub(super) struct Lease<'p> {
     pool: &'p Pool,
     /// None once it went back.
     connection: Option<Connection>,
-    _permit: SemaphorePermit<'p>,
+    permit: SemaphorePermit<'p>,
 }
 
-impl Lease<'_> {
+impl<'p> Lease<'p> {
+    /// Ends a connection that is lost, so that the server notices, and keeps its place: whoever has
+    /// lost one may open another.
+    pub(super) fn hang_up(self) -> SemaphorePermit<'p> {
+        self.permit
+    }
+
     /// Gives the connection back: no transaction is open on it.
     pub(super) fn give_back(mut self) {
         if let Some(connection) = self.connection.take().filter(|it| !it.is_closed()) {

@@ -71,7 +71,7 @@ const LOG_OF_ONE: &str = "SELECT writer, seq, at, body, hash FROM audit WHERE wr
 #[async_trait]
 impl Registry for PostgresStore {
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
-        self.transact("register a worker", |tx| async move {
+        self.transact_alive("register a worker", |tx| async move {
             let new = Statement::new(REGISTER).text(worker.as_str()).put(tx.now.0);
             Ok(Work::done(beat(&tx, &new.put(nul::escaped(label)), worker).await?))
         })
@@ -79,8 +79,8 @@ impl Registry for PostgresStore {
     }
 
     async fn beat(&self, worker: &WorkerId) -> Result<Beat> {
-        self.set_clock().await?;
-        self.transact("beat", |tx| async move {
+        self.set_clock(&self.server.beats).await?;
+        self.transact_alive("beat", |tx| async move {
             let statement = Statement::new(BEAT).text(worker.as_str()).put(tx.now.0);
             Ok(Work::quiet(beat(&tx, &statement, worker).await?))
         })
@@ -88,7 +88,7 @@ impl Registry for PostgresStore {
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {
-        self.transact("leave", |tx| async move {
+        self.transact_alive("leave", |tx| async move {
             let left = Statement::new(LEAVE).text(worker.as_str()).put(tx.now.0);
             Ok(news_where(!tx.read(&left).await?.is_empty(), ()))
         })

@@ -13,6 +13,9 @@ pub(super) struct Server {
     /// Of the store, without secrets.
     pub(super) url: String,
     pub(super) pool: Pool,
+    /// One connection for what tells that a worker lives: a worker whose calls all wait for the locks
+    /// of somebody else is not dead.
+    pub(super) beats: Pool,
     pub(super) begin: Begin,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -24,7 +27,21 @@ impl Server {
         F: Fn(Transaction) -> R,
         R: Future<Output = Outcome<Work<T>>>,
     {
-        let answered = self.pool.transact(what, (&self.begin, self.clock.now()), call).await;
+        self.transact_on(&self.pool, what, call).await
+    }
+
+    /// The same on the connections of `pool`.
+    pub(super) async fn transact_on<T, F, R>(
+        &self,
+        pool: &Pool,
+        what: &'static str,
+        call: F,
+    ) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        let answered = pool.transact(what, (&self.begin, self.clock.now()), call).await;
         answered.map_err(|error| failure::about(&self.url, error))
     }
 
@@ -34,7 +51,21 @@ impl Server {
         F: Fn(Transaction) -> R,
         R: Future<Output = Outcome<T>>,
     {
-        let answered = self.pool.look(what, (&self.begin, self.clock.now()), call).await;
+        self.look_on(&self.pool, what, call).await
+    }
+
+    /// The same on the connections of `pool`.
+    pub(super) async fn look_on<T, F, R>(
+        &self,
+        pool: &Pool,
+        what: &'static str,
+        call: F,
+    ) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let answered = pool.look(what, (&self.begin, self.clock.now()), call).await;
         answered.map_err(|error| failure::about(&self.url, error))
     }
 }

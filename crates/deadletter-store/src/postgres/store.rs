@@ -29,7 +29,7 @@ const PULSE: &str = "SELECT coalesce(sum(n), 0)::bigint FROM pulses";
 
 /// A store in one schema of a PostgreSQL database.
 pub struct PostgresStore {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     /// Calls of many callers, made together.
     pub(super) inserts: Gather<Inserts>,
     pub(super) commits: Gather<Commits>,
@@ -70,7 +70,8 @@ impl PostgresStore {
         let url = target.shown();
         let begin = Begin::in_schema(&target.schema);
         let schema = target.schema.clone();
-        let pool = Pool::new(target)?;
+        let beats = Pool::new(target.of_one())?;
+        let pool = Pool::new(target.without_one())?;
         let durability = async {
             let lease = pool.lend("open").await?;
             let schema = Schema { name: &schema, store: &url };
@@ -80,10 +81,10 @@ impl PostgresStore {
             Ok(durability)
         };
         let durability = durability.await.map_err(|error| failure::about(&url, error))?;
-        let server = Arc::new(Server { url, pool, begin, clock });
+        let server = Arc::new(Server { url, pool, beats, begin, clock });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
         let store = Self { server, inserts, commits, server_clock, durability };
-        store.set_clock().await?;
+        store.set_clock(&store.server.pool).await?;
         Ok(store)
     }
 
@@ -94,6 +95,15 @@ impl PostgresStore {
         R: Future<Output = Outcome<Work<T>>>,
     {
         self.server.transact(what, call).await
+    }
+
+    /// The same for a call by which a worker lives: it waits for no other call of this process.
+    pub(super) async fn transact_alive<T, F, R>(&self, what: &'static str, call: F) -> Result<T>
+    where
+        F: Fn(Transaction) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        self.server.transact_on(&self.server.beats, what, call).await
     }
 
     /// Runs a call that only reads.
@@ -128,10 +138,10 @@ impl PostgresStore {
     }
 
     /// Measures again how far the server's clock is from this machine's, where that counts.
-    pub(super) async fn set_clock(&self) -> Result<()> {
+    pub(super) async fn set_clock(&self, pool: &Pool) -> Result<()> {
         let Some(clock) = &self.server_clock else { return Ok(()) };
         for _ in 0..CLOCK_TRIES {
-            let is_set = self.look("ask for the time", |tx| async move {
+            let is_set = self.server.look_on(pool, "ask for the time", |tx| async move {
                 let asked = SystemClock.now();
                 let server = clock::answer(&tx.read(&clock::question()).await?);
                 Ok(server.is_some_and(|server| clock.set(server, asked, SystemClock.now())))
@@ -166,6 +176,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) -> Result<()> {
         self.server.pool.close().await;
+        self.server.beats.close().await;
         Ok(())
     }
 }

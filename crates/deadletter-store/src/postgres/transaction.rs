@@ -212,7 +212,7 @@ impl Pool {
             return Err(undo(what, lease, failure).await);
         }
         // Its connection is of no use any more, and what it did is known to the server alone.
-        drop(lease);
+        let _place = lease.hang_up();
         let fate = tokio::time::timeout(FATE_PATIENCE, self.fate_of(number)).await;
         match fate.ok().flatten() {
             Some(true) => Ok(work.answer),
@@ -295,7 +295,10 @@ where
 async fn write<T>(connection: &Connection, work: &Work<T>) -> Outcome<()> {
     let pulse = Statement::new(PULSE).put(connection.slot);
     let pulse = work.is_news.then_some(&pulse);
-    let writes = work.writes.iter().chain(pulse).map(|write| connection.ask(write));
+    let writes = || work.writes.iter().chain(pulse);
+    // All of it goes, or nothing: what stays here is refused by nobody there.
+    writes().try_for_each(Statement::refuse_unsendable)?;
+    let writes = writes().map(|write| connection.ask(write));
     let (written, committed) = join(try_join_all(writes), connection.run("COMMIT")).await;
     // A transaction in which a write was refused is undone by its commit, without an error.
     written?;
@@ -331,4 +334,80 @@ fn number_of(messages: &[SimpleQueryMessage]) -> Option<i64> {
         SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+    use std::sync::Arc;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_postgres::{
+        Config, NoTls,
+        types::{IsNull, ToSql, Type, to_sql_checked},
+    };
+
+    /// A value that no server can be sent.
+    #[derive(Debug)]
+    struct Unsendable;
+
+    impl ToSql for Unsendable {
+        fn to_sql(
+            &self,
+            _: &Type,
+            _: &mut BytesMut,
+        ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+            Err("it is too long".into())
+        }
+
+        fn accepts(_: &Type) -> bool {
+            true
+        }
+
+        to_sql_checked!();
+    }
+
+    impl super::super::statement::Typed for Unsendable {
+        const TYPE: Type = Type::TEXT;
+    }
+
+    /// Lets one client in, hangs up on a commit, and hands back all that was said.
+    async fn listen(listener: TcpListener) -> Vec<u8> {
+        let (mut line, _) = listener.accept().await.unwrap();
+        let len = line.read_u32().await.unwrap();
+        let mut hello = vec![0; len as usize - 4];
+        line.read_exact(&mut hello).await.unwrap();
+        // AuthenticationOk and ReadyForQuery.
+        line.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await.unwrap();
+        let mut said = Vec::new();
+        while line.read_buf(&mut said).await.unwrap() > 0 {
+            if said.windows(6).any(|word| word == b"COMMIT") {
+                break;
+            }
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn where_a_value_cannot_be_sent_nothing_is_committed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listening = tokio::spawn(listen(listener));
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(port).user("me");
+        let (client, line) = config.connect(NoTls).await.unwrap();
+        let line = tokio::spawn(line);
+        let connection = Connection { client: Arc::new(client), slot: 0 };
+        let first = Statement::new("INSERT 1").put(1_i64);
+        let work = Work::of((), vec![first, Statement::new("INSERT 2").put(Unsendable)]);
+        let failure = write(&connection, &work).await.unwrap_err();
+        assert!(failure.reason().contains("it is too long"), "{}", failure.reason());
+        drop(connection);
+        drop(line);
+        let said = String::from_utf8_lossy(&listening.await.unwrap()).into_owned();
+        assert!(!said.contains("INSERT") && !said.contains("COMMIT"), "{said:?}");
+    }
 }

@@ -11,8 +11,8 @@ use tokio_postgres::{
 const SCHEMA: &str = "deadletter";
 /// PostgreSQL cuts longer names off.
 const NAME_LEN: usize = 63;
-/// Connections of one process where the URL says nothing: a committer, a claim for each lane and
-/// some readers at once, and twelve such processes fit in a server's usual 100.
+/// Connections of one process where the URL says nothing: one for its beats, a committer, a claim
+/// for each lane and some readers at once, and twelve such processes fit in a server's usual 100.
 const CONNECTIONS: usize = 8;
 /// More would only queue inside the server.
 const MOST_CONNECTIONS: usize = 100;
@@ -37,6 +37,7 @@ pub(super) enum Tls {
 }
 
 /// Where a store is.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) tls: Tls,
@@ -144,6 +145,17 @@ impl Target {
         config.keepalives_idle(LINE_TIMEOUT).keepalives_interval(LINE_TIMEOUT / 4);
         config.keepalives_retries(4);
         Ok(())
+    }
+
+    /// The same with one connection.
+    pub(super) fn of_one(&self) -> Self {
+        Self { connections: 1, ..self.clone() }
+    }
+
+    /// The same with one connection less; it has two at least.
+    pub(super) fn without_one(mut self) -> Self {
+        self.connections = self.connections.saturating_sub(1).max(1);
+        self
     }
 
     /// The URL without password and settings: for people.

@@ -6,7 +6,8 @@ use crate::{
 };
 use deadletter_core::{UnixMs, WorkerId};
 use deadletter_store::{Durability, Error, ManualClock, PostgresStore, Registry, Result, Store};
-use std::sync::Arc;
+use futures_util::future::join_all;
+use std::{net::TcpListener, sync::Arc};
 
 async fn open(url: &str) -> Result<PostgresStore> {
     PostgresStore::open(url, Arc::new(ManualClock::at(UnixMs(1_800_000_000_000)))).await
@@ -28,7 +29,7 @@ async fn refused(url: &str) -> (Error, String) {
 #[tokio::test]
 async fn two_that_open_an_empty_schema_at_once_make_its_tables_once() {
     let schema = Schema::new();
-    let opened = futures_util::future::join_all((0..4).map(|_| open(&schema.url))).await;
+    let opened = join_all((0..4).map(|_| open(&schema.url))).await;
     let stores: Vec<PostgresStore> = opened.into_iter().map(|store| store.unwrap()).collect();
     assert_eq!(stores[0].put_document("a", 0, "{}").await.unwrap(), Some(1));
     assert_eq!(stores[3].put_document("a", 0, "{}").await.unwrap(), None);
@@ -76,8 +77,10 @@ async fn who_is_not_let_in_is_told_why_and_no_secret() {
     );
     let (error, text) = refused(&server().replace("/postgres?", "/nowhere?")).await;
     assert!(matches!(error, Error::Denied { .. }) && text.contains("nowhere"), "{text}");
-    // A port that nobody listens on: it was free a moment ago.
-    let gone = Line::to(1).await.port + 1;
+    // A port that nobody listens on: it was given to us, and let go.
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let gone = free.local_addr().unwrap().port();
+    drop(free);
     let (error, text) =
         refused(&server().replace(&format!(":{}", port()), &format!(":{gone}"))).await;
     assert!(matches!(error, Error::Unavailable { .. }), "{text}");
@@ -158,4 +161,36 @@ async fn a_commit_that_is_cut_on_its_way_there_is_written_once() {
 #[tokio::test]
 async fn a_commit_whose_answer_is_cut_is_written_once() {
     cut_a_commit_everywhere(Way::Back).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_calls_all_wait_for_a_lock_beats_on() {
+    let schema = Schema::new();
+    let store = open(&schema.url).await.unwrap();
+    let w = WorkerId::new("w").unwrap();
+    store.register(&w, "w").await.unwrap();
+    let holder = client().await;
+    let sql = format!("BEGIN; LOCK TABLE {}.documents IN EXCLUSIVE MODE", schema.name);
+    holder.batch_execute(&sql).await.unwrap();
+    let keys: Vec<String> = (0..8).map(|n| format!("waits/{n}")).collect();
+    let mut waiting = std::pin::pin!(join_all(keys.iter().map(|k| store.put_document(k, 0, "{}"))));
+    let beats = async {
+        let held_up = "SELECT count(*) FROM pg_locks WHERE NOT granted \
+             AND relation = $1::text::regclass";
+        let table = format!("{}.documents", schema.name);
+        // Three of the four connections that the URL allows: the last one is for beats.
+        while holder.query_one(held_up, &[&table]).await.unwrap().get::<_, i64>(0) < 3 {}
+        for _ in 0..3 {
+            assert_eq!(store.beat(&w).await.unwrap().workers, 1);
+        }
+    };
+    tokio::select! {
+        put = &mut waiting => panic!("a call did not wait: {put:?}"),
+        () = beats => {}
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for put in waiting.await {
+        assert_eq!(put.unwrap(), Some(1));
+    }
+    schema.end().await;
 }
