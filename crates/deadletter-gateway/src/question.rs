@@ -10,7 +10,7 @@ use crate::{
 };
 use deadletter::{
     Error, Reported,
-    core::{StateKind, Task, TaskId},
+    core::{Answer, Task, TaskId},
 };
 
 /// Ids that one question may name.
@@ -29,8 +29,11 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
         ("threadsinfo", _) => threads(gateway, asker).await,
         ("reportbad" | "reportgood", _) => {
             let id = params.text("id");
-            let found = named(gateway, asker, id.as_deref().unwrap_or_default()).await;
-            report(gateway, found, action.trim() == "reportgood").await
+            let is_good = action.trim() == "reportgood";
+            match digits(id.as_deref().unwrap_or_default()) {
+                Ok(id) => report(gateway, asker, id, is_good).await,
+                Err(word) => word,
+            }
         }
         ("add_pingback", _) => pingbacks::add(gateway, asker, params).await,
         ("get_pingback", _) => pingbacks::get(gateway, asker).await,
@@ -40,9 +43,9 @@ pub(crate) async fn answer(gateway: &Gateway, asker: &Asker, params: &Params) ->
 }
 
 /// What is said of an answer is recorded, and passed on behind the client's back.
-pub(crate) async fn report(gateway: &Gateway, found: Result<Task, Word>, is_good: bool) -> Word {
-    let task = match found {
-        Ok(task) => task,
+pub(crate) async fn report(gateway: &Gateway, asker: &Asker, id: &str, is_good: bool) -> Word {
+    let task = match find(gateway, asker, id).await {
+        Ok((task, _)) => task,
         // A store that failed has recorded nothing.
         Err(Word::Pending) => return Word::error(words::STORE_FAILED),
         Err(word) => return word,
@@ -77,60 +80,56 @@ async fn many(gateway: &Gateway, asker: &Asker, ids: &str) -> Word {
 }
 
 async fn get(gateway: &Gateway, asker: &Asker, id: &str) -> Word {
-    match named(gateway, asker, id).await {
-        Ok(task) => verdict(gateway, &task).await,
+    match digits(id) {
+        Ok(id) => verdict(gateway, asker, id).await.map_or_else(|word| word, |(_, word)| word),
         Err(word) => word,
     }
 }
 
-/// The asker's task of an id as res.php takes it: digits.
-async fn named(gateway: &Gateway, asker: &Asker, id: &str) -> Result<Task, Word> {
+/// An id as res.php takes it: digits.
+fn digits(id: &str) -> Result<&str, Word> {
     let id = id.trim();
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Word::error(words::WRONG_ID));
-    }
-    find(gateway, asker, id).await
+    let is_formed = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_formed.then_some(id).ok_or_else(|| Word::error(words::WRONG_ID))
 }
 
-/// The task of that id, where it is the asker's; else what it is told.
-pub(crate) async fn find(gateway: &Gateway, asker: &Asker, id: &str) -> Result<Task, Word> {
+/// The task of that id with its answer, where it is the asker's; else what it is told.
+pub(crate) async fn find(
+    gateway: &Gateway,
+    asker: &Asker,
+    id: &str,
+) -> Result<(Task, Option<Answer>), Word> {
     let id = id.parse::<TaskId>().map_err(|_| Word::error(words::NO_SUCH_ID))?;
-    let found = gateway.store().get(&[id]).await.map_err(|error| failed(&error))?;
-    found
-        .into_iter()
-        .flatten()
-        .next()
-        .filter(|task| is_theirs(task.owner.as_deref(), asker))
-        // Another key's id is told apart from an unknown one by nobody.
-        .ok_or_else(|| Word::error(words::NO_SUCH_ID))
+    let found = gateway.store().told(id).await.map_err(|error| failed(&error))?;
+    // Another key's id is told apart from an unknown one by nobody.
+    let theirs = found.filter(|(task, _)| is_theirs(task.owner.as_deref(), asker));
+    theirs.ok_or_else(|| Word::error(words::NO_SUCH_ID))
 }
 
-/// What is told of a task, whatever front it is asked for at.
-pub(crate) async fn verdict(gateway: &Gateway, task: &Task) -> Word {
-    let is_open =
-        matches!(task.kind(), StateKind::Queued | StateKind::Submitting | StateKind::Polling);
-    if !is_open {
-        gateway.quotas.ended(task.owner.as_deref(), task.id);
+/// What is told of the asker's task of that id, with the task, whatever front it is asked for at.
+pub(crate) async fn verdict(
+    gateway: &Gateway,
+    asker: &Asker,
+    id: &str,
+) -> Result<(Task, Word), Word> {
+    let (task, answer) = find(gateway, asker, id).await?;
+    let word = tell(gateway, &task, answer);
+    Ok((task, word))
+}
+
+fn tell(gateway: &Gateway, task: &Task, answer: Option<Answer>) -> Word {
+    if !task.kind().is_terminal() {
+        return Word::Pending;
     }
-    match task.kind() {
-        StateKind::Queued | StateKind::Submitting | StateKind::Polling => Word::Pending,
-        StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
-            gateway.engine.note_read(task, None);
-            let code = words::death(task);
-            hear(task, &code);
-            Word::error(code)
-        }
-        StateKind::Solved => match gateway.store().answer(task.id).await {
-            Ok(Some(answer)) => {
-                gateway.engine.note_read(task, Some(&answer));
-                hear(task, "answer");
-                Word::Answer(Box::new(answer))
-            }
-            // Purged between two looks.
-            Ok(None) => Word::error(words::NO_SUCH_ID),
-            Err(error) => failed(&error),
-        },
+    gateway.quotas.ended(task.owner.as_deref(), task.id);
+    gateway.engine.note_read(task, answer.as_ref());
+    if let Some(answer) = answer {
+        hear(task, "answer");
+        return Word::Answer(Box::new(answer));
     }
+    let code = words::death(task);
+    hear(task, &code);
+    Word::error(code)
 }
 
 /// A client that asks again and again hears the same; an operator hears of the first time.

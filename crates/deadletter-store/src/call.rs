@@ -35,6 +35,7 @@ calls! {
     Overdue = "overdue",
     NextDue = "next_due",
     Get = "get",
+    Told = "told",
     Payload = "payload",
     History = "history",
     Answer = "answer",

@@ -223,6 +223,10 @@ impl<S: Store + ?Sized> Tasks for Faulty<S> {
         self.meet(Call::Get, self.inner.get(ids)).await
     }
 
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        self.meet(Call::Told, self.inner.told(id)).await
+    }
+
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
         self.meet(Call::Payload, self.inner.payload(id)).await
     }

@@ -158,6 +158,10 @@ impl<S: Store + ?Sized> Tasks for Traced<S> {
         self.watch(Call::Get, ids.len(), self.inner.get(ids)).await
     }
 
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        self.watch(Call::Told, 1, self.inner.told(id)).await
+    }
+
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
         self.watch(Call::Payload, 1, self.inner.payload(id)).await
     }

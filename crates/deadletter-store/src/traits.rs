@@ -101,6 +101,16 @@ pub trait Tasks: Send + Sync {
     /// Rows, in the order asked for; none where a task does not exist.
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>>;
 
+    /// A row with its answer where it is solved, both as of one instant: what its owner is told.
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        let Some(task) = self.get(&[id]).await?.pop().flatten() else { return Ok(None) };
+        if task.kind() != StateKind::Solved {
+            return Ok(Some((task, None)));
+        }
+        // A solved task stays solved until it is purged, and its answer with it.
+        Ok(self.answer(id).await?.map(|answer| (task, Some(answer))))
+    }
+
     /// What a task asks for; none where there is no such task, or where the store has lost it or
     /// cannot read it any more.
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>>;

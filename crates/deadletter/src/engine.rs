@@ -12,9 +12,7 @@ use crate::{
     shared::Shared,
     stop,
 };
-use deadletter_core::{
-    AccountName, Answer, Failure, StateKind, Task, TaskId, UnixMs, breaker::Phase,
-};
+use deadletter_core::{AccountName, Answer, Failure, Task, TaskId, UnixMs, breaker::Phase};
 use deadletter_store::Store;
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -347,20 +345,16 @@ impl Handle {
 
     /// How it ended, if it has; asks the store once, and counts as told to the task's owner.
     pub async fn outcome(&self) -> Result<Option<Outcome>> {
-        let task = self.row().await?;
-        match task.kind() {
-            StateKind::Queued | StateKind::Submitting | StateKind::Polling => Ok(None),
-            StateKind::Solved => {
-                let answer = self.shared.store.answer(self.id).await?;
-                let answer = answer.ok_or(Error::NoSuchTask(self.id))?;
-                self.shared.note_read(&task, Some(&answer));
-                Ok(Some(Outcome::Solved(Box::new(answer))))
-            }
-            StateKind::Dead | StateKind::Buried | StateKind::Cancelled => {
-                self.shared.note_read(&task, None);
-                Ok(Some(Outcome::Unsolved(Box::new(task))))
-            }
+        let told = self.shared.store.told(self.id).await?;
+        let (task, answer) = told.ok_or(Error::NoSuchTask(self.id))?;
+        if !task.kind().is_terminal() {
+            return Ok(None);
         }
+        self.shared.note_read(&task, answer.as_ref());
+        Ok(Some(match answer {
+            Some(answer) => Outcome::Solved(Box::new(answer)),
+            None => Outcome::Unsolved(Box::new(task)),
+        }))
     }
 }
 

@@ -102,7 +102,7 @@ async fn report(gateway: &Gateway, asker: &Asker, request: &Request, says: Says)
         },
     };
     let id = request.task_id().unwrap_or_default();
-    match question::report(gateway, question::find(gateway, asker, &id).await, is_good).await {
+    match question::report(gateway, asker, &id, is_good).await {
         Word::Bare(_) => Said::Recorded { is_feedback: says == Says::InBody },
         word => Said::Word(word),
     }
@@ -110,11 +110,8 @@ async fn report(gateway: &Gateway, asker: &Asker, request: &Request, says: Says)
 
 async fn result(gateway: &Gateway, asker: &Asker, request: &Request, peer: IpAddr) -> Said {
     let id = request.task_id().unwrap_or_default();
-    match question::find(gateway, asker, &id).await {
-        Ok(task) => match question::verdict(gateway, &task).await {
-            Word::Answer(answer) => Said::Ready { task: Box::new(task), answer, ip: peer },
-            word => Said::Word(word),
-        },
-        Err(word) => Said::Word(word),
+    match question::verdict(gateway, asker, &id).await {
+        Ok((task, Word::Answer(answer))) => Said::Ready { task: Box::new(task), answer, ip: peer },
+        Ok((_, word)) | Err(word) => Said::Word(word),
     }
 }

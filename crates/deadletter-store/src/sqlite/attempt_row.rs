@@ -5,7 +5,7 @@ use super::{
     statements::Statements,
 };
 use deadletter_core::{
-    AccountName, Answer, Attempt, AttemptToken, Fact, Learned, TaskId, UpstreamId,
+    AccountName, Answer, Attempt, AttemptToken, Fact, Learned, Task, TaskId, UpstreamId,
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use secrecy::{ExposeSecret, SecretString};
@@ -190,6 +190,14 @@ pub(super) fn get_answer(conn: &Connection, task: TaskId) -> Result<Option<Answe
          WHERE a.task = ? AND (t.answered_by IS NULL OR t.answered_by = a.token) \
          ORDER BY a.token LIMIT 1";
     conn.prepare_cached(SQL)?.query_row([task.as_i64()], read_answer).optional()
+}
+
+/// The answer of the attempt that won, for a row at hand.
+pub(super) fn get_winner(conn: &Connection, task: &Task) -> Result<Option<Answer>> {
+    const SQL: &str = "SELECT task, token, dialect, raw, text, user_agent, solved_at, expires_at, \
+         read_at FROM answers WHERE task = ? AND token = ?";
+    let asked = (task.id.as_i64(), task.answered_by.map(AttemptToken::get));
+    conn.prepare_cached(SQL)?.query_row(asked, read_answer).optional()
 }
 
 fn read_answer(row: &Row<'_>) -> Result<Answer> {

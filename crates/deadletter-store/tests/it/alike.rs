@@ -120,6 +120,12 @@ impl Said for Claimed {
     }
 }
 
+impl Said for (Task, Option<Answer>) {
+    fn said(&self) -> String {
+        format!("{:?} {}", self.0, self.1.said())
+    }
+}
+
 impl<T: Said> Said for Option<T> {
     fn said(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), Said::said)
@@ -218,6 +224,10 @@ impl Tasks for Twins {
 
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
         alike!(self.get(ids))
+    }
+
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        alike!(self.told(id))
     }
 
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {

@@ -108,6 +108,8 @@ macro_rules! every_case {
                 the_first_upstream_id_of_an_attempt_stays
                 an_abandonment_is_written_with_its_failure
                 a_late_answer_solves_a_task_that_waits_for_its_retry
+                a_task_is_told_with_the_answer_that_solved_it
+                an_answer_that_did_not_win_is_told_to_nobody
                 a_late_answer_solves_a_dead_letter
                 of_two_answers_one_wins_and_both_are_kept
                 the_first_answer_of_an_attempt_stays

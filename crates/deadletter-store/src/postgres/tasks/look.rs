@@ -5,8 +5,9 @@ use crate::postgres::{
     columns::Columns, failure::Outcome, statement::Statement, transaction::Transaction,
 };
 use deadletter_core::{
-    AccountName, Answer, Attempt, Payload, Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Payload, StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
 };
+use futures_util::future::try_join;
 use std::collections::HashMap;
 
 const GET: &str = concat!("SELECT ", task_row::columns!(), " FROM tasks WHERE id = ANY($1)");
@@ -54,6 +55,17 @@ pub(super) async fn get(tx: &Transaction, ids: &[TaskId]) -> Outcome<Vec<Option<
     let tasks = rows.iter().map(|row| task_row::read(row).map(|task| (task.id, task)));
     let tasks: HashMap<TaskId, Task> = tasks.collect::<Outcome<_>>()?;
     Ok(ids.iter().map(|id| tasks.get(id).cloned()).collect())
+}
+
+/// A row with its answer where it is solved.
+pub(super) async fn told(tx: &Transaction, id: TaskId) -> Outcome<Option<(Task, Option<Answer>)>> {
+    let ids = [id];
+    let (mut tasks, answer) = try_join(get(tx, &ids), answer(tx, id)).await?;
+    let Some(task) = tasks.pop().flatten() else { return Ok(None) };
+    if task.kind() != StateKind::Solved {
+        return Ok(Some((task, None)));
+    }
+    Ok(answer.map(|answer| (task, Some(answer))))
 }
 
 /// What a task asks for; none where it cannot be read.

@@ -82,6 +82,10 @@ impl Tasks for PostgresStore {
         self.look("get tasks", |tx| async move { look::get(&tx, ids).await }).await
     }
 
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        self.look("get a verdict", |tx| async move { look::told(&tx, id).await }).await
+    }
+
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
         self.look("get a request", |tx| async move { look::payload(&tx, id).await }).await
     }

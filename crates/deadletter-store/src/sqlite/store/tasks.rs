@@ -13,8 +13,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    AccountName, Answer, Attempt, Change, NewTask, Payload, Reading, Task, TaskId, UnixMs,
-    UpstreamId, WorkerId,
+    AccountName, Answer, Attempt, Change, NewTask, Payload, Reading, StateKind, Task, TaskId,
+    UnixMs, UpstreamId, WorkerId,
 };
 use rusqlite::Connection;
 
@@ -97,6 +97,17 @@ impl Tasks for SqliteStore {
         let ids = ids.to_vec();
         self.look_up("get tasks", move |conn| ids.iter().map(|id| page::get(conn, *id)).collect())
             .await
+    }
+
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        self.look_up("get a verdict", move |conn| {
+            let Some(task) = page::get(conn, id)? else { return Ok(None) };
+            if task.kind() != StateKind::Solved {
+                return Ok(Some((task, None)));
+            }
+            Ok(attempt_row::get_winner(conn, &task)?.map(|answer| (task, Some(answer))))
+        })
+        .await
     }
 
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {

@@ -63,6 +63,28 @@ pub(crate) async fn a_late_answer_solves_a_task_that_waits_for_its_retry(h: &mut
     assert_eq!(h.store.next_due(&row.account).await.unwrap(), None);
 }
 
+pub(crate) async fn a_task_is_told_with_the_answer_that_solved_it(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.timed_out(&worker).await;
+    assert!(h.store.told(h.new_task().task.id).await.unwrap().is_none());
+    let (row, answer) = h.store.told(task.id).await.unwrap().unwrap();
+    assert_eq!((&row, answer.is_none()), (&task, true));
+
+    h.happens(task.id, Some(&attempt), answered(&attempt, "late")).await;
+    let (row, answer) = h.store.told(task.id).await.unwrap().unwrap();
+    assert_eq!(row, h.task(task.id).await);
+    assert_eq!((row.kind(), answer.unwrap().expose()), (StateKind::Solved, "late"));
+}
+
+pub(crate) async fn an_answer_that_did_not_win_is_told_to_nobody(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.polling(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::Cancelled).await;
+    h.happens(task.id, Some(&attempt), answered(&attempt, "unused")).await;
+    let (row, answer) = h.store.told(task.id).await.unwrap().unwrap();
+    assert_eq!((row.kind(), answer.is_none()), (StateKind::Cancelled, true));
+}
+
 pub(crate) async fn a_late_answer_solves_a_dead_letter(h: &mut Harness) {
     let worker = h.worker("w").await;
     let (task, attempt) = h.timed_out(&worker).await;
