@@ -104,9 +104,16 @@ async fn begin_anew(shared: &Shared, dead: &WorkerId) -> Result<()> {
     Ok(())
 }
 
-/// This process, for people who list workers.
+/// What people who list workers are told of a worker in that process of this machine.
+#[must_use]
+pub fn worker_label(process: u32) -> String {
+    // Pids of several machines are alike, and those in containers nearly always.
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("process {process} on {host}")
+}
+
 fn label() -> String {
-    format!("process {}", std::process::id())
+    worker_label(std::process::id())
 }
 
 /// An id that no worker has had.

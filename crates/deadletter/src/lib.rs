@@ -81,6 +81,7 @@ pub use delivery::{FIELDS as TARGET_FIELDS, Form, Target, Tries, death};
 pub use desk::{Desk, RedrivePlan, TaskFile};
 pub use engine::{AccountStatus, Deadletter, Handle, Outcome, Status, Submitted};
 pub use error::{Error, Result};
+pub use heartbeat::worker_label;
 pub use job::Job;
 pub use notice::Notice;
 pub use operation::{Operation, OperationState, RedriveOptions};

@@ -104,15 +104,27 @@ pub(crate) fn at_pipe<T: Send + 'static>(
 
 /// The rest of what a child says once it has said `word`; ends the child where it never does.
 pub(crate) fn once_said(child: &mut Child, word: &'static str) -> BufReader<ChildStderr> {
+    said_after(child, word).1
+}
+
+/// The same, with what follows `word` in its line.
+pub(crate) fn said_after(
+    child: &mut Child,
+    word: &'static str,
+) -> (String, BufReader<ChildStderr>) {
     let mut said = BufReader::new(child.stderr.take().expect("piped"));
     let heard = at_pipe(child, move || {
-        let mut line = String::new();
-        while !line.contains(word) {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
             if said.read_line(&mut line).expect("text") == 0 {
-                return Err(line);
+                return Err(all);
             }
+            if let Some((_, behind)) = line.split_once(word) {
+                return Ok((behind.trim().to_owned(), said));
+            }
+            all.push_str(&line);
         }
-        Ok(said)
     });
     heard.unwrap_or_else(|said| panic!("it has ended without {word:?}: {said}"))
 }

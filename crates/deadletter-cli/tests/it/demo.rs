@@ -18,3 +18,17 @@ fn it_ends_well_and_its_figures_are_sound() {
     assert!(facts["peak_threads"].as_u64() <= facts["threads"].as_u64());
     assert!(!ran.stderr.contains("\\n"), "{}", ran.stderr);
 }
+
+#[test]
+fn processes_that_share_no_memory_or_no_store_are_refused() {
+    let bench = Bench::new();
+    for (args, told) in [
+        (&["demo", "--store", "sqlite:x.db"] as &[&str], "--workers 2"),
+        (&["demo", "--workers", "2", "--store", "memory:"], "share no memory"),
+        (&["demo", "--workers", "0"], "1..=16"),
+    ] {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
+    }
+}

@@ -1,10 +1,10 @@
 //! A store on a PostgreSQL server, as every command meets it. `scripts/servers` starts the server.
 
 use crate::{
-    bench::{Bench, KEY, ran},
+    bench::{Bench, KEY, ended, ran, said_after, started},
     upstream::{GOOD, Scene, lines},
 };
-use std::process::Command;
+use std::{io::Read, process::Command};
 
 /// The URL of a schema that no other test has, and the password in it.
 fn place(name: &str) -> (String, String) {
@@ -95,4 +95,31 @@ fn a_look_makes_no_tables_and_a_server_that_refuses_is_told_without_its_password
     told(&url.replace("/postgres?", "/nowhere?"), &["list"], &["does not let", "nowhere"]);
     let gone = "postgres://me:hunter2@127.0.0.1:1/x";
     told(gone, &["list"], &["not available", "127.0.0.1:1/x", "pg_isready"]);
+}
+
+#[test]
+fn what_a_worker_of_the_demo_held_when_it_was_killed_is_taken_over() {
+    let (url, _) = place("demo");
+    let bench = Bench::new();
+    let mut demo = started(bench.command(&["demo", "--workers", "2", "--json", "--store", &url]));
+    let (pid, mut said) = said_after(&mut demo, "kill -9 ");
+    let sent = Command::new("kill").args(["-KILL", &pid]).status();
+    assert!(sent.expect("kill exists").success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    let output = ended(demo);
+    assert_eq!(output.status.code(), Some(0), "{rest}");
+    assert!(rest.contains(&format!("(process {pid}) is killed; it held ")), "{rest}");
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let ends: Vec<_> = facts["workers"].as_array().expect("a list").iter().collect();
+    let killed = ends.iter().find(|it| it["process"].to_string() == pid).expect("it is told of");
+    assert_eq!(killed["end"], "killed", "{facts}");
+    assert!(killed["held"].as_u64().is_some_and(|n| n > 0), "{facts}");
+    assert_eq!(killed["held"], killed["taken_over"], "{facts}");
+    assert_eq!((&facts["totals"]["solved"], &facts["lost"]), (&400.into(), &0.into()), "{facts}");
+    assert_eq!((&facts["paid_twice"], &facts["is_sound"]), (&0.into(), &true.into()), "{facts}");
+    // Its tasks would be worked on as well.
+    let again = bench.run(&["demo", "--workers", "2", "--store", &url]);
+    assert_eq!(again.code, 2, "{}", again.stderr);
+    assert!(again.stderr.contains("a store of its own"), "{}", again.stderr);
 }

@@ -80,7 +80,7 @@ impl Story {
         let path = place.join("demo.db");
         let store = SqliteStore::open(&path, Arc::clone(&clock)).await.map_err(fault)?;
         let store: Arc<dyn Store> = Arc::new(store);
-        let account = account(&simulator.base_url())?;
+        let account = account(&simulator.base_url(), THREADS)?;
         let engine = work::start(app, store, account, None, &Guard::default()).await?;
         app.out.say(&format!(
             "upstream: simulated, {}/in.php, {THREADS} threads",
@@ -242,7 +242,7 @@ impl Cast {
     }
 }
 
-fn account(base: &str) -> Result<AccountConfig> {
+pub(super) fn account(base: &str, threads: u32) -> Result<AccountConfig> {
     let usual = Settings::new(SecretString::from(DEFAULT_KEY));
     let provider = CaptchaAi::new(Settings {
         submit_endpoint: format!("{base}/in.php"),
@@ -252,7 +252,7 @@ fn account(base: &str) -> Result<AccountConfig> {
     .map_err(|error| Fault::failed("the demo's settings cannot work").because(error))?;
     let name = AccountName::new("demo")
         .map_err(|error| Fault::failed("the demo's account has no name").because(error))?;
-    Ok(AccountConfig::new(name, Arc::new(provider)).threads(Some(THREADS)))
+    Ok(AccountConfig::new(name, Arc::new(provider)).threads(Some(threads)))
 }
 
 fn jobs() -> (Vec<Job>, usize) {

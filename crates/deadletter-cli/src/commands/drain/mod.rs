@@ -19,6 +19,7 @@ use crate::{
 use deadletter::{
     Deadletter, Holder, RedriveOptions, Turn, TurnTaken,
     core::{Filter, UnixMs, filter::Key},
+    worker_label,
 };
 use pass::{Done, Pass, taken_over};
 use std::path::PathBuf;
@@ -187,7 +188,7 @@ async fn take_turn(
     waits: bool,
     signals: &mut Signals,
 ) -> Result<Option<Turn>> {
-    let label = format!("process {}, {}", std::process::id(), who(app));
+    let label = format!("{}, {}", worker_label(std::process::id()), who(app));
     let mut said = None;
     loop {
         let holder = match engine.desk().take_turn(TURN, &label).await.map_err(work::of_engine)? {
