@@ -164,7 +164,8 @@ pub(crate) fn refuse_missing_file(settings: &Settings) -> Result<()> {
     store::refuse_missing(&settings.store).map_err(|error| missing_or(settings, error))
 }
 
-fn missing_or(settings: &Settings, error: store::Error) -> Fault {
+/// The fault of an error, and advice where the store is yet to be made.
+pub(crate) fn missing_or(settings: &Settings, error: store::Error) -> Fault {
     match error {
         store::Error::Missing(place) => missing(&place, settings.store_from.as_deref()),
         error => fault(error),

@@ -4,6 +4,7 @@
 //! version for the task, an attempt's token for its facts. Start with `memory`, the reference;
 //! `tests/it` holds the one suite that every store and every wrapper passes.
 
+pub mod backup;
 mod call;
 pub mod clock;
 pub mod draft;

@@ -52,6 +52,11 @@ pub struct Moved {
 /// Errors: as [`migrate`].
 pub async fn plan(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
     refuse_at_work(from).await?;
+    plan_from_rest(from, to).await
+}
+
+/// The same where nothing changes in the source.
+async fn plan_from_rest(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
     refuse_at_work(to).await?;
     let target = to.totals().await?;
     match begun(to).await? {
@@ -79,7 +84,30 @@ pub async fn migrate(
     to: &dyn Store,
     news: &(dyn Fn(Phase, u64) + Send + Sync),
 ) -> Result<Moved> {
-    plan(from, to).await?;
+    refuse_at_work(from).await?;
+    let moved = copy_all(from, to, news).await?;
+    refuse_at_work(from).await?;
+    end(from, to).await?;
+    Ok(moved)
+}
+
+/// The same from a source in which nothing changes, whoever works on the store that it shows.
+pub(crate) async fn migrate_from_rest(
+    from: &dyn Store,
+    to: &dyn Store,
+    news: &(dyn Fn(Phase, u64) + Send + Sync),
+) -> Result<Moved> {
+    let moved = copy_all(from, to, news).await?;
+    end(from, to).await?;
+    Ok(moved)
+}
+
+async fn copy_all(
+    from: &dyn Store,
+    to: &dyn Store,
+    news: &(dyn Fn(Phase, u64) + Send + Sync),
+) -> Result<Moved> {
+    plan_from_rest(from, to).await?;
     note(to, &Migration { from: from.url(), has_ended: false }).await?;
     let mut moved = Moved::default();
     let mut after = None;
@@ -102,10 +130,13 @@ pub async fn migrate(
     }
     moved.audit = log.len() as u64;
     compare(from, to, news).await?;
-    refuse_at_work(from).await?;
-    refuse_at_work(to).await?;
-    note(to, &Migration { from: from.url(), has_ended: true }).await?;
     Ok(moved)
+}
+
+/// From now on the target may be worked on.
+async fn end(from: &dyn Store, to: &dyn Store) -> Result<()> {
+    refuse_at_work(to).await?;
+    note(to, &Migration { from: from.url(), has_ended: true }).await
 }
 
 /// The migration into this store that has not ended, if there is one: nobody may work on it.

@@ -54,10 +54,9 @@ fn a_batch_is_run_looked_at_and_redriven() {
 fn what_is_for_files_alone_says_so_and_what_to_do_instead() {
     let (url, _) = place("files");
     let bench = Bench::new();
-    let store_commands: [&[&str]; 5] = [
+    let store_commands: [&[&str]; 4] = [
         &["store", "info"],
         &["store", "check"],
-        &["store", "backup", "copy.db"],
         &["query", "SELECT 1"],
         &["export", "--salvage", "--with-secrets", "--out", "x.jsonl"],
     ];
@@ -68,6 +67,36 @@ fn what_is_for_files_alone_says_so_and_what_to_do_instead() {
             assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
         }
     }
+}
+
+#[test]
+fn a_store_goes_into_a_file_and_back() {
+    let ((url, password), (other, _)) = (place("backed_up"), place("restored"));
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 3);
+    let run = |url: &str, args: &[&str]| {
+        let ran = ran(on(url, scene.command(args)));
+        assert!(!ran.stdout.contains(&password) && !ran.stderr.contains(&password), "{args:?}");
+        ran
+    };
+    assert_eq!(run(&url, &["store", "backup", "copy.db"]).code, 1, "nothing stands there yet");
+    assert_eq!(run(&url, &["run", "tasks.csv", "--out", "answers.jsonl"]).code, 0);
+    let copied = run(&url, &["store", "backup", "copy.db"]);
+    assert_eq!(copied.code, 0, "{}", copied.stderr);
+    assert_eq!(lines(&copied)[0]["tasks"], 3);
+    let check = run("sqlite:copy.db", &["store", "check"]);
+    assert_eq!(check.code, 0, "{}", check.stdout);
+    let again = run(&url, &["store", "backup", "copy.db"]);
+    assert!(again.code == 2 && again.stderr.contains("stands already"), "{}", again.stderr);
+    let restored = run(&other, &["store", "restore", "copy.db"]);
+    assert_eq!(restored.code, 0, "{}", restored.stderr);
+    assert_eq!(lines(&restored)[0]["copied"], 3);
+    let all = ["list", "*"];
+    assert_eq!(run(&other, &all).stdout, run(&url, &all).stdout);
+    let again = run(&other, &["store", "restore", "copy.db"]);
+    assert!(again.code == 1 && again.stderr.contains("holds what was moved"), "{}", again.stderr);
+    let memory = run("memory:", &["store", "restore", "copy.db"]);
+    assert!(memory.code == 2 && memory.stderr.contains("would be gone"), "{}", memory.stderr);
 }
 
 #[test]
@@ -111,8 +140,9 @@ fn what_a_worker_of_the_demo_held_when_it_was_killed_is_taken_over() {
     assert_eq!(output.status.code(), Some(0), "{rest}");
     assert!(rest.contains(&format!("(process {pid}) is killed; it held ")), "{rest}");
     let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let ends: Vec<_> = facts["workers"].as_array().expect("a list").iter().collect();
-    let killed = ends.iter().find(|it| it["process"].to_string() == pid).expect("it is told of");
+    let number: u64 = pid.parse().expect("a pid");
+    let mut ends = facts["workers"].as_array().expect("a list").iter();
+    let killed = ends.find(|it| it["process"] == number).expect("it is told of");
     assert_eq!(killed["end"], "killed", "{facts}");
     assert!(killed["held"].as_u64().is_some_and(|n| n > 0), "{facts}");
     assert_eq!(killed["held"], killed["taken_over"], "{facts}");

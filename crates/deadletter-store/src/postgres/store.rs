@@ -17,10 +17,14 @@ use super::{
 use crate::{Clock, Durability, Result, Store, SystemClock};
 use async_trait::async_trait;
 use std::{fmt, future::Future, sync::Arc};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 const SETTINGS: &str = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
      current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
+
+/// Other transactions may see what this one sees as long as it is open, and it waits for nobody.
+const KEEP_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_export_snapshot()";
 
 /// Questions for the time until one is answered soon enough to go by.
 const CLOCK_TRIES: u32 = 3;
@@ -36,6 +40,8 @@ pub struct PostgresStore {
     /// Where the store's clock follows the server's.
     server_clock: Option<Arc<ServerClock>>,
     durability: Durability,
+    /// Where all is read as it was at one instant: the transaction that keeps it so.
+    _keeper: Option<Connection>,
 }
 
 impl PostgresStore {
@@ -46,7 +52,7 @@ impl PostgresStore {
     ///
     /// Errors: `BadUrl`, `Unavailable`, `Denied`, `ReadOnly`, `TooNew`, `Refused`, `Damaged`.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::open_with(url, clock, None, true).await
+        Self::open_with(url, clock, None, Shows::Present { create: true }).await
     }
 
     /// The same for many machines: `own` is set by the server's clock. Where nothing stands, tables
@@ -57,33 +63,45 @@ impl PostgresStore {
         create: bool,
     ) -> Result<Self> {
         let clock = Arc::new(ServerClock::new(own));
-        Self::open_with(url, Arc::clone(&clock) as _, Some(clock), create).await
+        Self::open_with(url, Arc::clone(&clock) as _, Some(clock), Shows::Present { create }).await
+    }
+
+    /// The store that stands at `url` as it is at this moment, whoever works on it meanwhile; it can
+    /// only be read. The server keeps what is deleted until this value is dropped.
+    pub(crate) async fn open_snapshot(url: &str, own: Arc<dyn Clock>) -> Result<Self> {
+        let clock = Arc::new(ServerClock::new(own));
+        Self::open_with(url, Arc::clone(&clock) as _, Some(clock), Shows::OneInstant).await
     }
 
     async fn open_with(
         url: &str,
         clock: Arc<dyn Clock>,
         server_clock: Option<Arc<ServerClock>>,
-        create: bool,
+        shows: Shows,
     ) -> Result<Self> {
         let target = Target::parse(url)?;
         let url = target.shown();
-        let begin = Begin::in_schema(&target.schema);
         let schema = target.schema.clone();
         let beats = Pool::new(target.of_one())?;
         let pool = Pool::new(target.without_one())?;
-        let durability = async {
+        let opened = async {
             let lease = pool.lend("open").await?;
             let schema = Schema { name: &schema, store: &url };
+            let create = matches!(shows, Shows::Present { create: true });
             let prepared = prepare(&lease, &schema, create).await;
             let durability = prepared.map_err(|failure| failure.into_error("open"))?;
             lease.give_back();
-            Ok(durability)
+            let (begin, keeper) = match shows {
+                Shows::Present { .. } => (Begin::in_schema(schema.name), None),
+                Shows::OneInstant => keep_snapshot(&pool, schema.name).await?,
+            };
+            Ok((durability, begin, keeper))
         };
-        let durability = durability.await.map_err(|error| failure::about(&url, error))?;
+        let opened = opened.await.map_err(|error| failure::about(&url, error))?;
+        let (durability, begin, keeper) = opened;
         let server = Arc::new(Server { url, pool, beats, begin, clock });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
-        let store = Self { server, inserts, commits, server_clock, durability };
+        let store = Self { server, inserts, commits, server_clock, durability, _keeper: keeper };
         store.set_clock(&store.server.pool).await?;
         Ok(store)
     }
@@ -179,6 +197,29 @@ impl Store for PostgresStore {
         self.server.beats.close().await;
         Ok(())
     }
+}
+
+/// What a handle shows.
+#[derive(Clone, Copy)]
+enum Shows {
+    /// The store as it is; where nothing stands, tables are made only if `create`.
+    Present { create: bool },
+    /// The store as it was when it was opened.
+    OneInstant,
+}
+
+/// Takes a snapshot, and answers how transactions begin that see it, and what keeps it.
+async fn keep_snapshot(pool: &Pool, schema: &str) -> Result<(Begin, Option<Connection>)> {
+    let keeper = pool.connect().await?;
+    let kept = keeper.run(KEEP_SNAPSHOT).await.and_then(|said| {
+        let id = said.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        id.ok_or(Failure::Silence)
+    });
+    let id = kept.map_err(|failure| failure.into_error("take a snapshot"))?;
+    Ok((Begin::in_snapshot(schema, &id), Some(keeper)))
 }
 
 /// What is done once at opening: tables and settings.

@@ -109,6 +109,15 @@ pub(super) struct Begin {
 }
 
 impl Begin {
+    /// The same, but all see the snapshot with that id, and nobody writes.
+    pub(super) fn in_snapshot(schema: &str, id: &str) -> Self {
+        let read = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{id}'; \
+             SET LOCAL search_path = \"{schema}\"; {LIMITS}"
+        );
+        Self { write: read.clone(), read }
+    }
+
     /// For a schema with this name, in which nothing needs to be escaped.
     pub(super) fn in_schema(schema: &str) -> Self {
         let local = format!("SET LOCAL search_path = \"{schema}\"; {LIMITS}");

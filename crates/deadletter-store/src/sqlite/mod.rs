@@ -48,6 +48,8 @@ mod schema;
 mod statements;
 mod store;
 mod task_row;
+mod unnamed;
 mod writer;
 
 pub use store::{SqliteStore, Written};
+pub(crate) use unnamed::Unnamed;

@@ -4,9 +4,12 @@ use crate::{
     backends::{Backend, memory, over, postgres, sqlite},
     cases::conservation,
     harness::{self, Harness, MANY},
+    server::Schema,
 };
+use async_trait::async_trait;
 use deadletter_store::{
-    AuditEntry, Call, Error, Faulty, MemoryStore,
+    AuditEntry, Call, Clock, Desk, Error, Faulty, MemoryStore, PostgresStore, SqliteStore, Store,
+    backup::Snapshot,
     faulty::Fault,
     migrate::{Moved, migrate, plan, unfinished},
 };
@@ -167,6 +170,59 @@ async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
         };
         differs(&to, "line 1 of ada differs").await;
         assert!(unfinished(to.store.as_ref()).await.unwrap().is_some());
+    })
+    .await;
+}
+
+/// A schema of a PostgreSQL server whose URL is known.
+struct Here(Schema);
+
+#[async_trait]
+impl Backend for Here {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(&self.0.url, clock).await.unwrap())
+    }
+
+    async fn end(&self) {
+        self.0.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_copied_as_it_was_at_one_instant_while_others_work_on_it() {
+    let schema = Schema::new();
+    let url = schema.url.clone();
+    harness::run(Here(schema), async |from: &mut Harness| {
+        filled(from).await;
+        from.insert_many(6, |_, _| {}).await;
+        let busy = from.worker("busy").await;
+        assert!(!from.claim(&busy, 3).await.is_empty());
+        let totals = from.store.totals().await.unwrap();
+        let n = totals.standing().unsigned_abs();
+        let snapshot = Snapshot::open(&url, from.store.clock()).await.unwrap();
+        from.insert_many(5, |_, _| {}).await;
+        assert!(!from.claim(&busy, 3).await.is_empty());
+        from.store.put_document("later", 0, "{}").await.unwrap();
+        assert_ne!(from.store.totals().await.unwrap().by_state(), totals.by_state());
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy.db");
+        let copied = snapshot.copy_to(&path, &|_, _| {}).await.unwrap();
+        assert_eq!(copied.moved, Moved { tasks: n, copied: n, documents: 3, audit: 2 });
+        let taken = snapshot.copy_to(&path, &|_, _| {}).await;
+        assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["copy.db"], "nothing is left beside it");
+        let write = snapshot.store().put_document("x", 0, "{}").await;
+        assert!(matches!(write, Err(Error::ReadOnly { .. })), "{write:?}");
+
+        let copy = SqliteStore::open(&path, from.store.clock()).await.unwrap();
+        assert_eq!(copy.totals().await.unwrap().by_state(), totals.by_state());
+        let back = from.beside(Box::new(postgres())).await;
+        let restored = migrate(&copy, back.store.as_ref(), &|_, _| {}).await.unwrap();
+        assert_eq!(restored.copied, n);
+        back.check().await;
+        back.end().await;
     })
     .await;
 }

@@ -37,8 +37,8 @@ pub(crate) fn file(app: &App) -> Result<PathBuf> {
             return Err(needs()
                 .why("it looks into the file itself, and a server keeps its own")
                 .fix(
-                    "`deadletter doctor`, `stats` and `list` look at this one; copy it by pg_dump, \
-                 check it by pg_amcheck, and ask it in SQL by psql",
+                    "`deadletter doctor`, `stats` and `list` look at this one; copy it by `deadletter store \
+                 backup` or pg_dump, check it by pg_amcheck, and ask it in SQL by psql",
                 ));
         }
     };

@@ -1,24 +1,20 @@
 //! `deadletter store migrate`: everything into another store.
 
+use super::moving::{Way, watch};
 use crate::{
     app::App,
     exit::Exit,
     fault::{Fault, Result},
     render::counted,
     shelf::{self, fault},
-    signals::Signals,
 };
 use deadletter::store::{
     Store,
-    migrate::{self, Moved, Phase},
+    migrate::{self, Moved},
     open, open_existing,
 };
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::{sync::Arc, time::Duration};
-
-/// The bar is drawn this often.
-const TICK: Duration = Duration::from_millis(100);
+use std::sync::Arc;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -65,36 +61,19 @@ async fn look(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
 }
 
 async fn go(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
-    let mut signals = Signals::listen()?;
-    let total = from.totals().await.map_err(fault)?.standing().unsigned_abs();
-    let done = AtomicU64::new(0);
-    let is_comparing = AtomicBool::new(false);
-    let news = |phase, n| {
-        is_comparing.store(phase == Phase::Comparing, Relaxed);
-        done.store(n, Relaxed);
-    };
-    let bar = app.out.bar(usize::try_from(total).unwrap_or(usize::MAX));
-    let mut moving = std::pin::pin!(migrate::migrate(from, to, &news));
-    let moved = loop {
-        tokio::select! {
-            moved = &mut moving => break moved,
-            () = tokio::time::sleep(TICK) => {
-                let words = if is_comparing.load(Relaxed) { "comparing" } else { "copying" };
-                bar.draw(usize::try_from(done.load(Relaxed)).unwrap_or(usize::MAX), words);
-            }
-            () = signals.next() => {
-                bar.clear();
-                app.out.say("interrupted: the same command goes on where it was");
-                return Ok(Exit::Interrupted);
-            }
-        }
-    };
-    bar.clear();
-    told(app, &moved.map_err(fault)?, from, to)?;
+    let total = from.totals().await.map_err(fault)?.standing();
+    let way = Way::default();
+    let news = |phase, n| way.hear(phase, n);
+    let moving = migrate::migrate(from, to, &news);
+    let moved = watch(app, total, &way, moving, "the same command goes on where it was").await?;
+    let Some(moved) = moved else { return Ok(Exit::Interrupted) };
+    told(app, &moved, from, to)?;
+    app.out.say("keep the source closed from now on: both would pay for the same tasks");
     Ok(Exit::Good)
 }
 
-fn told(app: &App, moved: &Moved, from: &dyn Store, to: &dyn Store) -> Result<()> {
+/// Says what stands where.
+pub(super) fn told(app: &App, moved: &Moved, from: &dyn Store, to: &dyn Store) -> Result<()> {
     if !app.out.is_table() {
         app.out.json(moved)?;
     }
@@ -108,6 +87,5 @@ fn told(app: &App, moved: &Moved, from: &dyn Store, to: &dyn Store) -> Result<()
         moved.documents,
         moved.audit
     ));
-    app.out.say("keep the source closed from now on: both would pay for the same tasks");
     Ok(())
 }

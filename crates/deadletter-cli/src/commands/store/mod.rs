@@ -1,11 +1,13 @@
-//! `deadletter store`: what the store's file is, whether it is whole, a copy of it, and its move to
-//! another store.
+//! `deadletter store`: what the store's file is, whether it is whole, a copy of it and its way back, and
+//! its move to another store.
 
 mod backup;
 mod check;
 mod info;
 pub(super) mod looking;
 mod migrate;
+mod moving;
+mod restore;
 
 use crate::{app::App, exit::Exit, fault::Result};
 use clap::Subcommand;
@@ -36,9 +38,15 @@ enum What {
     /// Copy the store while it is used: whole, checked and on disk, or not there
     #[command(
         before_help = "Examples:\n  deadletter store backup tasks-backup.db\n  deadletter store backup other-backup.db --store sqlite:other.db",
-        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten."
+        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten.\n\nA PostgreSQL store is copied into an SQLite file as it is at one instant, task by task, and all of it\nis compared; others work on meanwhile, and the server keeps what they delete until the copy is done.\nWhat was counted by the minute is not in it. `store restore` is the way back."
     )]
     Backup(backup::Args),
+    /// Put a backup into the store that --store names, which must be empty, and compare all of it
+    #[command(
+        before_help = "Examples:\n  deadletter store restore other.db --store sqlite:restored.db\n  deadletter store restore other.db --store sqlite:restored.db --json",
+        after_help = "Stop whoever works on the store that was lost first. What has happened since the backup is not\nin it: tasks that were open then are worked on again, upstream ids are asked before anything is\nsubmitted, and what was submitted since may be paid for again. Broken off, the same command goes on;\nuntil it has compared everything nobody can work on the store."
+    )]
+    Restore(restore::Args),
     /// Move everything into another store, of another kind too, and compare all of it
     #[command(
         before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db",
@@ -52,6 +60,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         What::Info => info::run(app).await,
         What::Check => check::run(app).await,
         What::Backup(args) => backup::run(app, args).await,
+        What::Restore(args) => restore::run(app, args).await,
         What::Migrate(args) => migrate::run(app, args).await,
     }
 }
