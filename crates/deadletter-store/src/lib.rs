@@ -10,15 +10,18 @@ pub mod clock;
 pub mod draft;
 mod error;
 pub mod faulty;
+mod gather;
 pub mod memory;
 pub mod migrate;
 mod open;
 pub mod postgres;
 mod requests;
+mod server_clock;
 pub mod sqlite;
 mod stage;
 mod traced;
 mod traits;
+mod trust;
 
 pub use call::Call;
 pub use clock::{Clock, FastClock, ManualClock, SystemClock};

@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! PostgresStore          the async shell of the traits
-//!   ├ gather             inserts and commits of many callers become one call
-//!   ├ server             what calls need, shared with the loops of `gather`
+//!   ├ server             what calls need, shared with the loops of `crate::gather`
 //!   ├ transaction        one call, one short transaction: load, decide, write; unknown commits
 //!   │   ├ tasks          what is asked and written of tasks; `stage` decides in between
 //!   │   └ registry, deliveries, desk, page, forget: what other calls ask and write
 //!   ├ pool, connect, tls connections, lent to one piece of work at a time
 //!   ├ schema             tables and migrations
-//!   └ clock              the server's time, by which all processes measure
+//!   └ clock              the server's time, by which all processes measure (`crate::server_clock`)
 //! url                    what a `postgres://` URL names
 //! statement, bulk        values on their way there, one by one or many rows at once
 //! columns                values on their way back; failure: errors
@@ -27,7 +26,6 @@ mod deliveries;
 mod desk;
 mod failure;
 mod forget;
-mod gather;
 mod nul;
 mod page;
 mod pool;

@@ -1,11 +1,10 @@
 //! The PostgreSQL store as its callers see it.
 
 use super::{
-    clock::{self, ServerClock},
+    clock,
     columns::Columns,
     connect::Connection,
     failure::{self, Failure, Outcome},
-    gather::Gather,
     pool::Pool,
     schema::{self, Schema},
     server::Server,
@@ -14,7 +13,9 @@ use super::{
     transaction::{Begin, Transaction, Work},
     url::Target,
 };
-use crate::{Clock, Durability, Result, Store, SystemClock};
+use crate::{
+    Clock, Durability, Result, Store, SystemClock, gather::Gather, server_clock::ServerClock,
+};
 use async_trait::async_trait;
 use std::{fmt, future::Future, sync::Arc};
 use tokio_postgres::{Row, SimpleQueryMessage};

@@ -1,17 +1,19 @@
 //! TLS to the server, by rustls.
 
 use super::url::{Target, Tls};
-use crate::{Error, Result};
+use crate::{
+    Result,
+    trust::{roots, unusable},
+};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use std::{
     future::Future,
     io,
-    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -35,28 +37,6 @@ pub(super) fn connector(target: &Target) -> Result<Encrypt> {
         }
     };
     Ok(Encrypt(TlsConnector::from(Arc::new(config.with_no_client_auth()))))
-}
-
-fn roots(path: Option<&Path>) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = path else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    let what = format!("sslrootcert={}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(&what, e))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|e| unusable(&what, e))?;
-        roots.add(certificate).map_err(|e| unusable(&what, e))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable(&what, "it holds no certificate"));
-    }
-    Ok(roots)
-}
-
-fn unusable(what: &str, error: impl std::fmt::Display) -> Error {
-    Error::BadUrl(format!("{what} cannot be used for TLS: {error}"))
 }
 
 /// Makes a handshake for a host.

@@ -2,11 +2,12 @@
 
 use super::{attempt_row, task_row, write};
 use crate::{
-    Committed,
+    Committed, Result,
+    gather::Batch,
     postgres::{
         columns::Columns,
         failure::Outcome,
-        gather::Batch,
+        server::Server,
         statement::Statement,
         transaction::{Transaction, Work},
     },
@@ -15,7 +16,10 @@ use crate::{
 use async_trait::async_trait;
 use deadletter_core::{Change, Fact, Learned, Reading, Task, TaskId};
 use secrecy::ExposeSecret;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 const LOCK: &str = "SELECT id, version, verdict_read_at FROM tasks WHERE id = ANY($1) \
      ORDER BY id FOR NO KEY UPDATE";
@@ -53,7 +57,7 @@ pub(in crate::postgres) struct Commits;
 impl Batch for Commits {
     type Item = Change;
     type Answer = Committed;
-    const WHAT: &'static str = "commit changes";
+    type Server = Server;
 
     fn bytes(change: &Change) -> usize {
         let answer = |fact: &Fact| match &fact.learned {
@@ -63,20 +67,24 @@ impl Batch for Commits {
         change.facts.iter().map(answer).sum()
     }
 
-    async fn run(tx: &Transaction, changes: &[Change]) -> Outcome<Work<Vec<Committed>>> {
-        let mut stage = Stage::default();
-        let found = tx.read_all(&questions(changes)).await?;
-        let mut found = found.iter();
-        for row in found.next().into_iter().flatten() {
-            let columns = &mut Columns::of(row);
-            stage.load(columns.number()?, columns.number()?, columns.instant_opt()?);
-        }
-        for row in found.flatten() {
-            stage.load_attempt(attempt_row::read(row)?);
-        }
-        let committed = stage.commit(changes);
-        Ok(Work::of(committed, write::statements(stage.into_writes(), tx.slot, tx.now)))
+    async fn run(server: &Arc<Server>, changes: &[Change]) -> Result<Vec<Committed>> {
+        server.transact("commit changes", |tx| async move { commit(&tx, changes).await }).await
     }
+}
+
+async fn commit(tx: &Transaction, changes: &[Change]) -> Outcome<Work<Vec<Committed>>> {
+    let mut stage = Stage::default();
+    let found = tx.read_all(&questions(changes)).await?;
+    let mut found = found.iter();
+    for row in found.next().into_iter().flatten() {
+        let columns = &mut Columns::of(row);
+        stage.load(columns.number()?, columns.number()?, columns.instant_opt()?);
+    }
+    for row in found.flatten() {
+        stage.load_attempt(attempt_row::read(row)?);
+    }
+    let committed = stage.commit(changes);
+    Ok(Work::of(committed, write::statements(stage.into_writes(), tx.slot, tx.now)))
 }
 
 /// Rows first, then what is theirs.

@@ -1,4 +1,4 @@
-//! Calls that come at the same time share a transaction.
+//! Calls that come at the same time share one of the server's transactions.
 //!
 //! ```text
 //! insert, insert, insert ──▶ channel ──▶ two loops: all that waits ──▶ one transaction ──▶ answers
@@ -8,11 +8,6 @@
 //! a gateway has one task at a time from each of its clients. While a transaction is under way, what
 //! comes waits, and goes together with the next one. A call that comes alone goes at once.
 
-use super::{
-    failure::Outcome,
-    server::Server,
-    transaction::{Transaction, Work},
-};
 use crate::{Error, Result};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -30,20 +25,21 @@ const BYTES: usize = 1_024 * 1_024;
 
 /// What calls of one kind do with their items, in order, one answer each.
 #[async_trait]
-pub(super) trait Batch: Send + Sync + 'static {
+pub(crate) trait Batch: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Answer: Send + Sync + 'static;
-    /// What is done, for messages.
-    const WHAT: &'static str;
+    /// What makes them.
+    type Server: Send + Sync + 'static;
 
     /// About how many bytes go out with an item.
     fn bytes(item: &Self::Item) -> usize;
 
-    async fn run(tx: &Transaction, items: &[Self::Item]) -> Outcome<Work<Vec<Self::Answer>>>;
+    /// Makes them, all or none.
+    async fn run(server: &Arc<Self::Server>, items: &[Self::Item]) -> Result<Vec<Self::Answer>>;
 }
 
 /// Where calls of one kind go.
-pub(super) struct Gather<B: Batch>(mpsc::Sender<Call<B>>);
+pub(crate) struct Gather<B: Batch>(mpsc::Sender<Call<B>>);
 
 struct Call<B: Batch> {
     items: Vec<B::Item>,
@@ -55,7 +51,7 @@ type Waiting<B> = Arc<Mutex<mpsc::Receiver<Call<B>>>>;
 
 impl<B: Batch> Gather<B> {
     /// Starts the loops. They end when this is dropped, behind the last call.
-    pub(super) fn start(server: &Arc<Server>) -> Self {
+    pub(crate) fn start(server: &Arc<B::Server>) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let waiting: Waiting<B> = Arc::new(Mutex::new(receiver));
         for _ in 0..LOOPS {
@@ -65,7 +61,7 @@ impl<B: Batch> Gather<B> {
     }
 
     /// Makes a call, together with others. It is made even where its caller goes away.
-    pub(super) async fn call(&self, items: Vec<B::Item>) -> Result<Vec<B::Answer>> {
+    pub(crate) async fn call(&self, items: Vec<B::Item>) -> Result<Vec<B::Answer>> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Call { items, reply }).await.map_err(|_| Error::Closed)?;
         // A loop that is gone without an answer has gone with the runtime.
@@ -73,7 +69,7 @@ impl<B: Batch> Gather<B> {
     }
 }
 
-async fn run<B: Batch>(server: Arc<Server>, waiting: Waiting<B>) {
+async fn run<B: Batch>(server: Arc<B::Server>, waiting: Waiting<B>) {
     loop {
         let mut calls = next(&mut *waiting.lock().await).await;
         let mut items = Vec::new();
@@ -86,7 +82,7 @@ async fn run<B: Batch>(server: Arc<Server>, waiting: Waiting<B>) {
         if calls.is_empty() {
             return;
         }
-        match transact::<B>(&server, &items).await {
+        match B::run(&server, &items).await {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 for (call, range) in calls.into_iter().zip(taken) {
@@ -115,14 +111,10 @@ async fn next<B: Batch>(waiting: &mut mpsc::Receiver<Call<B>>) -> Vec<Call<B>> {
     calls
 }
 
-async fn transact<B: Batch>(server: &Server, items: &[B::Item]) -> Result<Vec<B::Answer>> {
-    server.transact(B::WHAT, |tx| async move { B::run(&tx, items).await }).await
-}
-
 /// Answers calls whose transaction has failed: all alike where that is nobody's fault, each by
 /// itself where one of them may be the reason.
 async fn refuse<B: Batch>(
-    server: &Server,
+    server: &Arc<B::Server>,
     error: Error,
     calls: Vec<Call<B>>,
     items: &[B::Item],
@@ -134,7 +126,7 @@ async fn refuse<B: Batch>(
         let answer = match error.as_ref().and_then(same) {
             Some(same) => Err(same),
             None if is_alone => Err(error.take().unwrap_or(Error::Closed)),
-            None => transact::<B>(server, items.get(range).unwrap_or_default()).await,
+            None => B::run(server, items.get(range).unwrap_or_default()).await,
         };
         call.reply.send(answer).ok();
     }
