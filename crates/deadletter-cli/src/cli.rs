@@ -32,7 +32,8 @@ pub(crate) struct Global {
     /// Configuration file [default: ./deadletter.toml, then the XDG configuration path]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where tasks are kept: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:
+    /// Where tasks are kept: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE,
+    /// redis://USER:PASSWORD@HOST or memory:
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// JSON lines on standard output, on a terminal too

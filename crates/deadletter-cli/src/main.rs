@@ -10,6 +10,7 @@ mod fault;
 mod input;
 mod letter;
 mod number;
+mod on_a_server;
 mod output;
 mod render;
 mod shelf;

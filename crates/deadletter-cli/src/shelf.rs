@@ -4,6 +4,7 @@ use crate::{
     app::App,
     config::Settings,
     fault::{Fault, Result},
+    on_a_server,
     render::Record,
 };
 use deadletter::{
@@ -197,14 +198,14 @@ pub(crate) fn shared_fault(error: &store::Error) -> Fault {
 
 /// What failed, and what to do.
 fn kind(error: &store::Error) -> Fault {
-    if let Some(fault) = kind_on_a_server(error) {
+    if let Some(fault) = on_a_server::kind(error) {
         return fault;
     }
     match error {
         store::Error::BadUrl(_) => Fault::usage("there is no such store")
             .fix(
-                "for example --store sqlite:tasks.db or postgres://USER:PASSWORD@HOST/DATABASE; \
-                 `deadletter config show` tells where the store is set",
+                "for example --store sqlite:tasks.db, postgres://USER:PASSWORD@HOST/DATABASE or \
+                 redis://USER:PASSWORD@HOST; `deadletter config show` tells where the store is set",
             ),
         store::Error::Missing(_) => Fault::failed("there is no store")
             .fix("look for a slip in the path; `deadletter run FILE` begins a store there"),
@@ -254,40 +255,6 @@ fn kind(error: &store::Error) -> Fault {
         }
         _ => Fault::failed("the store did not do what it was asked"),
     }
-}
-
-/// The same for a store that a server keeps, where that makes a difference. Its errors name it by its
-/// URL, and those of a file by its path.
-fn kind_on_a_server(error: &store::Error) -> Option<Fault> {
-    if !error.to_string().contains("postgres://") {
-        return None;
-    }
-    Some(match error {
-        store::Error::ReadOnly { .. } => Fault::failed("the store may not be written").fix(
-            "name the primary server, and give the role of the URL the rights to its schema; \
-                 docs/postgresql.md has the lines of SQL",
-        ),
-        store::Error::Unavailable { .. } => Fault::failed("the store is not available").fix(
-            "look whether the server runs and can be reached from here (pg_isready), and how \
-                 many connections it has left; then try again",
-        ),
-        store::Error::Refused(_) => Fault::failed("a store cannot be kept there")
-            .fix("name another schema by ?schema=NAME, or another server"),
-        store::Error::Damaged { .. } => {
-            Fault::failed("the store is not as it should be; nothing was changed").fix(
-                "look whether somebody has changed the tables of its schema, and into the log of \
-                 the server",
-            )
-        }
-        store::Error::InDoubt { .. } => Fault::failed(
-            "the server went away in the middle of a write; nobody knows what was written",
-        )
-        .fix(
-            "what was accepted before is kept, and the same command can be run again (a \
-                     batch with --resume)",
-        ),
-        _ => return None,
-    })
 }
 
 /// The filter that the words of a command line say; none where there are no words.

@@ -8,6 +8,7 @@ use crate::{
     AttemptToken, Cause, Class, RowChange, StateKind, TaskId, UnixMs, backoff::Backoff,
     label::labels,
 };
+use serde::{Deserialize, Serialize};
 
 /// Waits between the tries: from a second to ten minutes, so that a receiver that restarts hears at
 /// once, and one that is away for a night is asked 100 times and not 100,000 times.
@@ -30,7 +31,7 @@ labels! {
 }
 
 /// An end of a task that is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The task.
     pub task: TaskId,

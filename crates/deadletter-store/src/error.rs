@@ -67,6 +67,10 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// The server of the store has lost what it had answered: it went back to an earlier time, or
+    /// stands empty. Nothing more is written until the store is opened again.
+    #[error("the store has lost what it had answered: {0}")]
+    RolledBack(String),
     /// The worker was declared dead: it must drop everything and register anew.
     #[error("worker {0} was declared dead by the store's clock")]
     DeclaredDead(WorkerId),

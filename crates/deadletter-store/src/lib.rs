@@ -15,6 +15,7 @@ pub mod memory;
 pub mod migrate;
 mod open;
 pub mod postgres;
+pub mod redis;
 mod requests;
 mod server_clock;
 pub mod sqlite;
@@ -30,6 +31,7 @@ pub use faulty::Faulty;
 pub use memory::MemoryStore;
 pub use open::{check_url, is_on_a_server, open, open_existing, refuse_missing, sqlite_path};
 pub use postgres::PostgresStore;
+pub use redis::RedisStore;
 pub use requests::{
     Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,
     Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page, Query,

@@ -1,29 +1,35 @@
 //! From a URL to a store.
 
 use crate::{
-    Clock, Error, MemoryStore, PostgresStore, Result, SqliteStore, Store,
-    postgres::{is_postgres, refuse_bad_url},
+    Clock, Error, MemoryStore, PostgresStore, RedisStore, Result, SqliteStore, Store,
+    postgres::{self, is_postgres},
+    redis::{self, is_redis},
 };
 use std::{path::Path, sync::Arc};
 
 /// What a person may write, for every message about it.
-const EXPECTED: &str = "expected `memory:`, `sqlite:PATH`, a path that ends in .db, or \
-     `postgres://USER:PASSWORD@HOST/DATABASE`";
+const EXPECTED: &str = "expected `memory:`, `sqlite:PATH`, a path that ends in .db, \
+     `postgres://USER:PASSWORD@HOST/DATABASE`, or `redis://USER:PASSWORD@HOST`";
 
 /// Opens the store that `url` names; an SQLite file and its directory, or the tables in a database,
 /// are created where nothing stands.
 ///
 /// `memory:` lives as long as the process. `sqlite:PATH`, or a bare path that ends in `.db`, is a
-/// file on a local disk. `postgres://...` is a schema of a database, for many machines: there
-/// `clock` is set by the server's, so that all of them measure alike.
+/// file on a local disk. `postgres://...` is a schema of a database and `redis://...` a prefix of a
+/// server's keys, for many machines: there `clock` is set by the server's, so that all of them
+/// measure alike.
 ///
-/// Errors: `BadUrl`, and those of [`SqliteStore::open`] and [`PostgresStore::open`].
+/// Errors: `BadUrl`, and those of [`SqliteStore::open`], [`PostgresStore::open`] and
+/// [`RedisStore::open`].
 pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     if url == "memory:" {
         return Ok(Arc::new(MemoryStore::new(clock)));
     }
     if is_postgres(url) {
         return Ok(Arc::new(PostgresStore::open_by_server_time(url, clock, true).await?));
+    }
+    if is_redis(url) {
+        return Ok(Arc::new(RedisStore::open_by_server_time(url, clock, true).await?));
     }
     Ok(Arc::new(SqliteStore::open(sqlite_path(url)?, clock).await?))
 }
@@ -36,14 +42,17 @@ pub async fn open_existing(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
     if is_postgres(url) {
         return Ok(Arc::new(PostgresStore::open_by_server_time(url, clock, false).await?));
     }
+    if is_redis(url) {
+        return Ok(Arc::new(RedisStore::open_by_server_time(url, clock, false).await?));
+    }
     refuse_missing(url)?;
     open(url, clock).await
 }
 
-/// `Missing` where no file stands at `url`; memory always does, and a database is not asked here.
+/// `Missing` where no file stands at `url`; memory always does, and a server is not asked here.
 /// Errors: `Missing`, `BadUrl`.
 pub fn refuse_missing(url: &str) -> Result<()> {
-    if url == "memory:" || is_postgres(url) {
+    if url == "memory:" || is_on_a_server(url) {
         return check_url(url);
     }
     let path = sqlite_path(url)?;
@@ -60,7 +69,8 @@ pub fn refuse_missing(url: &str) -> Result<()> {
 pub fn check_url(url: &str) -> Result<()> {
     match url {
         "memory:" => Ok(()),
-        _ if is_postgres(url) => refuse_bad_url(url),
+        _ if is_postgres(url) => postgres::refuse_bad_url(url),
+        _ if is_redis(url) => redis::refuse_bad_url(url),
         _ => sqlite_path(url).map(drop),
     }
 }
@@ -68,7 +78,7 @@ pub fn check_url(url: &str) -> Result<()> {
 /// True for the URL of a store that a server keeps for many machines.
 #[must_use]
 pub fn is_on_a_server(url: &str) -> bool {
-    is_postgres(url)
+    is_postgres(url) || is_redis(url)
 }
 
 /// The file of the SQLite store that `url` names, whether it stands or not.
@@ -80,7 +90,7 @@ pub fn sqlite_path(url: &str) -> Result<&Path> {
         Some(("sqlite", _)) => {
             return Err(bad(url, "it names no file: write `sqlite:` and a path"));
         }
-        Some(("postgres" | "postgresql", _)) => {
+        Some(("postgres" | "postgresql" | "redis" | "rediss", _)) => {
             return Err(bad(url, "it is no file; this needs an SQLite store, `sqlite:PATH`"));
         }
         Some(("memory", _)) => return Err(bad(url, "memory has no name: write `memory:`")),
@@ -152,9 +162,10 @@ mod tests {
             assert!(check_url(url).is_err(), "{url}");
             assert!(!told.contains("hunter2"), "{told}");
         }
-        let on_a_server = "postgres://me:hunter2@host/x";
-        assert!(check_url(on_a_server).is_ok() && refuse_missing(on_a_server).is_ok());
-        let told = sqlite_path(on_a_server).expect_err("no file").to_string();
-        assert!(told.contains("SQLite") && !told.contains("hunter2"), "{told}");
+        for on_a_server in ["postgres://me:hunter2@host/x", "rediss://:hunter2@host/1"] {
+            assert!(check_url(on_a_server).is_ok() && refuse_missing(on_a_server).is_ok());
+            let told = sqlite_path(on_a_server).expect_err("no file").to_string();
+            assert!(told.contains("SQLite") && !told.contains("hunter2"), "{told}");
+        }
     }
 }

@@ -419,6 +419,7 @@ mod tests {
     #[test]
     fn a_password_in_a_store_url_is_not_shown() {
         assert_eq!(without_password("postgres://me:pw@host/db"), "postgres://me:****@host/db");
+        assert_eq!(without_password("rediss://:pw@host?prefix=x"), "rediss://:****@host?prefix=x");
         assert_eq!(without_password("sqlite:/a/b"), "sqlite:/a/b");
     }
 }

@@ -19,6 +19,7 @@ mod missing;
 mod pages;
 mod places;
 mod postgres;
+mod redis;
 mod redrive;
 mod rows;
 mod run;

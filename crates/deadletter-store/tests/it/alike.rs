@@ -2,7 +2,7 @@
 //!
 //! As a backend it makes a differential test of every case, the random walks first of all.
 
-use crate::backends::{Backend, Memory, Sqlite, postgres};
+use crate::backends::{Backend, Memory, Sqlite, cluster, postgres, redis};
 use async_trait::async_trait;
 use deadletter_core::{
     AccountName, Answer, Attempt, Change, Delivery, OperationId, Payload, Reading, Settlement,
@@ -28,7 +28,8 @@ struct Twins {
 
 /// Memory with everything that keeps what memory does.
 pub(crate) fn twins() -> impl Backend {
-    let others: Vec<Box<dyn Backend>> = vec![Box::new(Sqlite::new()), Box::new(postgres())];
+    let others: Vec<Box<dyn Backend>> =
+        vec![Box::new(Sqlite::new()), Box::new(postgres()), Box::new(redis()), Box::new(cluster())];
     Family { turn: Arc::default(), reference: Memory::default(), others }
 }
 

@@ -1,9 +1,14 @@
 //! The stores and wrappers that the suite runs over: a function for each, of its test module's name.
 
 pub(crate) use crate::alike::twins;
-use crate::server::{Schema, variable};
+use crate::{
+    redis_prefix::Prefix,
+    server::{Schema, variable},
+};
 use async_trait::async_trait;
-use deadletter_store::{Clock, Faulty, MemoryStore, PostgresStore, SqliteStore, Store, Traced};
+use deadletter_store::{
+    Clock, Faulty, MemoryStore, PostgresStore, RedisStore, SqliteStore, Store, Traced,
+};
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
@@ -80,6 +85,29 @@ impl Backend for Postgres {
 
     async fn end(&self) {
         self.0.end().await;
+    }
+}
+
+/// Keys of a Redis server.
+pub(crate) fn redis() -> impl Backend {
+    Redis(Prefix::new())
+}
+
+/// The same on three servers that share the slots out among them.
+pub(crate) fn cluster() -> impl Backend {
+    Redis(Prefix::on_a_cluster())
+}
+
+struct Redis(Prefix);
+
+#[async_trait]
+impl Backend for Redis {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        Arc::new(RedisStore::open(&self.0.url, clock).await.unwrap())
+    }
+
+    async fn end(&self) {
+        self.0.end();
     }
 }
 

@@ -16,6 +16,7 @@ mod line;
 mod moves;
 mod postgres_crowd;
 mod postgres_server;
+mod redis_prefix;
 mod server;
 mod sqlite_file;
 mod sqlite_workers;
@@ -25,5 +26,5 @@ mod wrappers;
 
 conformance! {
     lost when closed: memory traced faulty twins,
-    durable: sqlite postgres pooled
+    durable: sqlite postgres pooled redis cluster
 }

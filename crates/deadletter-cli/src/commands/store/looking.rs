@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     fault::{Fault, Result},
+    on_a_server,
     output::Bar,
     shelf::{self, Place},
     signals::Signals,
@@ -36,10 +37,7 @@ pub(crate) fn file(app: &App) -> Result<PathBuf> {
         Place::Server => {
             return Err(needs()
                 .why("it looks into the file itself, and a server keeps its own")
-                .fix(
-                    "`deadletter doctor`, `stats` and `list` look at this one; copy it by `deadletter store \
-                 backup` or pg_dump, check it by pg_amcheck, and ask it in SQL by psql",
-                ));
+                .fix(on_a_server::own_tools(&settings.store)));
         }
     };
     shelf::refuse_missing_file(&settings)?;

@@ -50,7 +50,7 @@ enum What {
     /// Move everything into another store, of another kind too, and compare all of it
     #[command(
         before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db",
-        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log;\nwhat was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is\nonly read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and\nuntil it has compared everything nobody can work on the target. A PostgreSQL server is named as\npostgres://USER:PASSWORD@HOST/DATABASE. Letters from files come in by `deadletter import`."
+        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log;\nwhat was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is\nonly read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and\nuntil it has compared everything nobody can work on the target. A server is named as\npostgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST. Letters from files come in by\n`deadletter import`."
     )]
     Migrate(migrate::Args),
 }

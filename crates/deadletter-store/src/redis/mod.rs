@@ -1,0 +1,45 @@
+//! The Redis store: one prefix of a server or a cluster, for many processes on many machines.
+//!
+//! ```text
+//! RedisStore             the async shell of the traits
+//!   ├ server             one call: load, decide, apply; what is lost is sent again
+//!   │   ├ tasks          what is asked and written of tasks; `stage` decides in between
+//!   │   ├ apply (.lua)   what a call checks and writes, and the one script that does it
+//!   │   └ ready (.lua)   the script that makes due tasks claimable
+//!   ├ lanes              calls by number, so that one that is sent twice is done once
+//!   └ lines, connect     the connection, made anew, led to the node that has the keys
+//! url                    what a `redis://` URL names
+//! keys                   the names of everything that is kept
+//! info                   what the server says of itself; failure: errors
+//! ```
+//!
+//! Its [`Durability`](crate::Durability) follows from the server's settings, which are read at
+//! opening. Rules stay in the core: scripts here only check and write.
+
+mod apply;
+mod audit;
+mod census;
+mod connect;
+mod deliveries;
+mod desk;
+mod documents;
+mod events;
+mod failure;
+mod forget;
+mod info;
+mod items;
+mod json;
+mod keys;
+mod lanes;
+mod lines;
+mod page;
+mod ready;
+mod registry;
+mod server;
+mod store;
+mod tasks;
+mod url;
+mod workers;
+
+pub use store::RedisStore;
+pub(crate) use url::{is_redis, refuse_bad_url};

@@ -1,0 +1,108 @@
+//! Tasks, their attempts, payloads and answers in Redis.
+//!
+//! A call that writes loads all that it names, lets [`stage`](crate::stage) decide, and has all of
+//! it written by one script, under the revisions of what was loaded.
+
+mod adopt;
+mod answer;
+mod claim;
+mod commit;
+pub(super) mod counts;
+mod index;
+mod insert;
+mod look;
+mod purge;
+pub(super) mod row;
+mod write;
+
+pub(super) use commit::Commits;
+pub(super) use insert::Inserts;
+pub(super) use purge::{freeze, purge};
+
+use super::{RedisStore, apply::Apply};
+use crate::{
+    Claim, Claimed, Committed, Inserted, Result, TakeOver, Taken, Tasks, requests::NewTasks,
+};
+use async_trait::async_trait;
+use deadletter_core::{
+    AccountName, Answer, Attempt, Change, Payload, Reading, Task, TaskId, UnixMs, UpstreamId,
+    WorkerId,
+};
+
+#[async_trait]
+impl Tasks for RedisStore {
+    async fn insert(&self, tasks: NewTasks) -> Result<Vec<Inserted>> {
+        self.inserts.call(tasks).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+        let claim = &claim;
+        let _turn = self.claims.lock().await;
+        self.transact("claim tasks", |call| async move { claim::claim(&call, claim).await }).await
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
+        self.commits.call(changes).await
+    }
+
+    async fn mark_read(&self, readings: &[Reading]) -> Result<u64> {
+        let call = |call| async move { commit::mark_read(&call, readings).await };
+        self.transact("note readings", call).await
+    }
+
+    async fn take_over(&self, take: TakeOver) -> Result<Taken> {
+        let take = &take;
+        self.transact("take over", |call| async move { adopt::take_over(&call, take).await }).await
+    }
+
+    async fn abandoned(
+        &self,
+        worker: &WorkerId,
+        account: &AccountName,
+        after: Option<&Attempt>,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        let call =
+            |call| async move { look::abandoned(&call, worker, account, after, limit).await };
+        self.look("look for abandoned attempts", call).await
+    }
+
+    async fn overdue(&self, account: &AccountName, now: UnixMs, limit: u32) -> Result<Vec<Task>> {
+        let call = |call| async move { look::overdue(&call, account, now, limit).await };
+        self.look("look for overdue tasks", call).await
+    }
+
+    async fn next_due(&self, account: &AccountName) -> Result<Option<UnixMs>> {
+        let call = |call| async move { look::next_due(&call, account).await };
+        self.look("look for what is due", call).await
+    }
+
+    async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
+        self.look("get tasks", |call| async move { look::get(&call, ids).await }).await
+    }
+
+    async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
+        self.look("get a task", |call| async move { look::told(&call, id).await }).await
+    }
+
+    async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {
+        self.look("get a request", |call| async move { look::payload(&call, id).await }).await
+    }
+
+    async fn history(&self, id: TaskId) -> Result<Vec<Attempt>> {
+        self.look("get attempts", |call| async move { look::history(&call, id).await }).await
+    }
+
+    async fn answer(&self, id: TaskId) -> Result<Option<Answer>> {
+        self.look("get an answer", |call| async move { look::answer(&call, id).await }).await
+    }
+
+    async fn answers(&self, id: TaskId) -> Result<Vec<Answer>> {
+        self.look("get answers", |call| async move { look::answers(&call, id).await }).await
+    }
+
+    async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
+        let call = |call| async move { look::bearers(&call, account, id).await };
+        self.look("look for an upstream id", call).await
+    }
+}
