@@ -54,7 +54,13 @@ async fn two_that_open_an_empty_prefix_at_once_make_one_store() {
     assert_eq!(stores[0].put_document("a", 0, "{}").await.unwrap(), Some(1));
     assert_eq!(stores[3].put_document("a", 0, "{}").await.unwrap(), None);
     assert_eq!(stores[2].document("a").await.unwrap().unwrap().version, 1);
-    assert_eq!(stores[1].durability(), Durability::D2);
+    prefix.end();
+}
+
+#[tokio::test]
+async fn a_server_that_flushes_each_write_is_believed_where_it_may_be_asked() {
+    let prefix = Prefix::on(&server());
+    assert_eq!(open(&prefix.url).await.unwrap().durability(), Durability::D2);
     prefix.end();
 }
 
