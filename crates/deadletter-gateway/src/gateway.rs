@@ -1,7 +1,7 @@
 //! One request, from its parameters to its reply: who asks, and what for.
 
 use crate::{
-    askers::{Asker, Askers, Stranger},
+    askers::{Asker, Askers, KeysError, Stranger},
     createtask,
     guesses::Guesses,
     load::Load,
@@ -120,16 +120,17 @@ impl Gateway {
     async fn look_at_store(&self) {
         loop {
             if let Err(error) = self.load.refresh(self.store()).await {
-                tracing::warn!(%error, "cannot count the open tasks");
+                self.engine.store_could_not("count the open tasks", &error);
             }
             match self.askers.refresh(self.store()).await {
                 Ok(true) => tracing::warn!(
                     "a key was issued: from now on the account's own key is not accepted here"
                 ),
                 Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read the issued keys; the last ones stay");
+                Err(KeysError::Store(error)) => {
+                    self.engine.store_could_not("read the issued keys; the last ones stay", &error);
                 }
+                Err(error) => tracing::warn!(%error, "the last keys stay"),
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -211,7 +212,7 @@ impl Gateway {
         match self.store().totals().await {
             Ok(_) => reply(StatusCode::OK, PLAIN, "ready\n"),
             Err(error) => {
-                tracing::warn!(%error, "not ready");
+                self.engine.store_could_not("be ready", &error);
                 reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the store does not answer\n")
             }
         }

@@ -24,7 +24,7 @@ pub(crate) async fn told_to(
     url: &str,
     form: Form,
 ) -> Result<Job, Word> {
-    let register = register(gateway, asker).await.map_err(|error| failed(&error))?;
+    let register = register(gateway, asker).await.map_err(|error| failed(gateway, &error))?;
     if !register.is_empty() && !register.iter().any(|registered| covers(registered, url)) {
         tracing::info!("a submit names a URL that its key has not registered");
         return Err(Word::error(words::BAD_PARAMETERS));
@@ -50,7 +50,7 @@ pub(crate) async fn add(gateway: &Gateway, asker: &Asker, params: &Params) -> Wo
     match change(gateway, asker, enter).await {
         Ok(true) => Word::Bare(words::OK.to_owned()),
         Ok(false) => Word::error(words::BAD_PARAMETERS),
-        Err(error) => failed(&error),
+        Err(error) => failed(gateway, &error),
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn add(gateway: &Gateway, asker: &Asker, params: &Params) -> Wo
 pub(crate) async fn get(gateway: &Gateway, asker: &Asker) -> Word {
     match register(gateway, asker).await {
         Ok(urls) => Word::Listed(urls.join("|")),
-        Err(error) => failed(&error),
+        Err(error) => failed(gateway, &error),
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn delete(gateway: &Gateway, asker: &Asker, params: &Params) ->
     };
     match change(gateway, asker, leave).await {
         Ok(()) => Word::Bare(words::OK.to_owned()),
-        Err(error) => failed(&error),
+        Err(error) => failed(gateway, &error),
     }
 }
 
@@ -97,8 +97,8 @@ async fn change<T: Send>(
     Ok(changed.answer)
 }
 
-fn failed(error: &Error) -> Word {
-    tracing::error!(%error, "a key's register of pingbacks is not known");
+fn failed(gateway: &Gateway, error: &Error) -> Word {
+    gateway.engine.could_not("read a key's register of pingbacks", error);
     Word::error(words::STORE_FAILED)
 }
 

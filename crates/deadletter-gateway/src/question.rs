@@ -57,7 +57,7 @@ pub(crate) async fn report(gateway: &Gateway, asker: &Asker, id: &str, is_good: 
         // Purged between two looks.
         Err(Error::NoSuchTask(_)) => Word::error(words::NO_SUCH_ID),
         Err(error) => {
-            tracing::error!(%error, "a report could not be recorded");
+            gateway.engine.could_not("record a report", &error);
             Word::error(words::STORE_FAILED)
         }
     }
@@ -100,7 +100,7 @@ pub(crate) async fn find(
     id: &str,
 ) -> Result<(Task, Option<Answer>), Word> {
     let id = id.parse::<TaskId>().map_err(|_| Word::error(words::NO_SUCH_ID))?;
-    let found = gateway.store().told(id).await.map_err(|error| failed(&error))?;
+    let found = gateway.store().told(id).await.map_err(|error| failed(gateway, &error))?;
     // Another key's id is told apart from an unknown one by nobody.
     let theirs = found.filter(|(task, _)| is_theirs(task.owner.as_deref(), asker));
     theirs.ok_or_else(|| Word::error(words::NO_SUCH_ID))
@@ -139,8 +139,8 @@ fn hear(task: &Task, said: &str) {
     }
 }
 
-fn failed(error: &deadletter::store::Error) -> Word {
-    tracing::error!(%error, "a question could not be answered");
+fn failed(gateway: &Gateway, error: &deadletter::store::Error) -> Word {
+    gateway.engine.store_could_not("answer a question", error);
     // "Not ready" is the one word that no client gives up on.
     Word::Pending
 }
@@ -161,7 +161,7 @@ async fn threads(gateway: &Gateway, asker: &Asker) -> Word {
             (Some(most), Ok(open)) => (u64::from(most), open.map_or(0, u64::from)),
             (None, Ok(_)) => (gateway.settings.capacity, gateway.load.open()),
             (_, Err(error)) => {
-                tracing::error!(%error, "a key's open tasks could not be counted");
+                gateway.engine.could_not("count a key's open tasks", &error);
                 return Word::error(words::STORE_FAILED);
             }
         };

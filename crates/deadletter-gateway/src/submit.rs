@@ -89,7 +89,7 @@ async fn store(
     };
     let room = match gateway.quotas.room(asker, gateway.store()).await {
         Ok(room) => room,
-        Err(beyond) => return heard(asker, over(&beyond)),
+        Err(beyond) => return heard(asker, over(gateway, &beyond)),
     };
     let Some(place) = gateway.load.take_place(gateway.settings.capacity) else {
         room.give_back();
@@ -109,7 +109,7 @@ async fn store(
         }
         Err(error) => {
             room.give_back();
-            refusal(&error)
+            refusal(gateway, &error)
         }
     }
 }
@@ -123,11 +123,11 @@ fn heard(asker: &Asker, word: Word) -> Word {
 }
 
 /// What a key is told that is at its quota.
-fn over(beyond: &Beyond) -> Word {
+fn over(gateway: &Gateway, beyond: &Beyond) -> Word {
     match beyond {
         Beyond::Rate => Word::Refused(words::TOO_FAST),
         Beyond::Count => Word::Refused(words::FULL),
-        Beyond::Unknown(error) => refusal(error),
+        Beyond::Unknown(error) => refusal(gateway, error),
     }
 }
 
@@ -168,7 +168,7 @@ async fn verdict(gateway: &Gateway, handle: &Handle) -> Word {
     }
 }
 
-fn refusal(error: &Error) -> Word {
+fn refusal(gateway: &Gateway, error: &Error) -> Word {
     match error {
         Error::Stopping => Word::error(words::FULL),
         Error::Target(why) => {
@@ -180,7 +180,7 @@ fn refusal(error: &Error) -> Word {
             Word::error(words::BAD_PARAMETERS)
         }
         error => {
-            tracing::error!(%error, "a submit could not be stored");
+            gateway.engine.could_not("store a submit", error);
             Word::error(words::STORE_FAILED)
         }
     }

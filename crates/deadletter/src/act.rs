@@ -144,13 +144,13 @@ impl Skip {
 /// Acts on a batch of frozen tasks; ends the operation where none is left.
 pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> {
     let store = shared.store.as_ref();
-    let items = patiently(|| store.pending(&known.id, None, STEP)).await?;
+    let items = patiently(&shared.health, || store.pending(&known.id, None, STEP)).await?;
     if items.is_empty() {
         operation::settle(shared, known, End::by_itself(OperationState::Done, None)).await?;
         return Ok(());
     }
     let ids: Vec<TaskId> = items.iter().map(|item| item.task).collect();
-    let tasks = patiently(|| store.get(&ids)).await?;
+    let tasks = patiently(&shared.health, || store.get(&ids)).await?;
     let mut chosen = Vec::new();
     let mut skips = Vec::new();
     for (item, task) in items.into_iter().zip(tasks) {
@@ -199,7 +199,8 @@ pub(crate) async fn change_stranger(
             Some((_, Skip::Changed)) => {}
             Some(_) => return Ok(false),
         }
-        let found = patiently(|| shared.store.get(std::slice::from_ref(&task.id))).await?;
+        let found =
+            patiently(&shared.health, || shared.store.get(std::slice::from_ref(&task.id))).await?;
         match found.into_iter().flatten().next() {
             Some(found) => task = found,
             None => return Ok(false),
@@ -242,7 +243,7 @@ async fn purge(shared: &Shared, known: &Operation, tasks: &[Task]) -> Result<Vec
     let store = shared.store.as_ref();
     let versions: Vec<_> = tasks.iter().map(|task| (task.id, task.version)).collect();
     let tries = AtomicU32::new(0);
-    let purged = patiently(|| {
+    let purged = patiently(&shared.health, || {
         tries.fetch_add(1, Ordering::Relaxed);
         store.purge(&versions)
     })
@@ -253,7 +254,7 @@ async fn purge(shared: &Shared, known: &Operation, tasks: &[Task]) -> Result<Vec
         return Ok(Vec::new());
     }
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-    let found = patiently(|| store.get(&ids)).await?;
+    let found = patiently(&shared.health, || store.get(&ids)).await?;
     let standing = tasks.iter().zip(found).filter_map(|(task, found)| {
         let why = if found?.version == task.version { Skip::Open } else { Skip::Changed };
         Some((task.id, why))
@@ -282,7 +283,7 @@ pub(crate) async fn skip(
     }
     let store = shared.store.as_ref();
     let ids: Vec<TaskId> = skips.iter().map(|(id, _)| *id).collect();
-    patiently(|| store.skip(&known.id, &ids)).await?;
+    patiently(&shared.health, || store.skip(&known.id, &ids)).await?;
     let mut counts = BTreeMap::<Skip, u64>::new();
     for (_, why) in skips {
         *counts.entry(*why).or_default() += 1;

@@ -93,9 +93,7 @@ async fn commit(
                 return Ok(outcomes);
             }
         };
-        if health.failed(&error) {
-            tracing::warn!(%error, "the store did not take a commit; trying again until it does");
-        }
+        health.failed("commit", &error);
         if !may_pass(&error) || is_over() {
             return Err(error);
         }

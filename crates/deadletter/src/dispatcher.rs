@@ -45,7 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>, dispatching:
         let wait_ms = match round(&shared, &account, &mut submits, &mut alone).await {
             Ok(wait_ms) => wait_ms,
             Err(error) => {
-                tracing::warn!(account = %account.name, %error, "could not claim; trying again");
+                shared.health.could_not("claim", &error);
                 LOOK_MS
             }
         };
@@ -242,7 +242,12 @@ fn send_all(
             match guarded(submit(&shared, &account, claimed, &pass)).await {
                 Ok(Ok(())) => shared.in_hand.end([token]),
                 failed => {
-                    tracing::error!(task = %id, ?failed, "could not write down a submit's outcome");
+                    match failed {
+                        Ok(Err(error)) => {
+                            shared.health.could_not("write down a submit's outcome", &error);
+                        }
+                        panic => tracing::error!(task = %id, ?panic, "a submit has no outcome"),
+                    }
                     shared.in_hand.end([token]);
                     shared.in_hand.lost_track();
                 }

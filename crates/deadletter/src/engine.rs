@@ -217,6 +217,17 @@ impl Deadletter {
         self.shared.tries.so_far()
     }
 
+    /// Puts into the log that something could not be done. That the store is away is told once for all
+    /// of this process who find it so: when it begins, now and then, and when it is over.
+    pub fn could_not(&self, what: &str, error: &Error) {
+        self.shared.health.could_not(what, error);
+    }
+
+    /// The same for an error of the store itself.
+    pub fn store_could_not(&self, what: &str, error: &deadletter_store::Error) {
+        self.shared.health.store_could_not(what, error);
+    }
+
     /// How it does at this moment: this process's view, without asking the store.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -276,7 +287,7 @@ impl Deadletter {
             let store = self.shared.store.as_ref();
             let synced = account.gate.sync(store, self.shared.now()).await.map(drop);
             if let Err(error) = synced.and(keeper::share_times(&self.shared, account).await) {
-                tracing::warn!(account = %account.name, %error, "could not share what it learned");
+                self.shared.health.could_not("share what an account has learned", &error);
             }
         }
         heartbeat::part(&self.shared).await

@@ -42,7 +42,7 @@ impl Forgetting {
             workers_before: now.plus(-WORKERS_MS),
             limit: BATCH,
         };
-        let done = patiently(|| shared.store.forget(&step)).await?;
+        let done = patiently(&shared.health, || shared.store.forget(&step)).await?;
         self.cursor = done.next_event.unwrap_or_default();
         let is_full = done.tallies.max(done.workers) >= u64::from(BATCH);
         if done.next_event.is_none() && !is_full {

@@ -66,10 +66,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         match beat(&shared).await {
             Ok(()) => shared.health.wrote(),
-            Err(Error::Store(error)) if !shared.health.failed(&error) => {
-                tracing::debug!(%error, "could not beat; trying again at the next beat");
-            }
-            Err(error) => tracing::warn!(%error, "could not beat; trying again at the next beat"),
+            Err(Error::Store(error)) => shared.health.failed("beat", &error),
+            Err(error) => shared.health.could_not("beat", &error),
         }
     }
 }

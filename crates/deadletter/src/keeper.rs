@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, account: Arc<Account>) {
     let mut ask_at = 0;
     for beats in 0_u64.. {
         if let Err(error) = keep(&shared, &account, beats, &mut ask_at).await {
-            tracing::warn!(account = %account.name, %error, "could not keep it; again soon");
+            shared.health.could_not("keep what the account's workers share", &error);
         }
         tokio::select! {
             () = shared.stopped() => break,

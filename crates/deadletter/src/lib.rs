@@ -18,6 +18,7 @@
 //!   again. A call that writes may have written although it was dropped; each such call says what
 //!   is left then.
 
+mod absence;
 mod account;
 mod act;
 mod audit;

@@ -46,7 +46,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         is_busy = match step_all(&shared, &mut runs).await {
             Ok(is_busy) => is_busy,
             Err(error) => {
-                tracing::warn!(%error, "could not look for operations; trying again");
+                shared.health.could_not("look for operations", &error);
                 true
             }
         };
@@ -95,7 +95,7 @@ async fn step_all(shared: &Arc<Shared>, runs: &mut Runs) -> Result<bool> {
                 tracing::error!(%key, %source, "this operation cannot be read; left alone");
             }
             Err(error) => {
-                tracing::warn!(operation = %id, %error, "could not go on; trying again");
+                shared.health.could_not("go on with an operation", &error);
                 is_busy = true;
             }
         }

@@ -1,5 +1,6 @@
 //! Makes a call of the store again while the store is away.
 
+use crate::health::Health;
 use deadletter_store::{Error, Result};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(crate) const fn may_pass(error: &Error) -> bool {
 }
 
 /// What the store answers in the end; for calls that may be made twice.
-pub(crate) async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T>
+pub(crate) async fn patiently<T, F>(health: &Health, call: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -34,7 +35,7 @@ where
     loop {
         match call().await {
             Err(error) if may_pass(&error) => {
-                tracing::warn!(%error, "the store did not answer; asking again");
+                health.store_could_not("ask the store; asking again", &error);
                 patience.wait().await;
             }
             outcome => return outcome,

@@ -76,8 +76,12 @@ async fn ask(shared: Arc<Shared>, mut entry: Box<Entry>) {
     if let Some(account) = shared.accounts.get(&name) {
         let due_at = match guarded(look(&shared, account, &mut entry)).await {
             Ok(Ok(due_at)) => due_at,
-            failed => {
-                tracing::error!(task = %id, ?failed, "could not write down what came of a poll");
+            Ok(Err(error)) => {
+                shared.health.could_not("write down what came of a poll", &error);
+                Some(shared.now().plus(UNREAD_GAP_MS))
+            }
+            Err(panic) => {
+                tracing::error!(task = %id, ?panic, "a poll has no outcome");
                 Some(shared.now().plus(UNREAD_GAP_MS))
             }
         };

@@ -77,7 +77,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 pub(crate) async fn write(shared: &Shared) {
     for batch in shared.readings.take().chunks(BATCH) {
         if let Err(error) = shared.store.mark_read(batch).await {
-            tracing::warn!(%error, "that verdicts were told could not be noted, and is forgotten");
+            shared.health.store_could_not("note that verdicts were told", &error);
         }
     }
 }

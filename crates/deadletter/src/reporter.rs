@@ -45,7 +45,7 @@ enum Step {
 pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.is_stopping() {
         if let Err(error) = look(&shared).await {
-            tracing::warn!(%error, "reports could not be passed on; trying again soon");
+            shared.health.could_not("pass reports on", &error);
         }
         tokio::select! {
             () = shared.stopped() => {}

@@ -46,7 +46,7 @@ impl Retention {
             let over: Vec<_> =
                 page.tasks.iter().filter(is_over).map(|task| (task.id, task.version)).collect();
             if !over.is_empty() {
-                self.purged += patiently(|| shared.store.purge(&over)).await?;
+                self.purged += patiently(&shared.health, || shared.store.purge(&over)).await?;
             }
             // Ids tell the time: behind this one, all were accepted after what is over by now.
             let last = page.tasks.last().map(|task| task.id);

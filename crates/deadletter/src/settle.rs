@@ -93,7 +93,7 @@ impl Shared {
             if let Some(pass) = pass.take()
                 && let Err(error) = self.take_signal(account, &decision.account, pass).await
             {
-                tracing::warn!(account = %account.name, %error, "could not share what it learned");
+                self.health.could_not("share what an account has learned", &error);
             }
             if decision.change.is_empty() {
                 return Ok(Written::Settled(Settled::new(Some(task), false)));
@@ -130,7 +130,10 @@ impl Shared {
     }
 
     async fn reload(&self, task: &Task) -> Result<Option<Task>> {
-        Ok(patiently(|| self.store.get(std::slice::from_ref(&task.id))).await?.pop().flatten())
+        Ok(patiently(&self.health, || self.store.get(std::slice::from_ref(&task.id)))
+            .await?
+            .pop()
+            .flatten())
     }
 
     /// What others want to know of a row that is durable now.
@@ -178,7 +181,7 @@ impl Shared {
             }
             AccountSignal::Stop(failure) => {
                 if let Err(error) = stop::begin(self, account, failure).await {
-                    tracing::warn!(account = %account.name, %error, "stopped in this process only");
+                    self.health.could_not("stop an account but in this process", &error);
                 }
                 Outcome::Ok
             }

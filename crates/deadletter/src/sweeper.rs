@@ -32,12 +32,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if !shared.is_stopping()
             && let Err(error) = sweep(&shared, &mut retention).await
         {
-            tracing::warn!(%error, "could not sweep; trying again at the next beat");
+            shared.health.could_not("sweep", &error);
         }
         if !shared.is_stopping()
             && let Err(error) = forgetting.sweep(&shared).await
         {
-            tracing::warn!(%error, "could not delete old records; trying again at the next beat");
+            shared.health.could_not("delete old records", &error);
         }
         if sweeps.is_multiple_of(strangers::EVERY)
             && !shared.is_stopping()
@@ -143,7 +143,7 @@ async fn rescue(shared: &Arc<Shared>, taken: Taken) -> Result<()> {
         shared.poller.recover(Entry::new(task, attempt), now);
     }
     let ids: Vec<TaskId> = taken.abandoned.iter().map(|attempt| attempt.task).collect();
-    let tasks = patiently(|| shared.store.get(&ids)).await?;
+    let tasks = patiently(&shared.health, || shared.store.get(&ids)).await?;
     for (attempt, task) in taken.abandoned.into_iter().zip(tasks) {
         if let Some(task) = task {
             shared.poller.recover(Entry::new(task, attempt), now);

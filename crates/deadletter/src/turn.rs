@@ -161,7 +161,7 @@ impl Turn {
                 Err(Error::Store(error))
                     if may_pass(&error) && self.desk.shared.now() < free_at =>
                 {
-                    tracing::warn!(%error, "the turn could not be renewed; asking again");
+                    self.desk.shared.health.store_could_not("renew the turn", &error);
                 }
                 Err(error) => return Err(error),
             }

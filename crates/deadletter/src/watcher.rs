@@ -18,7 +18,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut seen: u64) {
             () = tokio::time::sleep(TICK) => false,
         };
         if let Err(error) = look(&shared, &mut seen, &mut pulse).await {
-            tracing::warn!(%error, "could not look for news in the store");
+            shared.health.could_not("look for news", &error);
         }
         if stopping {
             return;

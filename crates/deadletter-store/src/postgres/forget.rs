@@ -28,6 +28,29 @@ const WORKERS: &str = "WITH gone AS (DELETE FROM workers WHERE id IN \
      (SELECT id FROM workers WHERE dead_at < $1 OR left_at < $1 ORDER BY id LIMIT $2) \
      RETURNING 1) SELECT count(*) FROM gone";
 
+/// Counts of what nothing stands for any more: a value that was purged leaves a row in each slot, and
+/// their sum is zero. Rows are locked before they are added up, so that what goes is zero whatever
+/// others add meanwhile; a row that is in use is left out, and goes another time.
+const FOLD: &str = "WITH zero AS (SELECT dim, place, cause, class, value FROM standing \
+       GROUP BY dim, place, cause, class, value HAVING sum(n) = 0 \
+       ORDER BY dim, place, cause, class, value LIMIT $1), \
+     held AS MATERIALIZED (SELECT s.* FROM zero JOIN standing AS s \
+       USING (dim, place, cause, class, value) \
+       ORDER BY s.dim, s.place, s.cause, s.class, s.value, s.slot FOR UPDATE OF s SKIP LOCKED), \
+     gone AS (SELECT dim, place, cause, class, value FROM held \
+       GROUP BY dim, place, cause, class, value HAVING sum(n) = 0) \
+     DELETE FROM standing AS s USING held, gone WHERE (gone.dim, gone.place, gone.cause, gone.class, \
+       gone.value) = (held.dim, held.place, held.cause, held.class, held.value) \
+       AND (s.dim, s.place, s.cause, s.class, s.value, s.slot) \
+         = (held.dim, held.place, held.cause, held.class, held.value, held.slot)";
+
+/// Deletes counts of nothing, in a transaction of its own: counts are locked before all else that
+/// `forget` touches.
+pub(super) async fn fold(tx: Transaction, limit: u32) -> Outcome<Work<()>> {
+    tx.read(&Statement::new(FOLD).put(i64::from(limit))).await?;
+    Ok(Work::quiet(()))
+}
+
 /// One step, as the contract of `Desk::forget` says.
 pub(super) async fn forget(tx: Transaction, forget: &Forget) -> Outcome<Work<Forgotten>> {
     let limit = i64::from(forget.limit);

@@ -4,11 +4,10 @@ use crate::{
     backends::{Backend, memory, over, postgres, sqlite},
     cases::conservation,
     harness::{self, Harness, MANY},
-    server::Schema,
+    server::{Here, Schema},
 };
-use async_trait::async_trait;
 use deadletter_store::{
-    AuditEntry, Call, Clock, Desk, Error, Faulty, MemoryStore, PostgresStore, SqliteStore, Store,
+    AuditEntry, Call, Desk, Error, Faulty, MemoryStore, SqliteStore,
     backup::Snapshot,
     faulty::Fault,
     migrate::{Moved, migrate, plan, unfinished},
@@ -172,20 +171,6 @@ async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
         assert!(unfinished(to.store.as_ref()).await.unwrap().is_some());
     })
     .await;
-}
-
-/// A schema of a PostgreSQL server whose URL is known.
-struct Here(Schema);
-
-#[async_trait]
-impl Backend for Here {
-    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-        Arc::new(PostgresStore::open(&self.0.url, clock).await.unwrap())
-    }
-
-    async fn end(&self) {
-        self.0.end().await;
-    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use deadletter_core::{
-    Attempt, Came, Class, Failure, Happened, Reading, StateKind, Task, TaskId, WorkerId,
+    Attempt, Came, Class, Failure, Happened, Reading, StateKind, Task, TaskId, UnixMs, WorkerId,
 };
 use deadletter_store::{
     Claim, Clock, Error, PostgresStore, Query, Result, Sequenced, Store, TakeOver,
@@ -100,6 +100,7 @@ impl Life<'_> {
                 Ok(())
             }
             14 => self.end_connections().await,
+            15 => self.store.forget(&self.h.forget_before(UnixMs(0))).await.map(drop),
             _ => self.report().await,
         }
     }

@@ -1,10 +1,11 @@
 //! What a PostgreSQL server and the line to it may do to a store.
 
 use crate::{
+    harness::{self, Harness},
     line::{Line, Way},
-    server::{Schema, client, password, port, server, variable},
+    server::{Here, Schema, client, password, port, server, variable},
 };
-use deadletter_core::{UnixMs, WorkerId};
+use deadletter_core::{Task, UnixMs, WorkerId};
 use deadletter_store::{Durability, Error, ManualClock, PostgresStore, Registry, Result, Store};
 use futures_util::future::join_all;
 use std::{net::TcpListener, sync::Arc};
@@ -193,4 +194,35 @@ async fn a_worker_whose_calls_all_wait_for_a_lock_beats_on() {
         assert_eq!(put.unwrap(), Some(1));
     }
     schema.end().await;
+}
+
+#[tokio::test]
+async fn counts_of_what_was_purged_leave_no_rows() {
+    let schema = Schema::new();
+    let name = schema.name.clone();
+    harness::run(Here(schema), async |h: &mut Harness| {
+        let worker = h.worker("w").await;
+        let others = h.another_handle().await;
+        let mut purged = Vec::new();
+        for n in 0..6 {
+            let gone = |task: &mut Task| task.dimensions.sitekey = Some(format!("gone-{n}"));
+            let task = h.dead(&worker, "ERROR_BAD", gone).await;
+            h.dead(&worker, "ERROR_BAD", |task| task.dimensions.sitekey = Some("kept".to_owned()))
+                .await;
+            purged.push((task.id, task.version));
+        }
+        // Another connection writes other slots.
+        assert_eq!(others.purge(&purged).await.unwrap(), 6);
+        let before = h.store.totals().await.unwrap();
+        let client = client().await;
+        let sql = format!("SELECT count(*) FROM {name}.standing WHERE value LIKE $1");
+        let rows =
+            async |value: &str| client.query_one(&sql, &[&value]).await.unwrap().get::<_, i64>(0);
+        let kept = rows("kept%").await;
+        assert!(rows("gone-%").await > 0 && kept > 0);
+        h.store.forget(&h.forget_before(h.now())).await.unwrap();
+        assert_eq!((rows("gone-%").await, rows("kept%").await > 0), (0, true));
+        assert_eq!(h.store.totals().await.unwrap(), before);
+    })
+    .await;
 }

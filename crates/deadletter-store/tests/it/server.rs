@@ -1,7 +1,13 @@
 //! The private PostgreSQL server that `scripts/servers` has started, and a schema of it for each
 //! test.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::backends::Backend;
+use async_trait::async_trait;
+use deadletter_store::{Clock, PostgresStore, Store};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use tokio_postgres::{Client, NoTls};
 
 /// Schemas of this process so far.
@@ -56,6 +62,20 @@ impl Schema {
     pub(crate) async fn end(&self) {
         let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
         client().await.batch_execute(&sql).await.unwrap();
+    }
+}
+
+/// A schema of a PostgreSQL server whose URL is known.
+pub(crate) struct Here(pub(crate) Schema);
+
+#[async_trait]
+impl Backend for Here {
+    async fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(&self.0.url, clock).await.unwrap())
+    }
+
+    async fn end(&self) {
+        self.0.end().await;
     }
 }
 

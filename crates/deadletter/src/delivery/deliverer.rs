@@ -52,7 +52,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             Ok(Next::Due(wait)) => pause = pause.min(wait),
             Ok(Next::Nothing) => {}
             Err(error) => {
-                tracing::warn!(%error, "could not look for deliveries; trying again soon");
+                shared.health.could_not("look for deliveries", &error);
             }
         }
         tokio::select! {
@@ -118,7 +118,7 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
     let (came, said) = match told {
         Ok(Ok(told)) => told,
         Ok(Err(error)) => {
-            tracing::warn!(delivery = delivery.id(), %error, "could not be told; its lease ends");
+            shared.health.could_not("tell of an end; its lease ends by itself", &error);
             return Done { delivery, came: None };
         }
         Err(panic) => {
@@ -132,7 +132,7 @@ async fn hand_over(shared: &Shared, delivery: Delivery) -> Done {
         tracing::warn!(delivery = delivery.id(), place, tries, why = settled.said, "given up");
     }
     if let Err(error) = settle(shared, settled).await {
-        tracing::warn!(delivery = delivery.id(), %error, "could not be settled: it is told again");
+        shared.health.could_not("settle a delivery; it is told again", &error);
     }
     Done { delivery, came: Some(came) }
 }

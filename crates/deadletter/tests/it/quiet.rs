@@ -13,7 +13,11 @@ use deadletter::{
     },
     store::{Call, Faulty, MemoryStore, Store, faulty::Moment},
 };
-use std::sync::Arc;
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// Store time passes this much faster.
@@ -107,4 +111,44 @@ async fn a_stopped_account_is_quiet() {
     notice(&mut notices, |n| matches!(n, Notice::AccountStopped { .. }).then_some(())).await;
     let rate = counted.calls_per_s().await;
     assert!(rate < 3.0, "{rate} calls a second");
+}
+
+/// The lines of a log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absence_of_the_store_is_told_once_with_its_reason_and_now_and_then_and_when_it_ends() {
+    let lines = Lines::default();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+    let written = lines.clone();
+    let _guard =
+        tracing::subscriber::set_default(log.with_writer(move || written.clone()).finish());
+    let inner = Arc::new(MemoryStore::new(clock(SPEED)));
+    let store = Arc::new(Faulty::new(inner));
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    let _engine = engine(&shared, account(Arc::new(ScriptedProvider::default()))).await;
+    store.at_random(1, 1_000);
+    // tidy: allow sleep, because time is paused, and nothing tells of a loop that is quiet
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    store.heal();
+    // tidy: allow sleep, because time is paused
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = text.lines().collect();
+    assert_eq!(told.len(), 3, "{text}");
+    for (line, word) in told.iter().zip(["the store is away: ", "away for 60 s: ", "is back; "]) {
+        assert!(line.contains(word), "{word:?} is not in {line:?}");
+    }
+    assert!(told[0].contains("deadletter doctor"), "{text}");
 }

@@ -11,11 +11,13 @@ use super::place::Place;
 use super::wire::Wire;
 use client::{Client, Solved};
 use cluster::Cluster;
-use deadletter::core::UnixMs;
+use deadletter::core::{Filter, StateKind, Task, UnixMs};
 use deadletter::store::clock::Stopwatch;
-use deadletter::store::{Clock, FastClock, Store, SystemClock, open_existing};
+use deadletter::store::{Clock, FastClock, Query, Store, SystemClock, open_existing};
+use deadletter::worker_label;
 use deadletter_sim::{DEFAULT_KEY, Scenario, Simulator};
 use line::{Line, State};
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -146,6 +148,28 @@ impl Fleet {
         workers.iter().filter(|worker| worker.dead_at.is_some()).count()
     }
 
+    /// Tokens of the attempts that a gateway, which takes and gives up nothing, has in hand.
+    async fn in_hand_of(&self, gateway: &Gateway<'_>) -> HashSet<String> {
+        let (child, _) = gateway.child.as_ref().expect("it runs");
+        let label = worker_label(child.id());
+        let workers = self.store.workers(1_000).await.expect("the server answers");
+        let own: Vec<_> = workers.iter().filter(|it| it.label == label).collect();
+        assert!(!own.is_empty(), "nobody is called {label}");
+        let query = Query {
+            filter: Filter::states(&[StateKind::Submitting, StateKind::Polling]),
+            now: self.store.clock().now(),
+            newest_first: false,
+            after: None,
+            limit: 1_000,
+            scan_limit: 1_000,
+        };
+        let page = self.store.page(&query).await.expect("the server answers");
+        assert_eq!(page.next, None, "all that is open fits in a page");
+        let is_its = |task: &&Task| own.iter().any(|it| task.worker.as_ref() == Some(&it.id));
+        let tokens = page.tasks.iter().filter(is_its).filter_map(|task| task.attempt);
+        tokens.map(|token| token.to_string()).collect()
+    }
+
     /// Waits until one more worker is declared dead.
     fn sees_a_death_after(&self, runtime: &tokio::runtime::Runtime, before: usize) {
         let clock = Stopwatch::start();
@@ -211,10 +235,11 @@ fn a_fleet_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
     let mut blind = Vec::new();
     let (deaths, from) = (fleet.deaths(&runtime), clock.now());
     far.signal("-STOP");
+    let struck = runtime.block_on(fleet.in_hand_of(&far));
     fleet.sees_a_death_after(&runtime, deaths);
     fleet.goes_on_after("the other was frozen past its lease");
     far.signal("-CONT");
-    blind.push((from, clock.now()));
+    blind.push(Blind { from, until: clock.now(), struck });
     fleet.goes_on_after("it woke");
 
     let ended: u32 = (0..ENDINGS).map(|_| cluster.end_connections()).sum();
@@ -230,10 +255,11 @@ fn a_fleet_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
     for (state, blow) in [(State::Cut, "was cut off"), (State::Silent, "heard nothing any more")] {
         let (deaths, from) = (fleet.deaths(&runtime), clock.now());
         line.becomes(state);
+        let struck = runtime.block_on(fleet.in_hand_of(&far));
         fleet.sees_a_death_after(&runtime, deaths);
         fleet.goes_on_after(&format!("a gateway {blow}"));
         line.becomes(State::Whole);
-        blind.push((from, clock.now()));
+        blind.push(Blind { from, until: clock.now(), struck });
         fleet.goes_on_after("its line was mended");
     }
 
@@ -265,17 +291,28 @@ fn stand_down(fleet: Fleet, gateways: [Gateway<'_>; 2]) -> Vec<Solved> {
     solved
 }
 
+/// A time in which the store could not hear of one gateway.
+struct Blind {
+    from: UnixMs,
+    until: UnixMs,
+    /// Tokens of the attempts that this gateway had in hand when it was struck.
+    struck: HashSet<String>,
+}
+
 /// An id that a gateway was given while the store could not hear of it binds nobody before the end of
 /// that time: its task was in doubt, and went on. It is written down late, and asked all the same. So is
-/// one that it had read, and not written down yet, when it was struck: [`ON_ITS_WAY_MS`].
-fn forgive(evidence: &mut Evidence, blind: &[(UnixMs, UnixMs)]) {
+/// one that it had read, and not written down yet, when it was struck: [`ON_ITS_WAY_MS`]. The other
+/// gateway is forgiven nothing.
+fn forgive(evidence: &mut Evidence, blind: &[Blind]) {
     let attempts = evidence.ledger.tasks.values_mut().flat_map(|task| &mut task.attempts);
-    for accepted_at in attempts.filter_map(|attempt| attempt.accepted_at.as_mut()) {
-        let within = |(from, until): &&(UnixMs, UnixMs)| {
-            (from.plus(-ON_ITS_WAY_MS).0..until.0).contains(accepted_at)
+    for attempt in attempts {
+        let Some(accepted_at) = &mut attempt.accepted_at else { continue };
+        let is_meant = |it: &&Blind| {
+            it.struck.contains(&attempt.token)
+                && (it.from.plus(-ON_ITS_WAY_MS).0..it.until.0).contains(accepted_at)
         };
-        if let Some((_, until)) = blind.iter().find(within) {
-            *accepted_at = until.0;
+        if let Some(blind) = blind.iter().find(is_meant) {
+            *accepted_at = blind.until.0;
         }
     }
 }
