@@ -6,6 +6,7 @@
 //! | Key | What it is |
 //! |---|---|
 //! | `m` | hash: schema, epoch, seq (one more with each call that is news), events (number of the newest) |
+//! | `scratch` | what a handle tries its rights on at opening; gone at once |
 //! | `c:HANDLE` | hash: the last call of each lane of a handle; expires |
 //! | `t:ID` | hash of a task: `n` its revision, `b` the row, `a:TOKEN` attempts, `o:OPERATION` items, `d:VERSION` deliveries |
 //! | `q:ID`, `w:ID` | its request; hash of its answers by token |
@@ -61,6 +62,8 @@ impl Keys {
     keys! {
         /// What the store knows of itself.
         meta() = "m";
+        /// What never holds anything for longer than a script.
+        scratch() = "scratch";
         /// The last calls of a handle.
         calls(handle: &str) = "c:{handle}";
         /// A task.

@@ -9,6 +9,7 @@
 //!   ├ lanes              calls by number, so that one that is sent twice is done once
 //!   └ lines, connect     the connection, made anew, led to the node that has the keys
 //! url                    what a `redis://` URL names
+//! rights (.lua)          whether the user may call what is called here
 //! keys                   the names of everything that is kept
 //! info                   what the server says of itself; failure: errors
 //! ```
@@ -35,6 +36,7 @@ mod lines;
 mod page;
 mod ready;
 mod registry;
+mod rights;
 mod server;
 mod store;
 mod tasks;

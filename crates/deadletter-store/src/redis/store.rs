@@ -6,6 +6,7 @@ use super::{
     keys::Keys,
     lanes::Lanes,
     lines::{Line, Lines},
+    rights,
     server::{Call, Server, Work},
     tasks::{Commits, Inserts},
     url::Target,
@@ -182,6 +183,7 @@ async fn open(lines: &Lines, keys: &Keys, url: &str, create: bool) -> Outcome<Op
     if let Some(found) = schema.filter(|found| *found > SCHEMA) {
         return Err(Error::TooNew { store: url.to_owned(), found, known: SCHEMA }.into());
     }
+    rights::refuse_missing(&mut line, keys).await?;
     let now = line.ask_one::<(i64, i64)>(&time_question()).await?;
     // Nobody else begins a store with the same server at the same microsecond.
     let mark = format!("{}-{}-{}", info.word("run_id"), now.0, now.1);

@@ -21,45 +21,47 @@ pub(crate) struct Prefix {
     pub(crate) name: String,
     /// The store under it.
     pub(crate) url: String,
-    server: String,
-    /// Who was made for it, with the rights that are documented and no other.
-    guest: Option<String>,
+    /// Every server that may have its keys.
+    nodes: Vec<String>,
 }
 
 impl Prefix {
-    /// On the single server, for a user who may do what is documented.
+    /// On the single server, for a guest.
     pub(crate) fn new() -> Self {
-        let mut prefix = Self::on(&variable("DLQ_TEST_REDIS"));
-        let server = prefix.server.clone();
+        Self::of_a_guest(&variable("DLQ_TEST_REDIS"))
+    }
+
+    /// On the cluster of three, for a guest.
+    pub(crate) fn on_a_cluster() -> Self {
+        Self::of_a_guest(&variable("DLQ_TEST_REDIS_CLUSTER"))
+    }
+
+    /// For a user who may do with its keys what is documented, and no more.
+    fn of_a_guest(server: &str) -> Self {
+        let mut prefix = Self::on(server);
         let words = guest_of(&prefix.name);
-        say(&server, &words.iter().map(String::as_str).collect::<Vec<_>>());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        for node in &prefix.nodes {
+            say(node, &words);
+        }
         let (_, place) = server.rsplit_once('@').unwrap();
         prefix.url = format!("redis://{0}:guest@{place}?prefix={0}", prefix.name);
-        prefix.guest = Some(prefix.name.clone());
         prefix
     }
 
-    /// On the cluster of three.
-    pub(crate) fn on_a_cluster() -> Self {
-        Self::on(&variable("DLQ_TEST_REDIS_CLUSTER"))
-    }
-
-    /// On the server with this URL.
+    /// On the server with this URL, for its user.
     pub(crate) fn on(server: &str) -> Self {
         let n = PREFIXES.fetch_add(1, Ordering::Relaxed);
         let name = format!("t-{}-{n}", std::process::id());
-        let url = format!("{server}?prefix={name}");
-        Self { name, url, server: server.to_owned(), guest: None }
+        Self { url: format!("{server}?prefix={name}"), name, nodes: nodes(server) }
     }
 
-    /// Deletes every key under it, on whichever server of a cluster that is.
+    /// Deletes every key under it, and its guest.
     pub(crate) fn end(&self) {
         let pattern = format!("{{{}}}:*", self.name);
-        for node in nodes(&self.server) {
-            say(&node, &["EVAL", DELETE, "0", &pattern]);
-        }
-        if let Some(guest) = &self.guest {
-            say(&self.server, &["ACL", "DELUSER", guest]);
+        for node in &self.nodes {
+            say(node, &["EVAL", DELETE, "0", &pattern]);
+            say(node, &["ACL", "DELUSER", &self.name]);
         }
     }
 }

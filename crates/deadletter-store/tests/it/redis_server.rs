@@ -104,6 +104,24 @@ async fn who_is_not_let_in_is_told_why_and_no_secret() {
 }
 
 #[tokio::test]
+async fn a_user_who_lacks_a_right_is_told_which_before_anything_is_written() {
+    let prefix = Prefix::new();
+    for right in ["zlexcount", "xadd", "hmset"] {
+        let set = |how: &str| {
+            say(&server(), &["ACL", "SETUSER", &prefix.name, &format!("{how}{right}")]);
+        };
+        set("-");
+        let (error, text) = refused(&prefix.url).await;
+        set("+");
+        assert!(matches!(error, Error::ReadOnly { .. }), "{text}");
+        assert!(text.contains(&right.to_uppercase()) && text.contains("docs/redis.md"), "{text}");
+    }
+    let keys = ["m", "scratch"].map(|name| key(&prefix, name));
+    assert_eq!(say(&server(), &["EXISTS", &keys[0], &keys[1]]).trim(), "0");
+    prefix.end();
+}
+
+#[tokio::test]
 async fn a_server_that_has_forgotten_the_scripts_is_taught_them_again() {
     let prefix = Prefix::new();
     let store = open(&prefix.url).await.unwrap();
