@@ -180,6 +180,21 @@ impl Task {
         }
     }
 
+    /// The hold that a person sets and releases; others keep a task until what they say is mended.
+    pub const HELD_BY_HAND: &'static str = "by_hand";
+
+    /// True where a hold would keep it from something, and none does.
+    #[must_use]
+    pub const fn may_be_held(&self) -> bool {
+        matches!(self.state, State::Queued { .. } | State::Dead { .. }) && self.hold.is_none()
+    }
+
+    /// True where a person has set its hold.
+    #[must_use]
+    pub fn is_held_by_hand(&self) -> bool {
+        self.hold.as_deref() == Some(Self::HELD_BY_HAND)
+    }
+
     /// The lane in which a queued task is claimed.
     #[must_use]
     pub const fn lane(&self) -> Lane {

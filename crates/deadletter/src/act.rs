@@ -1,4 +1,5 @@
-//! Bulk acts that send nothing: bury, exhume, cancel, purge; whom they fit, and one step of them.
+//! Bulk acts that send nothing: bury, exhume, cancel, hold, release, purge; whom they fit, and one
+//! step of them.
 //!
 //! An item is settled in the transaction that changes its task, and a purge deletes both at once:
 //! whoever dies in the middle, the next one goes on with what is pending.
@@ -44,6 +45,10 @@ pub enum Act {
     },
     /// Stops tasks; a late answer is kept, unused.
     Cancel,
+    /// Keeps waiting tasks from being claimed, and dead letters from being redriven.
+    Hold,
+    /// Ends the holds that were set by hand.
+    Release,
     /// Deletes tasks that are at rest.
     Purge,
 }
@@ -57,6 +62,8 @@ impl Act {
             Self::Bury => "bury",
             Self::Exhume { .. } => "exhume",
             Self::Cancel => "cancel",
+            Self::Hold => "hold",
+            Self::Release => "release",
             Self::Purge => "purge",
         }
     }
@@ -70,10 +77,22 @@ impl Act {
             Self::Cancel => {
                 &[StateKind::Queued, StateKind::Submitting, StateKind::Polling, StateKind::Dead]
             }
+            Self::Hold | Self::Release => &[StateKind::Queued, StateKind::Dead],
             Self::Purge => {
                 &[StateKind::Solved, StateKind::Dead, StateKind::Buried, StateKind::Cancelled]
             }
         }
+    }
+
+    /// True for a task that it would change.
+    #[must_use]
+    pub fn fits_task(self, task: &Task) -> bool {
+        let fits_hold = match self {
+            Self::Hold => task.may_be_held(),
+            Self::Release => task.is_held_by_hand(),
+            _ => true,
+        };
+        fits_hold && self.fits().contains(&task.kind())
     }
 
     /// What happens to each task, as the core knows it; nothing where that is not a change of it.
@@ -82,6 +101,8 @@ impl Act {
             Self::Bury => Some(Happened::Buried),
             Self::Exhume { more_submits } => Some(Happened::Exhumed { more_submits }),
             Self::Cancel => Some(Happened::Cancelled),
+            Self::Hold => Some(Happened::Held),
+            Self::Release => Some(Happened::Released),
             Self::Redrive | Self::Purge => None,
         }
     }
@@ -99,7 +120,7 @@ pub enum Skip {
     Open,
     /// Its account is not one of the worker's that ran the operation.
     NoAccount,
-    /// It is held: it may not be sent as it stands.
+    /// It is held: it may not be sent as it stands, or not now.
     Held,
     /// All its submits are spent.
     Spent,
@@ -133,7 +154,7 @@ impl Skip {
             Self::Unfit => "in a state that it does not fit",
             Self::Open => "with an attempt that may still be answered; try again in a few minutes",
             Self::NoAccount => "of an account that was not configured there",
-            Self::Held => "held, since their secrets are masked",
+            Self::Held => "held: by hand (deadletter release), or since their secrets are masked",
             Self::Spent => "without a submit left (bury, then exhume --submits)",
             Self::Hopeless => "whose request fails again as it is (--force)",
             Self::NobodyWaits => "for whose answers nobody waits (--out, or --for-nobody)",
@@ -156,9 +177,7 @@ pub(crate) async fn step(shared: &Arc<Shared>, known: &Operation) -> Result<()> 
     for (item, task) in items.into_iter().zip(tasks) {
         match task {
             Some(task) if task.version != item.version => skips.push((item.task, Skip::Changed)),
-            Some(task) if !known.act.fits().contains(&task.kind()) => {
-                skips.push((item.task, Skip::Unfit));
-            }
+            Some(task) if !known.act.fits_task(&task) => skips.push((item.task, Skip::Unfit)),
             Some(task) => chosen.push(task),
             None => skips.push((item.task, Skip::Changed)),
         }

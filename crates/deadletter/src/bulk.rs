@@ -47,7 +47,7 @@ impl ActPlan {
     fn add(&mut self, act: Act, task: Task) {
         self.count += 1;
         *self.by_state.entry(task.kind()).or_default() += 1;
-        if !act.fits().contains(&task.kind()) {
+        if !act.fits_task(&task) {
             return;
         }
         self.fit += 1;
@@ -198,5 +198,10 @@ fn narrowed(act: Act, filter: &Filter) -> Result<Filter> {
         }
         act => act.fits(),
     };
-    Ok(filter.and(&Filter::states(states))?)
+    let narrowed = filter.and(&Filter::states(states))?;
+    Ok(match act {
+        Act::Hold => narrowed.and(&"held:no".parse()?)?,
+        Act::Release => narrowed.and(&"held:yes".parse()?)?,
+        _ => narrowed,
+    })
 }

@@ -14,6 +14,7 @@ mod exhume;
 mod explain;
 mod export;
 mod follow;
+mod hold;
 mod import;
 mod key;
 mod list;
@@ -65,6 +66,10 @@ pub(crate) enum Command {
     Exhume(exhume::Args),
     /// Stop tasks: they are not submitted any more
     Cancel(cancel::Args),
+    /// Keep tasks from being claimed or redriven, until they are released
+    Hold(hold::Args),
+    /// End holds that were set by hand
+    Release(hold::ReleaseArgs),
     /// Delete tasks that are at rest, after their count was confirmed
     Purge(purge::Args),
     /// See how the breakers stand, open one by hand, give it back
@@ -111,6 +116,8 @@ impl Command {
             Self::Bury(args) => bury::run(app, args).await,
             Self::Exhume(args) => exhume::run(app, args).await,
             Self::Cancel(args) => cancel::run(app, args).await,
+            Self::Hold(args) => hold::run(app, args).await,
+            Self::Release(args) => hold::release(app, args).await,
             Self::Purge(args) => purge::run(app, args).await,
             Self::Breaker(args) => breaker::run(app, args).await,
             Self::List(args) => list::run(app, args).await,

@@ -151,6 +151,8 @@ const fn done(act: Act) -> &'static str {
         Act::Bury => "buried",
         Act::Exhume { .. } => "exhumed",
         Act::Cancel => "cancelled",
+        Act::Hold => "held",
+        Act::Release => "released",
         Act::Purge => "purged",
     }
 }

@@ -68,6 +68,23 @@ fn bury_and_exhume_undo_each_other_and_a_dry_run_changes_nothing() {
 }
 
 #[test]
+fn hold_keeps_letters_from_a_redrive_until_release() {
+    let bench = filled();
+    let held = run(&bench, &["hold", "--where", "sitekey:a", "--yes", "--reason", "closed"]);
+    assert_eq!(held.code, 0, "{}", held.stderr);
+    assert_eq!(outcome(&held)["done"], 2);
+    assert_eq!((count(&bench, "held:yes"), count(&bench, "held:no state:dead")), (2, 1));
+    let redrive = run(&bench, &["redrive", "--where", "cause:TIMEOUT", "--dry-run"]);
+    assert_eq!(lines(&redrive)[0]["by_eligibility"]["held"], 1, "{}", redrive.stdout);
+    let none = run(&bench, &["hold", "--where", "sitekey:a", "--dry-run"]);
+    assert!(none.stderr.contains("nothing matches"), "{}", none.stderr);
+
+    let released = run(&bench, &["release", "--where", "sitekey:a", "--yes"]);
+    assert_eq!((released.code, &outcome(&released)["done"]), (0, &2.into()), "{}", released.stderr);
+    assert_eq!(count(&bench, "held:yes"), 0);
+}
+
+#[test]
 fn exhume_raises_the_limit_of_submits_only_where_it_is_told_to() {
     let bench = filled();
     assert_eq!(run(&bench, &["exhume", "--where", "*"]).code, 2, "--submits says how many");

@@ -1,4 +1,4 @@
-//! What people and operations want: redrive, bury, exhume, cancel.
+//! What people and operations want: redrive, bury, exhume, cancel, hold, release.
 
 use super::{Decision, Rules, count};
 use crate::{
@@ -147,5 +147,19 @@ impl Rules<'_> {
             _ => Vec::new(),
         };
         self.step(facts, &Step::Cancel, |_| ())
+    }
+
+    pub(super) fn held(&self) -> Decision {
+        if !self.task.may_be_held() {
+            return Decision::default();
+        }
+        self.edit(|after| after.hold = Some(Task::HELD_BY_HAND.to_owned()))
+    }
+
+    pub(super) fn released(&self) -> Decision {
+        if !self.task.is_held_by_hand() {
+            return Decision::default();
+        }
+        self.edit(|after| after.hold = None)
     }
 }

@@ -78,6 +78,10 @@ pub enum Happened {
     },
     /// Stopped by its owner.
     Cancelled,
+    /// Kept from being claimed and redriven, by hand.
+    Held,
+    /// No longer kept so.
+    Released,
 }
 
 impl Happened {
@@ -170,6 +174,8 @@ pub fn decide(task: &Task, happened: &Happened, context: Context<'_>) -> Decisio
         Happened::Buried => rules.buried(),
         Happened::Exhumed { more_submits } => rules.exhumed(*more_submits),
         Happened::Cancelled => rules.cancelled(),
+        Happened::Held => rules.held(),
+        Happened::Released => rules.released(),
     }
 }
 
@@ -229,6 +235,14 @@ impl Rules<'_> {
     fn step(&self, facts: Vec<Fact>, step: &Step, edit: impl FnOnce(&mut Task)) -> Decision {
         let row = RowChange::by(self.task, step, self.context.now, edit).map(Box::new);
         Decision { change: Change { facts, row }, account: AccountSignal::None }
+    }
+
+    /// A change of the row within its state.
+    fn edit(&self, edit: impl FnOnce(&mut Task)) -> Decision {
+        let mut after = self.task.clone();
+        edit(&mut after);
+        let row = Some(Box::new(RowChange::to(self.task, after, self.context.now)));
+        Decision { change: Change { facts: Vec::new(), row }, account: AccountSignal::None }
     }
 
     fn only(&self, facts: Vec<Fact>) -> Decision {

@@ -29,13 +29,13 @@ fn asked() -> ActOptions {
     ActOptions { limit: None, by: "ada".to_owned(), why: Some("the page is gone".to_owned()) }
 }
 
-async fn prepare(engine: &Deadletter, act: Act, filter: &str) -> OperationId {
+pub(crate) async fn prepare(engine: &Deadletter, act: Act, filter: &str) -> OperationId {
     let filter: Filter = filter.parse().expect("a filter");
     engine.desk().prepare(act, &filter, asked()).await.expect("frozen")
 }
 
 /// Lets it go, works it off, and answers it with its items: pending, done, skipped.
-async fn carry_out(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3]) {
+pub(crate) async fn carry_out(engine: &Deadletter, id: &OperationId) -> (Operation, [u64; 3]) {
     let desk = engine.desk();
     assert!(desk.release(id).await.expect("released"));
     soon(async { while desk.advance(id).await.expect("the store works") {} }).await;

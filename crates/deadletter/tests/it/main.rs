@@ -15,6 +15,7 @@ mod deliveries;
 mod engine;
 mod faults;
 mod fleet;
+mod holds;
 mod ids;
 mod limits;
 mod operations;

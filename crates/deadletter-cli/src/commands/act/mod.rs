@@ -1,4 +1,4 @@
-//! What bury, exhume, cancel and purge have in common: choose, freeze, show, do, tell.
+//! What bury, exhume, cancel, hold, release and purge have in common: choose, freeze, show, do, tell.
 
 mod choice;
 mod consent;

@@ -14,6 +14,8 @@ pub(super) const fn done_word(act: Act) -> &'static str {
         Act::Bury => "buried",
         Act::Exhume { .. } => "exhumed",
         Act::Cancel => "cancelled",
+        Act::Hold => "held",
+        Act::Release => "released",
         Act::Purge => "purged",
     }
 }
@@ -25,6 +27,8 @@ pub(super) const fn example(act: Act) -> &'static str {
         Act::Bury => "bury --where 'class:permanent age:>7d' --dry-run",
         Act::Exhume { .. } => "exhume --where cause:TIMEOUT --submits 2 --dry-run",
         Act::Cancel => "cancel --where 'batch:nightly state:queued' --dry-run",
+        Act::Hold => "hold --where 'host:shop.example state:queued' --dry-run",
+        Act::Release => "release --where host:shop.example --dry-run",
         Act::Purge => "purge --where 'state:buried idle:>30d' --dry-run",
     }
 }

@@ -225,3 +225,30 @@ fn an_owner_stops_a_task_wherever_it_is_unless_it_has_ended() {
     bench.happens(&bench.answer(0));
     assert!(bench.decide(&Happened::Cancelled, None).change.is_empty(), "solved stays solved");
 }
+
+#[test]
+fn what_waits_is_held_and_released_where_it_stands() {
+    for mut bench in [Bench::new(), Bench::timed_out()] {
+        let before = bench.task.clone();
+        assert!(bench.decide(&Happened::Released, None).change.is_empty(), "nobody holds it");
+        bench.happens(&Happened::Held);
+        assert!(bench.task.is_held_by_hand());
+        assert_eq!(bench.task.state, before.state);
+        assert!(bench.decide(&Happened::Held, None).change.is_empty());
+        bench.happens(&Happened::Released);
+        let Task { version, updated_at, .. } = bench.task;
+        assert_eq!(bench.task, Task { version, updated_at, ..before });
+    }
+    for bench in [Bench::submitting(), Bench::polling()] {
+        assert!(bench.decide(&Happened::Held, None).change.is_empty(), "it is under way");
+    }
+}
+
+#[test]
+fn a_hold_that_says_what_must_be_mended_is_not_ended_by_hand() {
+    let mut bench = Bench::timed_out();
+    bench.task.hold = Some("masked".to_owned());
+    for happened in [Happened::Held, Happened::Released] {
+        assert!(bench.decide(&happened, None).change.is_empty());
+    }
+}

@@ -36,6 +36,8 @@ enum Kind {
     Buried,
     Exhumed(u32),
     Cancelled,
+    Held,
+    Released,
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -60,6 +62,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
         1 => Just(Kind::Buried),
         2 => (0_u32..3).prop_map(Kind::Exhumed),
         1 => Just(Kind::Cancelled),
+        1 => Just(Kind::Held),
+        2 => Just(Kind::Released),
     ]
 }
 
@@ -179,6 +183,8 @@ impl Walk {
             Kind::Buried => Happened::Buried,
             Kind::Exhumed(more_submits) => Happened::Exhumed { more_submits: *more_submits },
             Kind::Cancelled => Happened::Cancelled,
+            Kind::Held => Happened::Held,
+            Kind::Released => Happened::Released,
         })
     }
 
