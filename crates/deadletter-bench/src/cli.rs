@@ -4,7 +4,7 @@ use crate::{
     gateway,
     line::Report,
     output::{self, say},
-    postgres, store,
+    postgres, redis, store,
 };
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -44,6 +44,14 @@ enum Command {
         /// PostgreSQL's own program that measures
         #[arg(long, value_name = "PROGRAM", default_value = "pgbench")]
         pgbench: String,
+    },
+    /// The Redis store: life cycles beside BullMQ's, and what dead letters cost
+    Redis {
+        #[command(flatten)]
+        args: Args,
+        /// The server: keys of its own are made there, and deleted at the end
+        #[arg(long, value_name = "URL")]
+        url: String,
     },
     /// The gateway: questions, jobs, latency and memory, against a plain HTTP server
     Gateway {
@@ -126,6 +134,13 @@ impl Cli {
                 let (url, pgbench, directory) = (&url, &pgbench, directory.path());
                 let stand = postgres::Stand { url, pgbench, directory };
                 let lines = runtime.block_on(postgres::measure(&sizes, &stand))?;
+                output::show(&Report::of(args.quick, lines), args.json)
+            }
+            Command::Redis { args, url } => {
+                let sizes = if args.quick { store::QUICK } else { store::FULL };
+                let directory = args.directory()?;
+                let stand = redis::Stand { url: &url, directory: directory.path() };
+                let lines = runtime.block_on(redis::measure(&sizes, &stand))?;
                 output::show(&Report::of(args.quick, lines), args.json)
             }
             Command::Gateway { args } => {

@@ -9,5 +9,7 @@ mod line;
 mod output;
 mod postgres;
 mod raw;
+mod redis;
 mod sample;
+mod server;
 mod store;

@@ -5,11 +5,12 @@ use crate::{
     line::{Line, Reach, Unit, middle},
     output::say,
     sample::Samples,
+    server::Server as _,
     store::{Sizes, rate::Timing},
 };
 use anyhow::{Result, ensure};
 use deadletter_core::NewTask;
-use deadletter_store::{Inserted, PostgresStore, Tasks};
+use deadletter_store::{Inserted, Store};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
@@ -35,14 +36,14 @@ pub(super) async fn measure(sizes: &Sizes, stand: &Stand<'_>, plain: &Plain<'_>)
         ours.push(rate);
         theirs.push(plain);
     }
-    deadletter_store::Store::close(store.as_ref()).await?;
+    store.close().await?;
     let work = "durable insert in batches of 64, against plain INSERT by pgbench with 32 clients";
     let note = format!("{:.0}/s, plain {:.0}/s", middle(&ours), middle(&theirs));
     Ok(Line::new(work, Unit::Times, Reach::AtLeast(1.5), ratios, note))
 }
 
 /// Inserts all of `tasks`; answers how many a second.
-async fn insert(store: &Arc<PostgresStore>, tasks: Vec<NewTask>) -> Result<f64> {
+async fn insert(store: &Arc<dyn Store>, tasks: Vec<NewTask>) -> Result<f64> {
     let timing = Timing::start(tasks.len());
     // Guards the tasks that nobody has taken yet.
     let left = Arc::new(Mutex::new(tasks));

@@ -78,6 +78,20 @@ fn the_gateway_is_measured_beside_a_plain_server() {
 }
 
 #[test]
+fn redis_is_measured_beside_bullmq() {
+    let url = std::env::var("DLQ_TEST_REDIS")
+        .expect("run `scripts/servers cargo test -p deadletter-bench`");
+    let report = quick("deadletter-bench", &["redis", "--json", "--url", &url]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let lines = report["lines"].as_array().unwrap();
+    let works: Vec<_> = lines.iter().map(|line| line["work"].as_str().unwrap()).collect();
+    for work in ["life cycle", "BullMQ", "2 workers", "claim", "site key and cause"] {
+        assert!(works.iter().any(|line| line.contains(work)), "no line on {work}: {works:?}");
+    }
+    assert!(lines.iter().all(|line| line["min"].as_f64().unwrap() > 0.0), "{lines:?}");
+}
+
+#[test]
 fn postgresql_is_measured_beside_its_own_inserts() {
     let url = std::env::var("DLQ_TEST_POSTGRES")
         .expect("run `scripts/servers cargo test -p deadletter-bench`");

@@ -1,6 +1,6 @@
 //! Two workers against one, where each has a limit: what they share must not hold them up.
 
-use super::Stand;
+use super::Server;
 use crate::{
     line::{Line, Reach, Unit, middle},
     output::say,
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use deadletter_core::{
     Attempt, Change, Context, Happened, Lane, Policy, Task, Terms, WorkerId, decide,
 };
-use deadletter_store::{Claim, PostgresStore, Registry, Store, Tasks};
+use deadletter_store::{Claim, Store};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
@@ -22,14 +22,14 @@ const UPSTREAM: Duration = Duration::from_millis(400);
 /// Lives of the other lines for each turn of a worker, in which it fills its limit once.
 const LIVES_A_TURN: usize = 2_000;
 
-pub(super) async fn measure(sizes: &Sizes, stand: &Stand<'_>) -> Result<Line> {
+pub(super) async fn measure(sizes: &Sizes, server: &dyn Server) -> Result<Line> {
     let mut samples = Samples::new();
     let (mut ratios, mut alone, mut both) = (Vec::new(), Vec::new(), Vec::new());
     let turns = (sizes.lives / LIVES_A_TURN).max(2);
     let mut tokens = 0;
     for n in 1..=sizes.rounds.min(3) {
-        let one = round(stand, &mut samples, (1, turns), &mut tokens).await?;
-        let two = round(stand, &mut samples, (2, turns), &mut tokens).await?;
+        let one = round(server, &mut samples, (1, turns), &mut tokens).await?;
+        let two = round(server, &mut samples, (2, turns), &mut tokens).await?;
         say(&format!("  round {n}: one {one:.0}/s, two {two:.0}/s"));
         ratios.push(two / one);
         alone.push(one);
@@ -42,16 +42,16 @@ pub(super) async fn measure(sizes: &Sizes, stand: &Stand<'_>) -> Result<Line> {
 
 /// Lets so many workers do their turns, each on a handle of its own; answers lives a second.
 async fn round(
-    stand: &Stand<'_>,
+    server: &dyn Server,
     samples: &mut Samples,
     (workers, turns): (usize, usize),
     tokens: &mut u64,
 ) -> Result<f64> {
     let all = LIMIT * turns * workers;
-    stand.open("fleet").await?.insert(samples.due(all)).await?;
+    server.open("fleet").await?.insert(samples.due(all)).await?;
     let mut stores = Vec::new();
     for n in 0..workers {
-        let store = stand.open("fleet").await?;
+        let store = server.open("fleet").await?;
         let worker = WorkerId::new(format!("fleet-{}-{n}", *tokens))?;
         store.register(&worker, "bench").await?;
         stores.push((store, worker));
@@ -70,7 +70,7 @@ async fn round(
 }
 
 /// Turns of one worker: as many tasks as it may have, at upstream all together.
-async fn work(store: Arc<PostgresStore>, worker: WorkerId, first: u64, turns: u64) -> Result<()> {
+async fn work(store: Arc<dyn Store>, worker: WorkerId, first: u64, turns: u64) -> Result<()> {
     for turn in 0..turns {
         let from = first + turn * LIMIT as u64;
         let claim = Claim {
@@ -103,7 +103,7 @@ async fn work(store: Arc<PostgresStore>, worker: WorkerId, first: u64, turns: u6
 
 /// What follows from what happened, and the row as it is then.
 fn follow(
-    store: &PostgresStore,
+    store: &Arc<dyn Store>,
     task: &Task,
     attempt: &Attempt,
     happened: &Happened,
