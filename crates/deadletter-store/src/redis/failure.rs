@@ -55,6 +55,10 @@ impl From<RedisError> for Failure {
             ErrorKind::AuthenticationFailed => {
                 Self::Refused { code: "WRONGPASS".to_owned(), told: error.to_string() }
             }
+            // What the server says while a connection is made comes in the driver's words.
+            ErrorKind::Server(_) => {
+                Self::Refused { code: "ERR".to_owned(), told: error.to_string() }
+            }
             _ => Self::Lost(error.to_string()),
         }
     }

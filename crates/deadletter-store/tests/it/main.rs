@@ -18,6 +18,7 @@ mod postgres_crowd;
 mod postgres_server;
 mod redis_prefix;
 mod redis_server;
+mod redis_settings;
 mod server;
 mod sqlite_file;
 mod sqlite_workers;
