@@ -35,8 +35,9 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().expect("--kills and --seed want numbers"))
 }
 
-/// Where the tests find the private server that `scripts/test` starts.
+/// Where the tests find the private servers that `scripts/test` starts.
 const POSTGRES: &str = "DLQ_TEST_POSTGRES";
+const REDIS: &str = "DLQ_TEST_REDIS";
 
 /// The store of the batch in that folder.
 type Where = fn(&std::path::Path, u64) -> Place;
@@ -46,8 +47,16 @@ fn file(dir: &std::path::Path, _: u64) -> Place {
 }
 
 fn postgres(_: &std::path::Path, seed: u64) -> Place {
-    let url = std::env::var(POSTGRES).expect("scripts/test, or scripts/servers cargo test ...");
-    Place::schema(&url, seed)
+    of_server(POSTGRES, seed)
+}
+
+fn redis(_: &std::path::Path, seed: u64) -> Place {
+    of_server(REDIS, seed)
+}
+
+fn of_server(variable: &str, seed: u64) -> Place {
+    let url = std::env::var(variable).expect("scripts/test, or scripts/servers cargo test ...");
+    Place::part(&url, seed)
 }
 
 #[test]
@@ -61,6 +70,11 @@ fn a_program_that_is_killed_keeps_every_promise_on_postgres() {
 }
 
 #[test]
+fn a_program_that_is_killed_keeps_every_promise_on_redis() {
+    kill_again_and_again(redis);
+}
+
+#[test]
 fn programs_that_share_a_file_under_load_keep_every_promise() {
     share(file);
 }
@@ -68,6 +82,11 @@ fn programs_that_share_a_file_under_load_keep_every_promise() {
 #[test]
 fn programs_that_share_a_server_under_load_keep_every_promise() {
     share(postgres);
+}
+
+#[test]
+fn programs_that_share_a_redis_server_under_load_keep_every_promise() {
+    share(redis);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

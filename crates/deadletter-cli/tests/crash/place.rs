@@ -1,4 +1,4 @@
-//! Where a batch keeps its tasks: a file in its folder, or a schema of its own on a server.
+//! Where a batch keeps its tasks: a file in its folder, or a part of its own of a server.
 
 use super::ledger::Ledger;
 use deadletter::store::{Error, SystemClock, open_existing};
@@ -23,15 +23,16 @@ impl Place {
         Self { url: format!("sqlite:{}", path.display()), is_file: true }
     }
 
-    /// A server's usual schema.
+    /// The usual part of a server.
     pub(crate) fn server(url: &str) -> Self {
         Self { url: url.to_owned(), is_file: false }
     }
 
-    /// A schema of the server at `url` that nobody has used yet.
-    pub(crate) fn schema(url: &str, seed: u64) -> Self {
+    /// A part of the server at `url` that nobody has used yet.
+    pub(crate) fn part(url: &str, seed: u64) -> Self {
         let joint = if url.contains('?') { '&' } else { '?' };
-        Self { url: format!("{url}{joint}schema=crash_{seed:x}"), is_file: false }
+        let name = if url.starts_with("redis") { "prefix" } else { "schema" };
+        Self { url: format!("{url}{joint}{name}=crash_{seed:x}"), is_file: false }
     }
 
     /// As `--store` takes it.

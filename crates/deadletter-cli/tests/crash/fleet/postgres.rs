@@ -1,5 +1,6 @@
 //! A PostgreSQL server of the test's own, which it stops, kills and starts again.
 
+use super::server::Server;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,13 @@ const PROGRAMS: &str = "DLQ_TEST_POSTGRES_PROGRAMS";
 const STARTS: u32 = 50;
 
 /// The server, and the folder that it lies in.
-pub(super) struct Cluster {
+pub(super) struct Postgres {
     dir: TempDir,
     programs: PathBuf,
-    pub(super) port: u16,
+    port: u16,
 }
 
-impl Cluster {
+impl Postgres {
     /// Makes one on a free port of 127.0.0.1, with the usual settings: class D2.
     pub(super) fn start() -> Self {
         let programs = std::env::var(PROGRAMS).expect("scripts/servers cargo test ...");
@@ -30,58 +31,16 @@ impl Cluster {
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = free.local_addr().expect("bound").port();
         drop(free);
-        let cluster = Self { dir, programs: programs.into(), port };
-        let made = cluster
+        let postgres = Self { dir, programs: programs.into(), port };
+        let made = postgres
             .program("initdb")
             .args(["-U", "deadletter", "-A", "trust", "-E", "UTF8", "--no-locale", "-D"])
-            .arg(cluster.data())
+            .arg(postgres.data())
             .output()
             .expect("initdb starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        cluster.begin();
-        cluster
-    }
-
-    /// Starts it, and waits until it answers.
-    pub(super) fn begin(&self) {
-        let options = format!("-p {} -c listen_addresses=127.0.0.1 -k ''", self.port);
-        let started = (0..STARTS).any(|_| {
-            let log = self.dir.path().join("data/server.log");
-            let mut start = self.control(&["-w", "-t", "60", "-o", &options, "-l"]);
-            start.arg(log).arg("start");
-            start.status().expect("pg_ctl starts").success()
-        });
-        assert!(started, "the server does not start; see {}", self.data().display());
-    }
-
-    /// Stops it as an administrator does, with whoever is connected.
-    pub(super) fn stop(&self) {
-        let stopped = self.control(&["-w", "-m", "fast", "stop"]).status();
-        assert!(stopped.expect("pg_ctl starts").success());
-    }
-
-    /// Kills it: it flushes nothing.
-    pub(super) fn kill(&self) {
-        let pid = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
-        super::signal(pid.lines().next().expect("its process"), "-KILL");
-    }
-
-    /// Ends every connection of ours, and answers how many there were.
-    pub(super) fn end_connections(&self) -> u32 {
-        const SQL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-             WHERE application_name = 'deadletter'";
-        let port = self.port.to_string();
-        let asked = Command::new(self.programs.join("psql"))
-            .args(["-qAtX", "-h", "127.0.0.1", "-U", "deadletter", "-d", "postgres", "-p", &port])
-            .args(["-c", SQL])
-            .output()
-            .expect("psql starts");
-        String::from_utf8_lossy(&asked.stdout).trim().parse().expect("psql counts them")
-    }
-
-    /// As `--store` takes it, by way of that port.
-    pub(super) fn url(port: u16) -> String {
-        format!("postgres://deadletter@127.0.0.1:{port}/postgres?sslmode=disable")
+        postgres.begin();
+        postgres
     }
 
     fn data(&self) -> PathBuf {
@@ -114,7 +73,50 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Server for Postgres {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn begin(&self) {
+        let options = format!("-p {} -c listen_addresses=127.0.0.1 -k ''", self.port);
+        let started = (0..STARTS).any(|_| {
+            let log = self.dir.path().join("data/server.log");
+            let mut start = self.control(&["-w", "-t", "60", "-o", &options, "-l"]);
+            start.arg(log).arg("start");
+            start.status().expect("pg_ctl starts").success()
+        });
+        assert!(started, "the server does not start; see {}", self.data().display());
+    }
+
+    fn stop(&self) {
+        let stopped = self.control(&["-w", "-m", "fast", "stop"]).status();
+        assert!(stopped.expect("pg_ctl starts").success());
+    }
+
+    fn kill(&self) {
+        let pid = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
+        super::signal(pid.lines().next().expect("its process"), "-KILL");
+    }
+
+    fn end_connections(&self) -> u32 {
+        const SQL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = 'deadletter'";
+        let port = self.port.to_string();
+        let asked = Command::new(self.programs.join("psql"))
+            .args(["-qAtX", "-h", "127.0.0.1", "-U", "deadletter", "-d", "postgres", "-p", &port])
+            .args(["-c", SQL])
+            .output()
+            .expect("psql starts");
+        String::from_utf8_lossy(&asked.stdout).trim().parse().expect("psql counts them")
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("postgres://deadletter@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+}
+
+impl Drop for Postgres {
     fn drop(&mut self) {
         // Nothing hangs on how it ends, and its folder goes with it.
         self.control(&["-w", "-m", "immediate", "stop"]).status().ok();

@@ -1,0 +1,94 @@
+//! A Redis server of the test's own, which it stops, kills and starts again: each write is flushed.
+
+use super::server::Server;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// The server, and the folder that it lies in.
+pub(super) struct Redis {
+    dir: TempDir,
+    port: u16,
+    /// Guards who runs now, with its output, which is kept open.
+    running: Mutex<Option<(Child, BufReader<ChildStdout>)>>,
+}
+
+impl Redis {
+    /// Begins one on a free port of 127.0.0.1: class D2.
+    pub(super) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a folder for the server");
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = free.local_addr().expect("bound").port();
+        drop(free);
+        let redis = Self { dir, port, running: Mutex::default() };
+        redis.begin();
+        redis
+    }
+
+    fn say(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let said = Command::new("redis-cli").args(["-p", &port]).args(words).output();
+        String::from_utf8_lossy(&said.expect("redis-cli starts").stdout).trim().to_owned()
+    }
+
+    /// Waits for the end of what runs, if anything does.
+    fn ends(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((mut child, _)) = running {
+            child.wait().expect("it is ours");
+        }
+    }
+}
+
+impl Server for Redis {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn begin(&self) {
+        let mut child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .current_dir(self.dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-server starts");
+        let mut said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("Ready to accept connections") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).expect("it says words"), 0, "it has ended");
+        }
+        let running = &mut *self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = Some((child, said));
+    }
+
+    fn stop(&self) {
+        self.say(&["SHUTDOWN"]);
+        self.ends();
+    }
+
+    fn kill(&self) {
+        if let Some((child, _)) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            super::signal(child.id(), "-KILL");
+        }
+        self.ends();
+    }
+
+    fn end_connections(&self) -> u32 {
+        let killed = self.say(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        killed.parse().expect("the server counts them")
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("redis://127.0.0.1:{port}")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,22 @@
+//! A server of the test's own, whatever its kind.
+
+/// What a test does to a server of a store.
+pub(super) trait Server {
+    /// Where it listens on 127.0.0.1.
+    fn port(&self) -> u16;
+
+    /// Starts it, and waits until it answers.
+    fn begin(&self);
+
+    /// Stops it as an administrator does, with whoever is connected.
+    fn stop(&self);
+
+    /// Kills it: it flushes nothing.
+    fn kill(&self);
+
+    /// Ends every connection of ours, and answers how many there were.
+    fn end_connections(&self) -> u32;
+
+    /// As `--store` takes it, by way of that port.
+    fn url(&self, port: u16) -> String;
+}
