@@ -37,10 +37,17 @@ while at <= n do
       if call('HINCRBY', key, ARGV[i], ARGV[i + 1]) == 0 then call('HDEL', key, ARGV[i]) end
     end
   elseif kind == 'e' then
+    local numbers, number = {}, call('HINCRBY', KEYS[1], 'events', (to - from + 1) / 2)
+    number = number - (to - from + 1) / 2
     for i = from, to, 2 do
-      local number = call('HINCRBY', KEYS[1], 'events', 1)
+      number = number + 1
       call('XADD', KEYS[3], string.format('%d-0', number), 'b', ARGV[i + 1])
-      call('ZADD', KEYS[4], ARGV[i], string.format('%016d', number))
+      numbers[#numbers + 1] = ARGV[i]
+      numbers[#numbers + 1] = string.format('%016d', number)
+      if #numbers >= 2000 or i + 1 == to then
+        call('ZADD', KEYS[4], unpack(numbers))
+        numbers = {}
+      end
     end
   elseif kind == '1' then
     firsts[#firsts + 1] = {key, KEYS[tonumber(ARGV[from])], ARGV[to]}

@@ -6,86 +6,75 @@
 use super::keys::{Key, Keys};
 use deadletter_core::Event;
 use redis::{Arg, Cmd, ToRedisArgs};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The script.
 pub(super) const SCRIPT: &str = include_str!("apply.lua");
 /// Values of one command: a script can hand no more than 8,000 on at once.
 const VALUES: usize = 2_000;
 
-/// Values as the script reads them.
-type Values = Vec<Vec<u8>>;
+/// Values as the script reads them, in one piece of memory.
+type Values = Cmd;
 
 /// Checks and writes, none so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Apply {
     checks: Vec<Entry>,
     writes: Vec<Entry>,
     removed: BTreeMap<Key, Values>,
     /// Scores and members.
     added: BTreeMap<Key, Values>,
+    names: BTreeMap<Key, BTreeSet<String>>,
     counts: BTreeMap<Key, BTreeMap<String, i64>>,
-    /// Task and event.
+    /// Tasks and events.
     events: Values,
     firsts: Vec<(Key, Key, String)>,
 }
 
-#[derive(Debug)]
+/// A command, and what is done with it.
 struct Entry {
     kind: &'static str,
-    command: Vec<u8>,
-    key: Key,
-    values: Values,
-}
-
-impl Entry {
-    /// What a command says: its name, its key, and the rest.
-    fn of(kind: &'static str, command: &Cmd) -> Self {
-        let mut words = command.args_iter().map(|word| match word {
-            Arg::Simple(bytes) => bytes.to_vec(),
-            _ => Vec::new(),
-        });
-        let (command, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let key = String::from_utf8_lossy(&key).into_owned();
-        Self { kind, command, key, values: words.collect() }
-    }
+    command: Cmd,
 }
 
 impl Apply {
     /// Checks that the question is answered so; with an empty text where nothing stands.
     pub(super) fn equals(&mut self, question: &Cmd, answer: impl ToRedisArgs) {
-        let mut entry = Entry::of("=", question);
-        entry.values.extend(answer.to_redis_args());
-        self.checks.push(entry);
+        let mut command = question.clone();
+        command.arg(answer);
+        self.checks.push(Entry { kind: "=", command });
     }
 
     /// Checks that the question is answered with at most this number.
     pub(super) fn at_most(&mut self, question: &Cmd, n: usize) {
-        let mut entry = Entry::of("<", question);
-        entry.values.extend(n.to_redis_args());
-        self.checks.push(entry);
+        let mut command = question.clone();
+        command.arg(n);
+        self.checks.push(Entry { kind: "<", command });
     }
 
     /// Checks that something stands there.
     pub(super) fn is_there(&mut self, question: &Cmd) {
-        self.checks.push(Entry::of("?", question));
+        self.checks.push(Entry { kind: "?", command: question.clone() });
     }
 
     /// Writes. Whatever is written so comes before what [`Apply::add`] and [`Apply::remove`] gather.
     pub(super) fn then(&mut self, command: &Cmd) {
-        self.writes.push(Entry::of("+", command));
+        self.writes.push(Entry { kind: "+", command: command.clone() });
     }
 
     /// Puts a member into a sorted set. Members are removed before others are added.
     pub(super) fn add(&mut self, set: Key, score: impl ToRedisArgs, member: impl ToRedisArgs) {
-        let values = self.added.entry(set).or_default();
-        values.extend(score.to_redis_args());
-        values.extend(member.to_redis_args());
+        self.added.entry(set).or_default().arg(score).arg(member);
     }
 
     /// Takes a member out of a sorted set, if it is there.
     pub(super) fn remove(&mut self, set: Key, member: impl ToRedisArgs) {
-        self.removed.entry(set).or_default().extend(member.to_redis_args());
+        self.removed.entry(set).or_default().arg(member);
+    }
+
+    /// Puts a name into a set.
+    pub(super) fn name(&mut self, set: Key, name: String) {
+        self.names.entry(set).or_default().insert(name);
     }
 
     /// Adds to a field of a hash; one that comes to 0 goes.
@@ -97,7 +86,7 @@ impl Apply {
     /// Appends an event under the next number.
     pub(super) fn event(&mut self, event: &Event) {
         let body = serde_json::to_vec(event).expect("an event has words and numbers alone");
-        self.events.extend([event.task.get().to_string().into_bytes(), body]);
+        self.events.arg(event.task.get()).arg(body);
     }
 
     /// Behind all else, notes in `places` the first score of `waiting` under `place`, or that nothing
@@ -114,8 +103,9 @@ impl Apply {
         self.writes.is_empty()
             && self.removed.is_empty()
             && self.added.is_empty()
+            && self.names.is_empty()
             && self.counts.is_empty()
-            && self.events.is_empty()
+            && self.events.args_iter().len() == 0
             && self.firsts.is_empty()
     }
 
@@ -125,36 +115,50 @@ impl Apply {
         for key in [keys.events(), keys.events_of()] {
             script.key(key);
         }
-        for entry in self.checks.into_iter().chain(self.writes) {
-            script.entry(entry.kind, &entry.command, entry.key, &entry.values);
+        for entry in self.checks.iter().chain(&self.writes) {
+            script.command_of(entry);
         }
         for (command, sets) in [("ZREM", self.removed), ("ZADD", self.added)] {
             for (set, values) in sets {
-                for values in values.chunks(VALUES) {
-                    script.entry("+", command.as_bytes(), set.clone(), values);
-                }
+                script.members(command, set, &values.args_iter().map(bytes).collect::<Vec<_>>());
             }
         }
-        for (hash, fields) in self.counts {
-            let fields = fields.into_iter().filter(|(_, n)| *n != 0);
-            let values: Values = fields
-                .flat_map(|(field, n)| [field.into_bytes(), n.to_string().into_bytes()])
-                .collect();
-            script.entry("#", b"", hash, &values);
+        for (set, names) in self.names {
+            let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+            script.members("SADD", set, &names);
         }
-        if !self.events.is_empty() {
-            script.entry("e", b"", keys.events(), &self.events);
+        for (hash, fields) in self.counts {
+            let fields: Vec<_> = fields.into_iter().filter(|(_, n)| *n != 0).collect();
+            script.begin("#", b"", hash, 2 * fields.len());
+            for (field, n) in fields {
+                script.args.arg(field).arg(n);
+            }
+        }
+        let events = self.events.args_iter();
+        if events.len() > 0 {
+            script.begin("e", b"", keys.events(), events.len());
+            events.for_each(|value| script.value(bytes(value)));
         }
         for (waiting, places, place) in self.firsts {
             let places = script.key(places);
-            script.entry("1", b"", waiting, &[places.to_string().into_bytes(), place.into_bytes()]);
+            script.begin("1", b"", waiting, 2);
+            script.args.arg(places).arg(place);
         }
         script
     }
 }
 
+/// A value of ours as it goes out.
+fn bytes(value: Arg<&[u8]>) -> &[u8] {
+    match value {
+        Arg::Simple(bytes) => bytes,
+        // The place of a cursor, which no command here has.
+        _ => &[],
+    }
+}
+
 /// Keys and arguments of a call of the script, but for those that say which call it is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Script {
     keys: Vec<Key>,
     numbers: HashMap<Key, usize>,
@@ -175,20 +179,39 @@ impl Script {
         number
     }
 
-    fn entry(&mut self, kind: &'static str, command: &[u8], key: Key, values: &[Vec<u8>]) {
+    fn value(&mut self, value: &[u8]) {
+        self.args.arg(value);
+    }
+
+    /// What it is, for which key, and how many values follow.
+    fn begin(&mut self, kind: &'static str, command: &[u8], key: Key, values: usize) {
         let key = self.key(key);
-        self.args.extend([kind.into(), command.to_vec(), key.to_string().into_bytes()]);
-        self.args.push(values.len().to_string().into_bytes());
-        self.args.extend_from_slice(values);
+        self.args.arg(kind).arg(command).arg(key).arg(values);
+    }
+
+    /// A command: its name, its key, and the rest.
+    fn command_of(&mut self, entry: &Entry) {
+        let mut words = entry.command.args_iter().map(bytes);
+        let (name, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        self.begin(entry.kind, name, String::from_utf8_lossy(key).into_owned(), words.len());
+        words.for_each(|word| self.value(word));
+    }
+
+    fn members(&mut self, command: &str, set: Key, values: &[&[u8]]) {
+        for values in values.chunks(VALUES) {
+            self.begin("+", command.as_bytes(), set.clone(), values.len());
+            values.iter().for_each(|value| self.value(value));
+        }
     }
 
     /// The command that runs it.
     pub(super) fn command(&self, sha: &str, own: [Key; OWN_KEYS], call: &[String]) -> Cmd {
-        let mut command = Cmd::with_capacity(self.keys.len() + self.args.len() + 16, 1_024);
-        command.arg("EVALSHA").arg(sha).arg(self.keys.len() + OWN_KEYS).arg(&own).arg(&self.keys);
-        command.arg(call);
-        for arg in &self.args {
-            command.arg(arg.as_slice());
+        let args = self.args.args_iter();
+        let keys = self.keys.len() + OWN_KEYS;
+        let mut command = Cmd::with_capacity(keys + args.len() + 16, 64 * (keys + args.len()));
+        command.arg("EVALSHA").arg(sha).arg(keys).arg(&own).arg(&self.keys).arg(call);
+        for arg in args {
+            command.arg(bytes(arg));
         }
         command
     }

@@ -6,7 +6,7 @@ use super::{
     row, write,
 };
 use crate::{
-    TakeOver, Taken,
+    Error, TakeOver, Taken,
     redis::{
         apply::Apply,
         failure::{Failure, Outcome},
@@ -78,17 +78,20 @@ async fn gone<'t>(
     take: &'t TakeOver,
 ) -> Outcome<(Vec<Gone<'t>>, HashSet<AttemptKey>)> {
     let keys = call.keys();
-    let (beat,): (Option<f64>,) = call.ask([claim::alive(keys, &take.worker)]).await?;
-    claim::must_be_alive(beat, &take.worker)?;
-    let living: HashSet<String> = call.ask_one(Cmd::zrange(keys.living(), 0, -1)).await?;
     let holders = take.accounts.iter().map(|account| Cmd::smembers(keys.holders(account)));
-    let holders: Vec<Vec<String>> = call.ask(holders).await?;
+    let lapsed = take.accounts.iter().map(|account| claim::lapsed(keys, account, take.now));
+    let questions = [Cmd::zrange(keys.living(), 0, -1)].into_iter().chain(holders).chain(lapsed);
+    let mut found: Vec<Vec<String>> = call.ask(questions).await?;
+    let lapsed = found.split_off(1 + take.accounts.len());
+    let holders = found.split_off(1);
+    let living: HashSet<String> = found.into_iter().flatten().collect();
+    if !living.contains(take.worker.as_str()) {
+        return Err(Failure::Store(Error::DeclaredDead(take.worker.clone())));
+    }
     let gone = take.accounts.iter().zip(holders).flat_map(|(account, holders)| {
         let gone = holders.into_iter().filter(|holder| !living.contains(holder));
         gone.map(move |holder| (account, holder)).collect::<Vec<_>>()
     });
-    let lapsed = take.accounts.iter().map(|account| claim::lapsed(keys, account, take.now));
-    let lapsed: Vec<Vec<String>> = call.ask(lapsed).await?;
     let lapsed = lapsed.iter().flatten().filter_map(|member| attempt_of(member)).collect();
     Ok((gone.collect(), lapsed))
 }

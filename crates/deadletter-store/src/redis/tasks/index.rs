@@ -13,7 +13,6 @@ use crate::redis::{
 use deadletter_core::{
     AccountName, Attempt, AttemptToken, Lane, StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
 };
-use redis::Cmd;
 use std::collections::BTreeMap;
 
 /// Separates a name from what is behind it: no name has it.
@@ -134,7 +133,7 @@ impl Entries {
                 (Shelf::Queue(lane, account), member) => {
                     apply.add(keys.waiting(lane, &account), shown(score), member);
                 }
-                (Shelf::Names(set), name) => apply.then(&Cmd::sadd(set, name)),
+                (Shelf::Names(set), name) => apply.name(set, name),
             }
         }
     }
