@@ -50,6 +50,11 @@ impl App {
         }
     }
 
+    /// The URL of a store that an argument names, with the password that a file has for it.
+    pub(crate) fn store_url(&self, url: &str) -> String {
+        config::with_password(&self.environment, url)
+    }
+
     /// The settings: flags, environment, file, defaults.
     pub(crate) fn settings(&self) -> Result<Settings> {
         self.settings_with(&[])

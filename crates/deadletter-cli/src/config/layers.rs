@@ -3,7 +3,7 @@
 use super::{
     Environment,
     dotenv::Variables,
-    file, key,
+    file, key, passfile,
     table::{KEY_VARIABLE, OTHER_VARIABLES, SETTINGS, TIME_SCALE_VARIABLE, nearest},
 };
 use crate::fault::Result;
@@ -111,6 +111,9 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
     for (key, flag, raw) in &flags.values {
         let value = Sourced { raw: raw.clone(), origin: Origin::Flag(flag) };
         layers.values.insert((*key).to_owned(), value);
+    }
+    if let Some(store) = layers.values.get_mut("store") {
+        store.raw = passfile::complete(environment, &store.raw);
     }
     layers.time_scale = variables.get(TIME_SCALE_VARIABLE).map(|value| value.raw);
     Ok(layers)

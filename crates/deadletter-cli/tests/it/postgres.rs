@@ -1,7 +1,7 @@
 //! A store on a PostgreSQL server, as every command meets it. `scripts/servers` starts the server.
 
 use crate::{
-    bench::{Bench, KEY, ended, ran, said_after, started},
+    bench::{Bench, KEY, ended, ran, said_after, set_mode, started},
     upstream::{GOOD, Scene, lines},
 };
 use std::{io::Read, process::Command};
@@ -152,4 +152,33 @@ fn what_a_worker_of_the_demo_held_when_it_was_killed_is_taken_over() {
     let again = bench.run(&["demo", "--workers", "2", "--store", &url]);
     assert_eq!(again.code, 2, "{}", again.stderr);
     assert!(again.stderr.contains("a store of its own"), "{}", again.stderr);
+}
+
+#[test]
+fn a_password_may_stand_in_the_file_that_other_programs_read() {
+    let (url, password) = place("passfile");
+    let (bare, bench) = (url.replace(&format!(":{password}@"), "@"), Bench::new());
+    assert_ne!(bare, url);
+    let looked = |file: &str| {
+        let mut command = on(&bare, bench.command(&["doctor", "--offline"]));
+        command.env("CAPTCHAAI_API_KEY", KEY).env("PGPASSFILE", bench.path(file));
+        ran(command)
+    };
+    let line = format!("127.0.0.1:*:*:deadletter:{password}\n");
+    let open = bench.write("open", &line);
+    set_mode(&open, 0o644);
+    let left_alone = looked("open");
+    assert!(!left_alone.stdout.contains("there is no store at"), "{}", left_alone.stdout);
+    assert!(left_alone.stderr.contains("chmod 600"), "{}", left_alone.stderr);
+    set_mode(&open, 0o600);
+    let found = looked("open");
+    // It was let in, and looked.
+    assert!(found.stdout.contains("there is no store at"), "{}", found.stdout);
+    let at_home = bench.write(".pgpass", &line);
+    set_mode(&at_home, 0o600);
+    let mut command = bench.command(&["list"]);
+    command.args(["--store", &bare]);
+    let told = ran(command);
+    assert!(told.stderr.contains("there is no store at"), "{}", told.stderr);
+    assert!(!told.stderr.contains(&password) && !found.stderr.contains(&password));
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Error;
 use std::{sync::Arc, time::Duration};
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, Row, SimpleQueryMessage, Socket, tls::MakeTlsConnect};
 
 /// PostgreSQL 12 is the first with everything that is asked of it here.
 const OLDEST: i32 = 120_000;
@@ -32,9 +32,14 @@ pub(super) struct Connection {
 
 /// Connects.
 pub(super) async fn connect(target: &Target, tls: &Encrypt) -> Outcome<Connection> {
-    let connecting = target.config.connect(tls.clone());
-    let connected = tokio::time::timeout(GREETING, connecting).await;
-    let (client, line) = connected.map_err(|_| Failure::Silence)??;
+    let greeted = greet(&target.config, tls).await;
+    let (client, line) = match (greeted, target.encrypted()) {
+        // It does not let us in like that.
+        (Err(Failure::Sql(error)), Some(encrypted)) if error.as_db_error().is_some() => {
+            greet(&encrypted, tls).await?
+        }
+        (greeted, _) => greeted?,
+    };
     // Ends when its client is dropped, or the server hangs up.
     tokio::spawn(async move {
         if let Err(error) = line.await {
@@ -64,6 +69,14 @@ pub(super) async fn connect(target: &Target, tls: &Encrypt) -> Outcome<Connectio
     Ok(Connection { slot, ..connection })
 }
 
+/// A connection with whatever it runs on.
+type Line = tokio_postgres::Connection<Socket, <Encrypt as MakeTlsConnect<Socket>>::Stream>;
+
+async fn greet(config: &Config, tls: &Encrypt) -> Outcome<(Client, Line)> {
+    let connected = tokio::time::timeout(GREETING, config.connect(tls.clone())).await;
+    Ok(connected.map_err(|_| Failure::Silence)??)
+}
+
 impl Connection {
     /// Runs one statement; what is asked at the same time goes out together.
     pub(super) async fn ask(&self, statement: &Statement) -> Outcome<Vec<Row>> {
@@ -86,5 +99,53 @@ impl Connection {
 
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::tls;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    #[tokio::test]
+    async fn a_server_that_wants_it_encrypted_is_asked_again_where_the_url_allows_both() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("postgres://me@127.0.0.1:{port}/x?sslmode=allow");
+        let target = Target::parse(&url).unwrap();
+        let tls = tls::connector(&target).unwrap();
+        let serve = async {
+            let (mut line, _) = listener.accept().await.unwrap();
+            let len = line.read_u32().await.unwrap();
+            line.read_exact(&mut vec![0; len as usize - 4]).await.unwrap();
+            line.write_all(b"E\0\0\0\x17SERROR\0C28000\0Mno\0\0").await.unwrap();
+            let (mut line, _) = listener.accept().await.unwrap();
+            [line.read_u32().await.unwrap(), line.read_u32().await.unwrap()]
+        };
+        let (connected, asked) = tokio::join!(connect(&target, &tls), serve);
+        assert!(connected.is_err(), "it hangs up then");
+        assert_eq!(asked, [8, 80_877_103], "an SSLRequest");
+    }
+
+    /// Time is paused: it passes at once where nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_greets_is_given_up() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for mode in ["disable", "allow", "require"] {
+            let url = format!("postgres://me@127.0.0.1:{port}/x?sslmode={mode}");
+            let target = Target::parse(&url).unwrap();
+            let tls = tls::connector(&target).unwrap();
+            // It is taken, and hears nothing.
+            let (connected, _line) = tokio::join!(connect(&target, &tls), listener.accept());
+            let failure = connected.err().expect("nobody greets");
+            let error = failure.into_error("connect");
+            let why = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(why.as_deref(), Some("the server did not answer in time"), "{mode}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 //!   ├ schema             tables and migrations
 //!   └ clock              the server's time, by which all processes measure (`crate::server_clock`)
 //! url                    what a `postgres://` URL names
+//! passfile               passwords that stand in a file; binding: what their proof is bound to
 //! statement, bulk        values on their way there, one by one or many rows at once
 //! columns                values on their way back; failure: errors
 //! ```
@@ -18,6 +19,7 @@
 //! opening. Rules stay in the core: SQL here only finds and writes rows. Nothing of a call stays in
 //! the session of its connection, so a pooler between may give each transaction another one.
 
+mod binding;
 mod bulk;
 mod clock;
 mod columns;
@@ -28,6 +30,7 @@ mod failure;
 mod forget;
 mod nul;
 mod page;
+pub mod passfile;
 mod pool;
 mod registry;
 mod schema;

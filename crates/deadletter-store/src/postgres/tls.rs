@@ -1,15 +1,22 @@
 //! TLS to the server, by rustls.
 
-use super::url::{Target, Tls};
+use super::{
+    binding,
+    url::{Target, Tls},
+};
 use crate::{
     Result,
     trust::{roots, unusable},
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 use std::{
     future::Future,
@@ -32,8 +39,14 @@ pub(super) fn connector(target: &Target) -> Result<Encrypt> {
         .map_err(|error| unusable("the versions of TLS", error))?;
     let config = match target.tls {
         Tls::VerifyFull => builder.with_root_certificates(roots(target.roots.as_deref())?),
-        Tls::Disable | Tls::Prefer | Tls::Require => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Whoever(provider)))
+        Tls::VerifyCa => {
+            let roots = Some(roots(target.roots.as_deref())?);
+            let verifier = Anybody { roots, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+        Tls::Disable | Tls::Allow | Tls::Prefer | Tls::Require => {
+            let verifier = Anybody { roots: None, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     Ok(Encrypt(TlsConnector::from(Arc::new(config.with_no_client_auth()))))
@@ -84,7 +97,10 @@ pub(super) struct Encrypted<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        let (_, session) = self.0.get_ref();
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let end_point = certificate.and_then(|certificate| binding::end_point(certificate));
+        end_point.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 
@@ -116,20 +132,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
     }
 }
 
-/// Takes any certificate whose key the server proves to have: what `prefer` and `require` mean
-/// everywhere. It keeps out who only listens.
+/// Takes a certificate with any name, whose key the server proves to have: what `prefer` and
+/// `require` mean everywhere, and `verify-ca`, where an authority has signed it. Without one it keeps
+/// out who only listens.
 #[derive(Debug)]
-struct Whoever(Arc<CryptoProvider>);
+struct Anybody {
+    /// Who must have signed it; none where nobody is asked.
+    roots: Option<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for Whoever {
+impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(roots) = &self.roots {
+            let certificate = ParsedCertificate::try_from(certificate)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                roots,
+                intermediates,
+                now,
+                algorithms,
+            )?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -139,7 +171,7 @@ impl ServerCertVerifier for Whoever {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -149,11 +181,11 @@ impl ServerCertVerifier for Whoever {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -27,10 +27,15 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Tls {
     /// `disable`: in the clear.
     Disable,
+    /// `allow`: in the clear where the server allows that, else encrypted, whoever it is.
+    Allow,
     /// `prefer`: encrypted where the server can, whoever it is.
     Prefer,
     /// `require`: encrypted, whoever the server is.
     Require,
+    /// `verify-ca`: encrypted, and the certificate is signed by somebody who is trusted, whatever
+    /// name it has.
+    VerifyCa,
     /// `verify-full`: encrypted, and the certificate names the host and is signed by somebody
     /// who is trusted.
     VerifyFull,
@@ -99,11 +104,16 @@ impl Target {
             "sslmode" => {
                 self.tls = match &*value {
                     "disable" => Tls::Disable,
+                    "allow" => Tls::Allow,
                     "prefer" => Tls::Prefer,
                     "require" => Tls::Require,
+                    "verify-ca" => Tls::VerifyCa,
                     "verify-full" => Tls::VerifyFull,
                     _ => {
-                        return Err(bad("sslmode= takes disable, prefer, require or verify-full"));
+                        return Err(bad(
+                            "sslmode= takes disable, allow, prefer, require, verify-ca or \
+                             verify-full",
+                        ));
                     }
                 };
             }
@@ -128,10 +138,19 @@ impl Target {
         if config.get_user().is_none() {
             return Err(bad("it names no user: write postgres://USER:PASSWORD@HOST/DATABASE"));
         }
+        match (self.tls, &self.roots) {
+            // As libpq has it: who names authorities wants them asked.
+            (Tls::Require, Some(_)) => self.tls = Tls::VerifyCa,
+            // One of the usual authorities would vouch for anybody.
+            (Tls::VerifyCa, None) => {
+                return Err(bad("sslmode=verify-ca needs sslrootcert=FILE, the authority's own"));
+            }
+            _ => {}
+        }
         config.ssl_mode(match self.tls {
-            Tls::Disable => SslMode::Disable,
+            Tls::Disable | Tls::Allow => SslMode::Disable,
             Tls::Prefer => SslMode::Prefer,
-            Tls::Require | Tls::VerifyFull => SslMode::Require,
+            Tls::Require | Tls::VerifyCa | Tls::VerifyFull => SslMode::Require,
         });
         if config.get_application_name().is_none() {
             config.application_name("deadletter");
@@ -145,6 +164,13 @@ impl Target {
         config.keepalives_idle(LINE_TIMEOUT).keepalives_interval(LINE_TIMEOUT / 4);
         config.keepalives_retries(4);
         Ok(())
+    }
+
+    /// How a connection is made to a server that has refused one in the clear; none where the URL
+    /// says all.
+    pub(super) fn encrypted(&self) -> Option<Config> {
+        let is_left_open = self.tls == Tls::Allow;
+        is_left_open.then(|| self.config.clone().ssl_mode(SslMode::Require).clone())
     }
 
     /// The same with one connection.
@@ -235,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn who_names_an_authority_has_it_asked() {
+        for (query, tls) in [
+            ("sslmode=allow", Tls::Allow),
+            ("sslmode=require", Tls::Require),
+            ("sslmode=require&sslrootcert=/a.pem", Tls::VerifyCa),
+            ("sslmode=verify-ca&sslrootcert=/a.pem", Tls::VerifyCa),
+            ("sslrootcert=/a.pem&sslmode=verify-full", Tls::VerifyFull),
+        ] {
+            assert_eq!(parsed(&format!("postgres://me@h/x?{query}")).tls, tls, "{query}");
+        }
+    }
+
+    #[test]
     fn a_socket_is_named_by_its_folder() {
         let target = parsed("postgres://me@%2Fvar%2Frun%2Fpostgresql/x");
         assert_eq!(target.shown(), "postgres://me@%2Fvar%2Frun%2Fpostgresql/x");
@@ -250,6 +289,8 @@ mod tests {
             "postgres://me:hunter2@h/x?schema=a;b",
             "postgres://me:hunter2@h/x?schema=pg_mine",
             "postgres://me:hunter2@h/x?sslmode=hunter2",
+            "postgres://me:hunter2@h/x?sslmode=verify-ca",
+            "postgres://me:hunter2@h/x?channel_binding=hunter2",
             "postgres://me:hunter2@h/x?connections=1",
             "postgres://me:hunter2@h/x?colour=hunter2",
             "postgres://me@h/x?password=hunter2",

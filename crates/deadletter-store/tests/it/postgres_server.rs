@@ -107,13 +107,31 @@ async fn tls_is_spoken_as_the_url_says() {
     let schema = Schema::new();
     let with = |mode: &str| schema.url.replace("sslmode=disable", mode);
     let root = variable("DLQ_TEST_POSTGRES_CERTIFICATE");
-    for mode in
-        ["sslmode=prefer", "sslmode=require", &format!("sslmode=verify-full&sslrootcert={root}")]
-    {
+    for mode in [
+        "sslmode=allow",
+        "sslmode=prefer",
+        "sslmode=require",
+        // A password that is proven to this very server, which nobody can pass on.
+        "sslmode=require&channel_binding=require",
+        &format!("sslmode=verify-ca&sslrootcert={root}"),
+        &format!("sslmode=verify-full&sslrootcert={root}"),
+    ] {
         open(&with(mode)).await.unwrap_or_else(|error| panic!("{mode}: {error:?}"));
     }
     let (error, text) = refused(&with("sslmode=verify-full")).await;
     assert!(matches!(error, Error::Unavailable { .. }) && text.contains("certificate"), "{text}");
+    let elsewhere =
+        |mode: &str| with(mode).replace("@127.0.0.1", "@elsewhere.test") + "&hostaddr=127.0.0.1";
+    open(&elsewhere(&format!("sslmode=verify-ca&sslrootcert={root}"))).await.unwrap();
+    let foreign = root.replace("ca.pem", "server.pem");
+    for (mode, said) in [
+        (elsewhere(&format!("sslmode=verify-full&sslrootcert={root}")), "not valid for name"),
+        (with(&format!("sslmode=verify-ca&sslrootcert={foreign}")), "certificate"),
+        (with("sslmode=disable&channel_binding=require"), "channel binding"),
+    ] {
+        let (error, text) = refused(&mode).await;
+        assert!(matches!(error, Error::Unavailable { .. }) && text.contains(said), "{text}");
+    }
     // PgBouncer has no certificate here.
     let plain = variable("DLQ_TEST_PGBOUNCER").replace("sslmode=disable", "sslmode=require");
     let (error, text) = refused(&plain).await;

@@ -61,6 +61,7 @@ async fn run_fleet(app: &App, args: &Args, workers: u16) -> Result<Exit> {
     std::fs::create_dir_all(dir)
         .map_err(|error| Fault::failed(format!("cannot make {}", dir.display())).because(error))?;
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let store = app.global.store.as_deref();
+    let store = app.global.store.as_deref().map(|url| app.store_url(url));
+    let store = store.as_deref();
     fleet::run(app, &fleet::Plan { seed: args.seed, workers, dir: &dir, store }).await
 }

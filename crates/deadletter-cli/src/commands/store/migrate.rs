@@ -32,13 +32,14 @@ pub(crate) struct Args {
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     let settings = app.settings()?;
-    let from = args.from.unwrap_or_else(|| settings.store.clone());
-    if from == args.to {
+    let from = args.from.map_or_else(|| settings.store.clone(), |url| app.store_url(&url));
+    let to = app.store_url(&args.to);
+    if from == to {
         return Err(Fault::usage("source and target are one store").fix("name another with --to"));
     }
     let clock = shelf::clock(&settings);
     let source = open_existing(&from, Arc::clone(&clock)).await.map_err(fault)?;
-    let target = open(&args.to, clock).await.map_err(fault)?;
+    let target = open(&to, clock).await.map_err(fault)?;
     let ended = match args.dry_run {
         true => look(app, source.as_ref(), target.as_ref()).await,
         false => go(app, source.as_ref(), target.as_ref()).await,
