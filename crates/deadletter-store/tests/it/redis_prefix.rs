@@ -22,7 +22,7 @@ pub(crate) struct Prefix {
     /// The store under it.
     pub(crate) url: String,
     /// Every server that may have its keys.
-    nodes: Vec<String>,
+    pub(crate) nodes: Vec<String>,
 }
 
 impl Prefix {
