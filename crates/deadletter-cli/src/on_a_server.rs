@@ -73,6 +73,10 @@ fn redis(error: &Error) -> Option<Fault> {
             "look whether somebody else writes keys of its prefix; ?prefix=NAME names another one",
         ),
         Error::InDoubt { .. } => Fault::failed(IN_DOUBT).fix(AGAIN),
+        Error::RolledBack(_) => Fault::failed("the server has lost what it had answered").fix(
+            "look why (a fail-over, a restored snapshot, FLUSHALL), then start again: what it still \
+             has is gone on with, and what it lost is gone",
+        ),
         _ => return None,
     })
 }

@@ -216,3 +216,49 @@ impl Script {
         command
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes out, without keys.
+    fn said(apply: Apply) -> Vec<String> {
+        let script = apply.into_script(&Keys::under("x"));
+        let text = |value| String::from_utf8_lossy(bytes(value)).into_owned();
+        script.args.args_iter().map(text).collect()
+    }
+
+    #[test]
+    fn checks_come_first_and_members_of_a_set_go_together() {
+        let mut apply = Apply::default();
+        apply.add("z".to_owned(), 1, "a");
+        apply.then(&Cmd::set("k", "v"));
+        apply.add("z".to_owned(), 2, "b");
+        apply.remove("z".to_owned(), "c");
+        apply.equals(&Cmd::hget("h", "f"), "1");
+        apply.name("s".to_owned(), "n".to_owned());
+        apply.name("s".to_owned(), "n".to_owned());
+        let said = said(apply).join(" ");
+        // Keys by number, behind the store's own and those of events: h, k, z, s.
+        let wanted = "= HGET 5 2 f 1 + SET 6 1 v + ZREM 7 1 c + ZADD 7 4 1 a 2 b + SADD 8 1 n";
+        assert_eq!(said, wanted);
+    }
+
+    #[test]
+    fn no_command_has_more_values_than_a_script_can_hand_on() {
+        let mut apply = Apply::default();
+        (0..VALUES).for_each(|n| apply.add("z".to_owned(), n, n));
+        let commands = said(apply).into_iter().filter(|word| word == "ZADD").count();
+        assert_eq!(commands, 2);
+    }
+
+    #[test]
+    fn counts_that_come_to_nothing_are_not_sent() {
+        let mut apply = Apply::default();
+        assert!(apply.is_empty());
+        apply.count("c".to_owned(), "a", 2);
+        apply.count("c".to_owned(), "a", -2);
+        apply.count("c".to_owned(), "b", 1);
+        assert_eq!(said(apply), ["#", "", "5", "2", "b", "1"]);
+    }
+}
