@@ -7,7 +7,7 @@
 //!   │   ├ tasks          what is asked and written of tasks; `stage` decides in between
 //!   │   └ registry, deliveries, desk, page, forget: what other calls ask and write
 //!   ├ pool, connect, tls connections, lent to one piece of work at a time
-//!   ├ schema             tables and migrations
+//!   ├ schema             tables, and the steps to them
 //!   └ clock              the server's time, by which all processes measure (`crate::server_clock`)
 //! url                    what a `postgres://` URL names
 //! passfile               passwords that stand in a file; binding: what their proof is bound to

@@ -1,7 +1,7 @@
-//! The tables of the PostgreSQL store, and the list of migrations that leads to them.
+//! The tables of the PostgreSQL store, and the list of steps that leads to them.
 //!
 //! Everything of a store lies in one schema of a database, with `schema_version` beside the
-//! tables. Whoever opens it migrates it, one at a time, each step in the one transaction.
+//! tables. Whoever opens it brings it up to date, one at a time, all steps in one transaction.
 //! Words (states, causes, verdicts) are stored as their labels, so that people can query them.
 
 use super::{
@@ -13,7 +13,7 @@ use crate::Error;
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&[&str]] =
+pub(super) const STEPS: &[&[&str]] =
     &[&[include_str!("schema/tasks.sql"), include_str!("schema/registry.sql")]];
 
 /// Which lock is taken: ours, whatever else takes locks of this kind in the database. "dlq2" in
@@ -37,14 +37,14 @@ impl Schema<'_> {
     ///
     /// Errors: `Missing`; `TooNew` for a schema that a newer program wrote; `Refused` for one that
     /// holds something else. Nothing is written then.
-    pub(super) async fn migrate(
+    pub(super) async fn upgrade(
         &self,
         connection: &Connection,
-        migrations: &[&[&str]],
+        steps: &[&[&str]],
         create: bool,
     ) -> Outcome<()> {
-        match self.version(connection, migrations.len()).await? {
-            Some(found) if found == migrations.len() => return Ok(()),
+        match self.version(connection, steps.len()).await? {
+            Some(found) if found == steps.len() => return Ok(()),
             None if !create => return Err(Error::Missing(self.store.to_owned()).into()),
             _ => {}
         }
@@ -52,20 +52,20 @@ impl Schema<'_> {
         connection
             .run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}, {})", self.key()))
             .await?;
-        let migrated = self.apply(connection, migrations).await;
-        connection.run(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        migrated
+        let upgraded = self.apply(connection, steps).await;
+        connection.run(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        upgraded
     }
 
-    /// Two stores in one database may migrate at the same time; that they do not is no harm.
+    /// Two stores in one database may be brought up to date at the same time; that they are not is no harm.
     fn key(&self) -> i32 {
         self.name.bytes().fold(0, |key: i32, byte| key.wrapping_mul(31).wrapping_add(byte.into()))
     }
 
-    async fn apply(&self, connection: &Connection, migrations: &[&[&str]]) -> Outcome<()> {
+    async fn apply(&self, connection: &Connection, steps: &[&[&str]]) -> Outcome<()> {
         // Read again under the lock: another process may have been faster.
-        let found = self.version(connection, migrations.len()).await?;
-        if found == Some(migrations.len()) {
+        let found = self.version(connection, steps.len()).await?;
+        if found == Some(steps.len()) {
             return Ok(());
         }
         let Self { name, .. } = self;
@@ -77,16 +77,16 @@ impl Schema<'_> {
                 .map_err(|e| self.explain(e))?;
         }
         connection.run(&format!("SET LOCAL search_path = \"{name}\"")).await?;
-        let steps: Vec<&str> =
-            migrations.iter().skip(found.unwrap_or(0)).copied().flatten().copied().collect();
-        for sql in steps {
+        let missing: Vec<&str> =
+            steps.iter().skip(found.unwrap_or(0)).copied().flatten().copied().collect();
+        for sql in missing {
             connection.run(sql).await.map_err(|e| self.explain(e))?;
         }
         if found.is_none() {
             let sql = "CREATE TABLE schema_version (n integer NOT NULL)";
             connection.run(sql).await.map_err(|e| self.explain(e))?;
         }
-        let known = migrations.len();
+        let known = steps.len();
         let sql =
             format!("DELETE FROM schema_version; INSERT INTO schema_version VALUES ({known})");
         connection.run(&sql).await.map(drop)

@@ -229,7 +229,7 @@ async fn prepare(
     schema: &Schema<'_>,
     create: bool,
 ) -> Outcome<Durability> {
-    schema.migrate(connection, schema::MIGRATIONS, create).await?;
+    schema.upgrade(connection, schema::STEPS, create).await?;
     let rows = connection.ask(&Statement::new(SETTINGS)).await?;
     let Some(row) = rows.first() else { return Err(Failure::Silence) };
     let columns = &mut Columns::of(row);

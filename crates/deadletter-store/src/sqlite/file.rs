@@ -167,7 +167,7 @@ pub(super) fn create_private(path: &Path) -> Result<()> {
 fn build(draft: &Path) -> Result<()> {
     let fail = |e: Failure| e.into_error("create the store");
     let conn = connect::open_file(draft).map_err(fail)?;
-    schema::migrate(&conn, draft, schema::MIGRATIONS).map_err(fail)?;
+    schema::upgrade(&conn, draft, schema::STEPS).map_err(fail)?;
     connect::enter_wal(&conn).map_err(fail)?;
     conn.close().map_err(|(_, e): (Connection, _)| fail(e.into()))
 }

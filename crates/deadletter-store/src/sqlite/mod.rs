@@ -10,7 +10,7 @@
 //!   └ file, filesystem   what must hold before SQLite sees the file
 //! inspect                the file from outside: checks, copies, questions in SQL
 //! salvage                what can be read of a damaged file, page by page
-//! schema                 tables and migrations; connect: settings of connections
+//! schema                 tables, and the steps to them; connect: settings of connections
 //! task_row, attempt_row  rows and back; counts: merged deltas; failure: errors
 //! ```
 //!

@@ -14,7 +14,7 @@ use std::path::Path;
 fn database() -> Connection {
     let conn = Connection::open_in_memory().expect("a database");
     connect::settle_plans(&conn).expect("settled plans");
-    schema::migrate(&conn, Path::new("x.db"), schema::MIGRATIONS).expect("our tables");
+    schema::upgrade(&conn, Path::new("x.db"), schema::STEPS).expect("our tables");
     conn
 }
 

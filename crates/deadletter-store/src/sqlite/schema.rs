@@ -1,6 +1,6 @@
-//! The tables of the SQLite store, and the list of migrations that leads to them.
+//! The tables of the SQLite store, and the list of steps that leads to them.
 //!
-//! `user_version` is the number of migrations applied; `application_id` marks the file as ours.
+//! `user_version` is the number of steps taken; `application_id` marks the file as ours.
 //! Words (states, causes, verdicts) are stored as their labels, so that people can query them.
 
 use super::failure::Outcome;
@@ -16,32 +16,32 @@ pub(super) const APPLICATION_ID: i32 = 0x646c_7132;
 pub(super) const PAGE_LEN: u32 = 4_096;
 
 /// Each entry leads from its index to the next version; entries are never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+pub(super) const STEPS: &[&str] = &[V1, V2, V3, V4];
 
 /// The schema version that this program writes.
 pub(super) fn known() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
 /// Brings `conn` to the newest version in one transaction.
 ///
 /// Errors: `TooNew` for a schema that a newer program wrote; nothing is written then.
-pub(super) fn migrate(conn: &Connection, path: &Path, migrations: &[&str]) -> Outcome<()> {
-    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+pub(super) fn upgrade(conn: &Connection, path: &Path, steps: &[&str]) -> Outcome<()> {
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if version(conn, path, known)? == known {
         return Ok(());
     }
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let migrated = apply(conn, path, migrations, known);
-    conn.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    migrated
+    let upgraded = apply(conn, path, steps, known);
+    conn.execute_batch(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    upgraded
 }
 
-fn apply(conn: &Connection, path: &Path, migrations: &[&str], known: i64) -> Outcome<()> {
+fn apply(conn: &Connection, path: &Path, steps: &[&str], known: i64) -> Outcome<()> {
     // Read again under the lock: another process may have been faster.
     let found = version(conn, path, known)?;
-    for migration in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        conn.execute_batch(migration)?;
+    for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        conn.execute_batch(step)?;
     }
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     conn.pragma_update(None, "user_version", known)?;
@@ -213,7 +213,7 @@ mod tests {
 
     fn first() -> Connection {
         let conn = Connection::open_in_memory().expect("a database");
-        migrate(&conn, Path::new("x.db"), MIGRATIONS).expect("the first migration");
+        upgrade(&conn, Path::new("x.db"), STEPS).expect("the first schema");
         conn.execute("INSERT INTO documents VALUES ('kept', 1, '{}')", []).expect("a row");
         conn
     }
@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn an_older_schema_is_upgraded_and_keeps_its_rows() {
         let conn = first();
-        let longer: Vec<&str> = MIGRATIONS.iter().copied().chain([NEXT]).collect();
-        migrate(&conn, Path::new("x.db"), &longer).expect("an upgrade");
+        let longer: Vec<&str> = STEPS.iter().copied().chain([NEXT]).collect();
+        upgrade(&conn, Path::new("x.db"), &longer).expect("an upgrade");
         assert_eq!(at(&conn), known() + 1);
         let kept: i64 = conn
             .query_row("SELECT count(*) FROM documents WHERE key = 'kept'", [], |r| r.get(0))
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn tasks_of_before_deliveries_are_read_and_told_to_nobody() {
         let conn = Connection::open_in_memory().expect("a database");
-        migrate(&conn, Path::new("x.db"), &[V1]).expect("the first schema");
+        upgrade(&conn, Path::new("x.db"), &[V1]).expect("the first schema");
         let sql = "INSERT INTO tasks (id, created_at, method, state, reason, at_rest, lane, version, \
              account, priority, turn, attempts, submits, failures, refusals, panics, redrives, \
              deaths, round_allowance, round_failures, round_unsolvable, round_lost, \
@@ -241,7 +241,7 @@ mod tests {
              VALUES (7, 0, 'm', 'dead', 'unknown', 'dead', 'first', 1, 'main', 1, 0, 0, 0, 0, 0, 0, \
              0, 0, 4, 0, 0, 0, 0, 0, 7, 0, 0)";
         conn.execute(sql, []).expect("a task of then");
-        migrate(&conn, Path::new("x.db"), MIGRATIONS).expect("an upgrade");
+        upgrade(&conn, Path::new("x.db"), STEPS).expect("an upgrade");
         let id = 7_u64.try_into().expect("an id");
         let task = page::get(&conn, id).ok().flatten().expect("the task");
         assert_eq!((task.id, task.place), (id, None));
@@ -249,11 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_that_fails_leaves_the_old_schema() {
+    fn a_step_that_fails_leaves_the_old_schema() {
         let conn = first();
-        let broken: Vec<&str> =
-            MIGRATIONS.iter().copied().chain([NEXT, "CREATE NONSENSE;"]).collect();
-        assert!(migrate(&conn, Path::new("x.db"), &broken).is_err());
+        let broken: Vec<&str> = STEPS.iter().copied().chain([NEXT, "CREATE NONSENSE;"]).collect();
+        assert!(upgrade(&conn, Path::new("x.db"), &broken).is_err());
         assert_eq!(at(&conn), known());
         assert!(conn.prepare("SELECT colour FROM tasks").is_err(), "half an upgrade stayed");
     }
@@ -262,7 +261,7 @@ mod tests {
     fn a_newer_schema_is_refused() {
         let conn = first();
         conn.pragma_update(None, "user_version", 99).expect("a pragma");
-        let refused = migrate(&conn, Path::new("x.db"), MIGRATIONS);
+        let refused = upgrade(&conn, Path::new("x.db"), STEPS);
         assert!(
             matches!(refused, Err(Failure::Store(Error::TooNew { found: 99, .. }))),
             "{refused:?}"

@@ -121,7 +121,7 @@ impl Drop for SqliteStore {
 /// The writer's connection to a file whose schema is ours.
 fn upgrade(path: &Path) -> Outcome<Connection> {
     let conn = hidden::refuse(connect::open_writer(path)?, path)?;
-    schema::migrate(&conn, path, schema::MIGRATIONS)?;
+    schema::upgrade(&conn, path, schema::STEPS)?;
     Ok(conn)
 }
 

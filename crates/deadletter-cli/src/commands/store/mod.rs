@@ -38,7 +38,7 @@ enum What {
     /// Copy the store while it is used: whole, checked and on disk, or not there
     #[command(
         before_help = "Examples:\n  deadletter store backup tasks-backup.db\n  deadletter store backup other-backup.db --store sqlite:other.db",
-        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten.\n\nA PostgreSQL store is copied into an SQLite file as it is at one instant, task by task, and all of it\nis compared; others work on meanwhile, and the server keeps what they delete until the copy is done.\nWhat was counted by the minute is not in it. `store restore` is the way back."
+        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten.\n\nA PostgreSQL store is copied into an SQLite file as it is at one instant, task by task, and all of it\nis compared; others work on meanwhile, and the server keeps what they delete until the copy is done.\nA Redis store is copied while nobody works on it.\nWhat was counted by the minute is not in it. `store restore` is the way back."
     )]
     Backup(backup::Args),
     /// Put a backup into the store that --store names, which must be empty, and compare all of it

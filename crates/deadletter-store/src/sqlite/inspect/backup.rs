@@ -159,7 +159,7 @@ mod tests {
         let (store, copy) = (dir.path().join("tasks.db"), dir.path().join("copy.db"));
         file::create_private(&store).expect("created");
         let conn = Connection::open(&store).expect("a database");
-        schema::migrate(&conn, &store, schema::MIGRATIONS).expect("migrated");
+        schema::upgrade(&conn, &store, schema::STEPS).expect("upgraded");
         drop(conn);
         for at in ["pages", "the copy's check"] {
             let inspection = Inspection::open(&store, Tolerance::None).expect("opened");

@@ -359,8 +359,8 @@ mod tests {
         let store = dir.path().join("older.db");
         file::create_private(&store).expect("created");
         let conn = connect::open_writer(&store).expect("a connection");
-        let older = schema::MIGRATIONS.first().expect("the first schema");
-        schema::migrate(&conn, &store, &[older]).expect("as it was");
+        let older = schema::STEPS.first().expect("the first schema");
+        schema::upgrade(&conn, &store, &[older]).expect("as it was");
         drop(conn);
         let progress: Progress = Arc::new(|_, _, _| {});
         let mut inspection = Inspection::open(&store, Tolerance::Flawed).expect("opened");

@@ -238,12 +238,12 @@ mod tests {
 
     fn denied(sql: &str, secrets: Secrets) -> Option<Error> {
         let mut conn = Connection::open_in_memory().expect("a database");
-        crate::sqlite::schema::migrate(
+        crate::sqlite::schema::upgrade(
             &conn,
             std::path::Path::new("x.db"),
-            crate::sqlite::schema::MIGRATIONS,
+            crate::sqlite::schema::STEPS,
         )
-        .map_err(|failure| failure.into_error("migrate"))
+        .map_err(|failure| failure.into_error("upgrade"))
         .expect("our tables");
         conn.authorizer(Some(move |context: AuthContext<'_>| judge(&context.action, secrets)))
             .expect("guarded");

@@ -92,7 +92,7 @@ pub fn salvage(
 /// A new store that is filled in one transaction.
 fn open_heap(into: &Path) -> Outcome<Connection> {
     let conn = connect::open_file(into)?;
-    schema::migrate(&conn, into, schema::MIGRATIONS)?;
+    schema::upgrade(&conn, into, schema::STEPS)?;
     // It is thrown away: nobody waits for the disk.
     conn.pragma_update(None, "synchronous", "off")?;
     conn.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))?;
