@@ -35,6 +35,8 @@ pub struct ActPlan {
     pub fit: u64,
     /// Tasks that were chosen, by state.
     pub by_state: BTreeMap<StateKind, u64>,
+    /// Tasks that the act fits, by state.
+    pub fit_by_state: BTreeMap<StateKind, u64>,
     /// Tasks that the act fits, by cause; those without one stand under `-`.
     pub by_cause: BTreeMap<String, u64>,
     /// Buried tasks that would have no submit left as dead letters: a redrive skips them.
@@ -51,6 +53,7 @@ impl ActPlan {
             return;
         }
         self.fit += 1;
+        *self.fit_by_state.entry(task.kind()).or_default() += 1;
         let cause = task.cause.as_ref().map_or("-", |cause| cause.as_str());
         *self.by_cause.entry(cause.to_owned()).or_default() += 1;
         if act == (Act::Exhume { more_submits: 0 }) && task.counters.submits >= task.max_submits {

@@ -7,7 +7,7 @@ use deadletter::Act;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter hold --where 'host:shop.example' --reason 'their site is down'\n  deadletter hold --where 'batch:nightly state:queued' --dry-run\n  deadletter list --where held:yes",
+    before_help = "Examples:\n  deadletter hold --where 'host:shop.example' --reason 'their site is down'\n  deadletter hold --where 'batch:nightly state:queued' --dry-run\n  deadletter list held:yes",
     after_help = "A held task waits: nobody claims it, and no redrive takes it, until `release`. Its deadline runs\non. A filter chooses queued tasks and dead letters, unless it names a state; what is submitted\nalready is polled to its verdict, and what is stored later is not held. Exit code 1: some were\nskipped (they were claimed or ended in the meantime), and it says so."
 )]
 pub(crate) struct Args {
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 /// Arguments of `release`.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Examples:\n  deadletter release --where host:shop.example --reason 'it is back'\n  deadletter release 116230479282176",
+    before_help = "Examples:\n  deadletter release --where host:shop.example --reason 'it is back'\n  deadletter release --where 'held:yes batch:nightly' --dry-run",
     after_help = "Ends holds of `hold` alone: a letter that was imported with masked secrets stays held, since it\ncannot be sent as it stands. A released task is claimed when its turn comes; a dead letter waits\nfor a redrive as before. Exit code 1: some were skipped, and it says why."
 )]
 pub(crate) struct ReleaseArgs {

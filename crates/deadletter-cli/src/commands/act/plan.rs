@@ -88,9 +88,12 @@ fn picture(app: &App, act: Act, filter: &Filter, plan: &ActPlan) -> Result<()> {
     }
     let mut table = render::Table::new(&["state", "#tasks", "what happens"]);
     for (state, n) in &plan.by_state {
-        let fits = act.fits().contains(state);
-        let what =
-            if fits { word.to_owned() } else { format!("skipped: {state} cannot be {word}") };
+        let what = match plan.fit_by_state.get(state).copied().unwrap_or(0) {
+            0 if act.fits().contains(state) => format!("skipped: cannot be {word} as they stand"),
+            0 => format!("skipped: {state} cannot be {word}"),
+            fit if fit < *n => format!("{fit} {word}, the others skipped"),
+            _ => word.to_owned(),
+        };
         table.row([state.label().to_owned(), n.to_string(), what]);
     }
     app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
