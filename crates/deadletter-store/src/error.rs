@@ -114,6 +114,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error with the name of the store that it is about, where it does not say so already.
+    pub(crate) fn about(mut self, store: &str) -> Self {
+        if let Self::Unavailable { what, .. }
+        | Self::Full { what, .. }
+        | Self::ReadOnly { what, .. }
+        | Self::Damaged { what, .. }
+        | Self::Denied { what, .. }
+        | Self::Refused(what)
+        | Self::InDoubt { what, .. } = &mut self
+            && !what.contains(store)
+        {
+            what.push_str(&format!(" at {store}"));
+        }
+        self
+    }
+
     /// True where the same call may succeed later and nothing was written.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {

@@ -135,19 +135,3 @@ fn told_by_server(db: &DbError) -> String {
     let hint = db.hint().map_or(String::new(), |hint| format!(" ({hint})"));
     format!("{} [{}]{hint}", db.message(), db.code().code())
 }
-
-/// The same error with the name of the store that it is about, where it does not say so already.
-pub(super) fn about(store: &str, mut error: Error) -> Error {
-    if let Error::Unavailable { what, .. }
-    | Error::Full { what, .. }
-    | Error::ReadOnly { what, .. }
-    | Error::Damaged { what, .. }
-    | Error::Denied { what, .. }
-    | Error::Refused(what)
-    | Error::InDoubt { what, .. } = &mut error
-        && !what.contains(store)
-    {
-        what.push_str(&format!(" at {store}"));
-    }
-    error
-}

@@ -1,7 +1,7 @@
 //! The server as calls reach it: connections, the schema's begin of a transaction, and the time.
 
 use super::{
-    failure::{self, Outcome},
+    failure::Outcome,
     pool::Pool,
     transaction::{Begin, Transaction, Work},
 };
@@ -42,7 +42,7 @@ impl Server {
         R: Future<Output = Outcome<Work<T>>>,
     {
         let answered = pool.transact(what, (&self.begin, self.clock.now()), call).await;
-        answered.map_err(|error| failure::about(&self.url, error))
+        answered.map_err(|error| error.about(&self.url))
     }
 
     /// Runs a call that only reads.
@@ -66,6 +66,6 @@ impl Server {
         R: Future<Output = Outcome<T>>,
     {
         let answered = pool.look(what, (&self.begin, self.clock.now()), call).await;
-        answered.map_err(|error| failure::about(&self.url, error))
+        answered.map_err(|error| error.about(&self.url))
     }
 }

@@ -4,7 +4,7 @@ use super::{
     clock,
     columns::Columns,
     connect::Connection,
-    failure::{self, Failure, Outcome},
+    failure::{Failure, Outcome},
     pool::Pool,
     schema::{self, Schema},
     server::Server,
@@ -98,7 +98,7 @@ impl PostgresStore {
             };
             Ok((durability, begin, keeper))
         };
-        let opened = opened.await.map_err(|error| failure::about(&url, error))?;
+        let opened = opened.await.map_err(|error: crate::Error| error.about(&url))?;
         let (durability, begin, keeper) = opened;
         let server = Arc::new(Server { url, pool, beats, begin, clock });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));

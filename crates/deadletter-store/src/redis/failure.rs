@@ -168,19 +168,3 @@ fn refused(what: String, code: &str, told: &str) -> Error {
         _ => Error::Unavailable { what, source },
     }
 }
-
-/// The same error with the name of the store that it is about, where it does not say so already.
-pub(super) fn about(store: &str, mut error: Error) -> Error {
-    if let Error::Unavailable { what, .. }
-    | Error::Full { what, .. }
-    | Error::ReadOnly { what, .. }
-    | Error::Damaged { what, .. }
-    | Error::Denied { what, .. }
-    | Error::Refused(what)
-    | Error::InDoubt { what, .. } = &mut error
-        && !what.contains(store)
-    {
-        what.push_str(&format!(" at {store}"));
-    }
-    error
-}

@@ -18,7 +18,7 @@
 
 use super::{
     apply::{Apply, Script},
-    failure::{self, Failure, Outcome, Verdict},
+    failure::{Failure, Outcome, Verdict},
     keys::Keys,
     lanes::{Lane, Lanes},
     lines::{Line, Lines, Mended},
@@ -177,7 +177,7 @@ impl Server {
                 Ok(work) => match self.write(what, work.apply, work.is_news).await {
                     Ok(Fate::Done) => return Ok(work.answer),
                     Ok(Fate::Met) => Failure::Met,
-                    Err(error) => return Err(failure::about(&self.url, error)),
+                    Err(error) => return Err(error.about(&self.url)),
                 },
                 Err(failure) => failure,
             };
@@ -205,7 +205,7 @@ impl Server {
             Verdict::Refuse => Err(failure.into_error(tries.what)),
             _ => tries.next(failure).await,
         };
-        waited.map_err(|error| failure::about(&self.url, error))
+        waited.map_err(|error| error.about(&self.url))
     }
 
     async fn load<T, F, R>(self: &Arc<Self>, call: &F) -> Outcome<T>

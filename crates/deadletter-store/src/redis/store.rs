@@ -1,7 +1,7 @@
 //! The Redis store as its callers see it.
 
 use super::{
-    failure::{self, Failure, Outcome},
+    failure::{Failure, Outcome},
     info::Info,
     keys::Keys,
     lanes::Lanes,
@@ -76,7 +76,7 @@ impl RedisStore {
         let (url, keys) = (target.shown(), Keys::under(&target.prefix));
         let lines = Lines::to(target)?;
         let opened = open(&lines, &keys, &url, create).await;
-        let opened = opened.map_err(|failure| failure::about(&url, failure.into_error("open")))?;
+        let opened = opened.map_err(|failure| failure.into_error("open").about(&url))?;
         let server = Arc::new(Server {
             url,
             keys,
