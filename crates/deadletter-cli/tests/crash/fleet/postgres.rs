@@ -111,6 +111,10 @@ impl Server for Postgres {
         String::from_utf8_lossy(&asked.stdout).trim().parse().expect("psql counts them")
     }
 
+    fn least_ended(&self, often: u32) -> u32 {
+        often
+    }
+
     fn url(&self, port: u16) -> String {
         format!("postgres://deadletter@127.0.0.1:{port}/postgres?sslmode=disable")
     }

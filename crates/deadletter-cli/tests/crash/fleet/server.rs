@@ -17,6 +17,9 @@ pub(super) trait Server {
     /// Ends every connection of ours, and answers how many there were.
     fn end_connections(&self) -> u32;
 
+    /// More than so many are ended when that is done so often.
+    fn least_ended(&self, often: u32) -> u32;
+
     /// As `--store` takes it, by way of that port.
     fn url(&self, port: u16) -> String;
 }
