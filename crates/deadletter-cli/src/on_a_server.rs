@@ -74,8 +74,8 @@ fn redis(error: &Error) -> Option<Fault> {
         ),
         Error::InDoubt { .. } => Fault::failed(IN_DOUBT).fix(AGAIN),
         Error::RolledBack(_) => Fault::failed("the server has lost what it had answered").fix(
-            "look why (a fail-over, a restored snapshot, FLUSHALL), then start again: what it still \
-             has is gone on with, and what it lost is gone",
+            "look why (FLUSHALL, a start without its files), restore its files if there are any, then \
+             start again: what it has is gone on with, and what it lost is gone",
         ),
         _ => return None,
     })

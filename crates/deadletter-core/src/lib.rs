@@ -25,6 +25,7 @@ mod payload;
 pub mod policy;
 pub mod pollplan;
 pub mod reading;
+pub mod restore;
 #[cfg(test)]
 mod samples;
 pub mod state;
@@ -45,6 +46,7 @@ pub use past::Past;
 pub use payload::{Answer, Payload};
 pub use policy::{OnDoubt, Policy, Terms};
 pub use reading::Reading;
+pub use restore::{Held, PutBack};
 pub use state::{DeadReason, Next, State, StateKind, Step, StepKind, Why, next};
 pub use task::{Counters, Dimensions, Lane, NewTask, Round, Task};
 pub use time::UnixMs;

@@ -67,8 +67,8 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
-    /// The server of the store has lost what it had answered: it went back to an earlier time, or
-    /// stands empty. Nothing more is written until the store is opened again.
+    /// The server of the store stands empty, or holds another store, where it had answered before.
+    /// Nothing more is written until the store is opened again.
     #[error("the store has lost what it had answered: {0}")]
     RolledBack(String),
     /// The worker was declared dead: it must drop everything and register anew.

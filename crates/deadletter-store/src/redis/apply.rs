@@ -3,8 +3,11 @@
 //! All checks are made before anything is written. What is written are plain commands, which cannot
 //! fail on keys that only this program writes; entries of one set are gathered into few commands.
 
-use super::keys::{Key, Keys};
-use deadletter_core::Event;
+use super::{
+    kept::{Field, Piece},
+    keys::{Key, Keys},
+};
+use deadletter_core::{Event, TaskId};
 use redis::{Arg, Cmd, ToRedisArgs};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,6 +32,7 @@ pub(super) struct Apply {
     /// Tasks and events.
     events: Values,
     firsts: Vec<(Key, Key, String)>,
+    kept: Vec<Piece>,
 }
 
 /// A command, and what is done with it.
@@ -96,6 +100,21 @@ impl Apply {
         if !self.firsts.contains(&first) {
             self.firsts.push(first);
         }
+    }
+
+    /// Keeps what is written of a task, so that it can be put back.
+    pub(super) fn keep(&mut self, task: TaskId, field: Field, value: String) {
+        self.kept.push(Piece { task, field: Some((field, value.into_bytes())) });
+    }
+
+    /// The task is deleted: nothing of it is put back.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.kept.push(Piece { task, field: None });
+    }
+
+    /// What is to be kept once it is written.
+    pub(super) fn take_kept(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.kept)
     }
 
     /// True where nothing is to be written.

@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Refused { code: String, told: String },
     /// Somebody else has written what was loaded: the same again, and nothing of it is written.
     Met,
+    /// The server has lost what it had told: the same again, once that is put back.
+    Turned,
     /// Something that does not hold what it should.
     Misfit { what: String, source: Option<Box<dyn StdError + Send + Sync>> },
     /// An answer in the store's own words.
@@ -85,7 +87,7 @@ impl Failure {
     pub(super) fn verdict(&self) -> Verdict {
         let (code, told) = match self {
             Self::Lost(_) => return Verdict::Reconnect,
-            Self::Met => return Verdict::Wait,
+            Self::Met | Self::Turned => return Verdict::Wait,
             Self::Misfit { .. } | Self::Store(_) => return Verdict::Refuse,
             Self::Refused { code, told } => (code.as_str(), told),
         };
@@ -114,6 +116,10 @@ impl Failure {
                 what: format!("{what}: others were faster each time"),
                 source: None,
             },
+            Self::Turned => Error::Unavailable {
+                what: format!("{what}: the server has lost what it had told"),
+                source: None,
+            },
             Self::Misfit { what: found, source } => {
                 Error::Damaged { what: format!("{what}: {found} is not what it should be"), source }
             }
@@ -131,6 +137,7 @@ impl Failure {
         match self {
             Self::Lost(why) => why.clone(),
             Self::Met => "others were faster".to_owned(),
+            Self::Turned => "the server has lost what it had told".to_owned(),
             Self::Misfit { what, .. } => format!("{what} is not what it should be"),
             Self::Refused { code, told } => format!("{told} [{code}]"),
             Self::Store(error) => error.to_string(),

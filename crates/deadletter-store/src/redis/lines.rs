@@ -4,11 +4,12 @@ use super::{
     apply, connect,
     failure::{Failure, Outcome, Verdict},
     info::Info,
-    ready,
+    ready, turn,
     url::{Place, Target},
 };
 use crate::Result;
 use redis::{Cmd, FromRedisValue, Pipeline, Value, aio::MultiplexedConnection};
+use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
@@ -20,17 +21,25 @@ const PLACES: usize = 64;
 pub(super) struct Scripts {
     pub(super) apply: String,
     pub(super) ready: String,
+    pub(super) turn: String,
 }
 
 /// A connection, and which of the handle's it is.
 #[derive(Clone)]
 pub(super) struct Line {
     connection: MultiplexedConnection,
+    /// From 1.
     n: u64,
     pub(super) scripts: Scripts,
+    /// Which run of which server it leads to.
+    pub(super) run: Arc<str>,
 }
 
 impl Line {
+    pub(super) const fn n(&self) -> u64 {
+        self.n
+    }
+
     /// Asks all at once; one answer each, in order.
     pub(super) async fn ask(&mut self, questions: &Pipeline) -> Outcome<Vec<Value>> {
         if questions.is_empty() {
@@ -101,10 +110,12 @@ impl Lines {
             let scripts = Scripts {
                 apply: teach(&mut connection, apply::SCRIPT).await?,
                 ready: teach(&mut connection, ready::SCRIPT).await?,
+                turn: teach(&mut connection, turn::SCRIPT).await?,
             };
             current.n += 1;
             current.places = known(connected.place, connected.others, &self.target.place);
-            let line = Line { connection, n: current.n, scripts };
+            let run = connected.info.word("run_id").into();
+            let line = Line { connection, n: current.n, scripts, run };
             current.line = Some(line.clone());
             return Ok((line, connected.info));
         }

@@ -7,6 +7,7 @@
 //!   │   ├ apply (.lua)   what a call checks and writes, and the one script that does it
 //!   │   └ ready (.lua)   the script that makes due tasks claimable
 //!   ├ lanes              calls by number, so that one that is sent twice is done once
+//!   ├ life, turn (.lua)  whether the server has lost anything; kept: what is put back then
 //!   └ lines, connect     the connection, made anew, led to the node that has the keys
 //! url                    what a `redis://` URL names
 //! rights (.lua)          whether the user may call what is called here
@@ -30,8 +31,10 @@ mod forget;
 mod info;
 mod items;
 mod json;
+mod kept;
 mod keys;
 mod lanes;
+mod life;
 mod lines;
 mod page;
 mod ready;
@@ -40,6 +43,7 @@ mod rights;
 mod server;
 mod store;
 mod tasks;
+mod turn;
 mod url;
 mod workers;
 

@@ -1,7 +1,7 @@
 //! Workers, permits, documents and the audit log, as callers see them.
 
 use super::{RedisStore, audit, documents, workers};
-use crate::{AuditEntry, Beat, Document, Registry, Result, Worker};
+use crate::{AuditEntry, Beat, Document, Error, Registry, Result, Worker};
 use async_trait::async_trait;
 use deadletter_core::{AccountName, UnixMs, WorkerId};
 use redis::Cmd;
@@ -9,15 +9,23 @@ use redis::Cmd;
 #[async_trait]
 impl Registry for RedisStore {
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
-        self.transact("register a worker", |call| workers::register(call, worker, label)).await
+        let registered =
+            self.transact("register a worker", |call| workers::register(call, worker, label)).await;
+        self.heard(worker, registered.is_ok());
+        registered
     }
 
     async fn beat(&self, worker: &WorkerId) -> Result<Beat> {
         self.set_clock().await?;
-        self.transact("beat", |call| workers::beat(call, worker)).await
+        let beat = self.transact("beat", |call| workers::beat(call, worker)).await;
+        if matches!(beat, Err(Error::DeclaredDead(_))) {
+            self.heard(worker, false);
+        }
+        beat
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {
+        self.heard(worker, false);
         self.transact("leave", |call| workers::leave(call, worker)).await
     }
 

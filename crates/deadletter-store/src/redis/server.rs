@@ -12,15 +12,16 @@
 //! again. A call whose answer is lost is sent again under its number until the server says what
 //! became of it; it is never guessed.
 //!
-//! The server's word for how often it was written never falls. Where it does, or where the store
-//! has another mark than at opening, its server has lost what it had answered, and every call says
-//! so from then on.
+//! The server's word for how often it was written never falls. Where it does, the server has lost
+//! what it had answered: `life` has what follows.
 
 use super::{
     apply::{Apply, Script},
     failure::{Failure, Outcome, Verdict},
+    kept::Kept,
     keys::Keys,
-    lanes::{Lane, Lanes},
+    lanes::Lanes,
+    life::Life,
     lines::{Line, Lines, Mended},
 };
 use crate::{Clock, Error, Result};
@@ -29,7 +30,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use std::{
     future::Future,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -54,12 +55,12 @@ pub(super) struct Server {
     pub(super) lanes: Lanes,
     /// Another one for each handle of the store.
     pub(super) handle: String,
-    /// The store's mark, made with it.
-    pub(super) epoch: String,
     /// The highest word that the server has given for how often it was written.
     pub(super) told: AtomicU64,
-    /// Why nothing is believed any more, once it is so.
-    pub(super) lost: OnceLock<String>,
+    pub(super) life: Life,
+    pub(super) kept: Kept,
+    /// Numbers of calls that put something back.
+    pub(super) put_back: AtomicU64,
 }
 
 /// What a call has decided.
@@ -79,6 +80,11 @@ impl<T> Work<T> {
     /// The same, and it concerns nobody else.
     pub(super) const fn quiet(answer: T, apply: Apply) -> Self {
         Self { answer, apply, is_news: false }
+    }
+
+    /// The same with another answer.
+    pub(super) fn map<U>(self, to: impl FnOnce(T) -> U) -> Work<U> {
+        Work { answer: to(self.answer), apply: self.apply, is_news: self.is_news }
     }
 }
 
@@ -122,7 +128,8 @@ impl Call {
 
 /// What became of a script that was sent.
 enum Fate {
-    Done,
+    /// The store stood at that number behind it.
+    Done(u64),
     Met,
 }
 
@@ -174,9 +181,9 @@ impl Server {
         loop {
             let loaded = self.load(&call).await;
             let failure = match loaded {
-                Ok(work) => match self.write(what, work.apply, work.is_news).await {
-                    Ok(Fate::Done) => return Ok(work.answer),
-                    Ok(Fate::Met) => Failure::Met,
+                Ok((work, epoch)) => match self.write(what, work, &epoch).await {
+                    Ok(Some(answer)) => return Ok(answer),
+                    Ok(None) => Failure::Met,
                     Err(error) => return Err(error.about(&self.url)),
                 },
                 Err(failure) => failure,
@@ -194,7 +201,7 @@ impl Server {
         let mut tries = Tries::of(what);
         loop {
             match self.load(&call).await {
-                Ok(answer) => return Ok(answer),
+                Ok((answer, _)) => return Ok(answer),
                 Err(failure) => self.again(&mut tries, failure).await?,
             }
         }
@@ -208,33 +215,50 @@ impl Server {
         waited.map_err(|error| error.about(&self.url))
     }
 
-    async fn load<T, F, R>(self: &Arc<Self>, call: &F) -> Outcome<T>
+    /// What a call loads and decides, and in which life of the store it did.
+    async fn load<T, F, R>(self: &Arc<Self>, call: &F) -> Outcome<(T, Arc<str>)>
     where
         F: Fn(Call) -> R,
         R: Future<Output = Outcome<T>>,
     {
         self.must_be_trusted()?;
-        let line = self.lines.line().await?;
-        let try_of_it =
-            Call { server: Arc::clone(self), line: line.clone(), now: self.clock.now() };
-        let loaded = call(try_of_it).await;
+        let line = self.line().await?;
+        let epoch = self.life.epoch();
+        let loaded = call(self.call_on(&line)).await;
         if let Err(failure) = &loaded {
             self.lines.mend(&line, failure.verdict()).await;
         }
-        loaded
+        Ok((loaded?, epoch))
+    }
+
+    /// A try of a call that asks on this line.
+    pub(super) fn call_on(self: &Arc<Self>, line: &Line) -> Call {
+        Call { server: Arc::clone(self), line: line.clone(), now: self.clock.now() }
     }
 
     /// Sends what was decided, again and again where its answer is lost.
-    async fn write(&self, what: &'static str, apply: Apply, is_news: bool) -> Result<Fate> {
+    async fn write<T>(
+        self: &Arc<Self>,
+        what: &'static str,
+        work: Work<T>,
+        epoch: &str,
+    ) -> Result<Option<T>> {
+        let Work { answer, mut apply, is_news } = work;
         if apply.is_empty() {
-            return Ok(Fate::Done);
+            return Ok(Some(answer));
         }
-        let script = apply.into_script(&self.keys);
+        let kept = apply.take_kept();
         let lane = self.lanes.enter(what).await?;
+        let message =
+            Message { script: apply.into_script(&self.keys), call: lane.words(), epoch, is_news };
         let mut sent = Sent::default();
-        let fate = self.send(&lane, &script, is_news, &mut sent);
+        let fate = self.send(&message, &mut sent);
         let failure = match tokio::time::timeout(FATE_PATIENCE, fate).await {
-            Ok(Ok(fate)) => return Ok(fate),
+            Ok(Ok(Fate::Done(seq))) => {
+                self.kept.note(kept, seq, self.clock.now());
+                return Ok(Some(answer));
+            }
+            Ok(Ok(Fate::Met)) => return Ok(None),
             Ok(Err(failure)) => failure,
             Err(_) => sent.last.take().unwrap_or_else(|| Failure::Lost(NO_ANSWER.to_owned())),
         };
@@ -245,16 +269,10 @@ impl Server {
         }
     }
 
-    async fn send(
-        &self,
-        lane: &Lane<'_>,
-        script: &Script,
-        is_news: bool,
-        sent: &mut Sent,
-    ) -> Outcome<Fate> {
+    async fn send(self: &Arc<Self>, message: &Message<'_>, sent: &mut Sent) -> Outcome<Fate> {
         let mut wait = WAITS.0;
         loop {
-            let mended = match self.send_once(lane, script, is_news, sent).await {
+            let mended = match self.send_once(message, sent).await {
                 Ok(fate) => return Ok(fate),
                 Err((failure, Mended::Never)) => return Err(failure),
                 Err((failure, mended)) => {
@@ -269,29 +287,22 @@ impl Server {
     }
 
     async fn send_once(
-        &self,
-        lane: &Lane<'_>,
-        script: &Script,
-        is_news: bool,
+        self: &Arc<Self>,
+        message: &Message<'_>,
         sent: &mut Sent,
     ) -> Result<Fate, (Failure, Mended)> {
         // Whoever cannot be reached may be reached later.
-        let mut line = self.lines.line().await.map_err(|failure| match failure.verdict() {
+        let line = self.line().await.map_err(|failure| match failure.verdict() {
             Verdict::Refuse => (failure, Mended::Never),
             _ => (failure, Mended::Later),
         })?;
-        let [lane, number] = lane.words();
-        let told = self.told.load(Ordering::Relaxed);
-        let news = u8::from(is_news).to_string();
-        let own = [self.keys.meta(), self.keys.calls(&self.handle)];
-        let call = [lane, number, self.epoch.clone(), told.to_string(), news];
-        let command = script.command(&line.scripts.apply, own, &call);
-        match line.ask_one::<(String, i64)>(&command).await {
-            Ok((word, seq)) => match self.believe(word != "another", told, seq) {
-                Err(error) => Err((error.into(), Mended::Never)),
-                Ok(()) if word == "met" => Ok(Fate::Met),
-                Ok(()) => Ok(Fate::Done),
-            },
+        let fate = if *self.life.epoch() == *message.epoch {
+            self.ask_fate(&line, message).await
+        } else {
+            self.ask_fate_before(&line, message).await
+        };
+        match fate {
+            Ok(fate) => Ok(fate),
             Err(failure) => {
                 sent.is_in_doubt |= matches!(failure, Failure::Lost(_) | Failure::Misfit { .. });
                 let mended = self.lines.mend(&line, failure.verdict()).await;
@@ -300,27 +311,65 @@ impl Server {
         }
     }
 
-    /// Takes in how often the store was written by now, of which it was `told` before it asked;
-    /// `RolledBack` where that cannot be.
-    pub(super) fn believe(&self, is_ours: bool, told: u64, seq: i64) -> Result<()> {
-        let seq = u64::try_from(seq).unwrap_or(0);
-        if !is_ours {
-            self.lost.get_or_init(|| "another store stands there now".to_owned());
-        } else if seq < told {
-            self.lost.get_or_init(|| format!("it was written {told} times, and now only {seq}"));
-        }
-        self.told.fetch_max(seq, Ordering::Relaxed);
-        self.must_be_trusted()
+    async fn ask_fate(&self, line: &Line, message: &Message<'_>) -> Outcome<Fate> {
+        let told = self.told.load(Ordering::Relaxed);
+        let own = [self.keys.meta(), self.keys.calls(&self.handle)];
+        let [lane, number] = message.call.clone();
+        let news = u8::from(message.is_news).to_string();
+        let call = [lane, number, message.epoch.to_owned(), told.to_string(), news];
+        let command = message.script.command(&line.scripts.apply, own, &call);
+        let (word, seq): (String, i64) = line.clone().ask_one(&command).await?;
+        self.believe(word != "another", told, seq)?;
+        Ok(if word == "met" { Fate::Met } else { Fate::Done(seq.unsigned_abs()) })
     }
 
-    /// Errors: `RolledBack`, `Closed`.
-    pub(super) fn must_be_trusted(&self) -> Result<()> {
-        self.lanes.must_be_open()?;
-        match self.lost.get() {
-            Some(why) => Err(Error::RolledBack(format!("{} ({why})", self.url))),
-            None => Ok(()),
-        }
+    /// What became of a call that was decided in a life of the store that is over: it was done then
+    /// and has outlived that, or is decided anew.
+    async fn ask_fate_before(&self, line: &Line, message: &Message<'_>) -> Outcome<Fate> {
+        let [lane, number] = &message.call;
+        let last = Cmd::hget(self.keys.calls(&self.handle), lane);
+        let last: Option<u64> = line.clone().ask_one(&last).await?;
+        let is_done = last.is_some_and(|last| number.parse().is_ok_and(|number| last >= number));
+        let told = self.told.load(Ordering::Relaxed);
+        Ok(if is_done { Fate::Done(told) } else { Fate::Met })
     }
+
+    /// Writes once, on a line that nobody else has; nothing where it met another one.
+    pub(super) async fn write_on<T>(
+        &self,
+        line: &Line,
+        epoch: &str,
+        work: Work<T>,
+    ) -> Outcome<Option<T>> {
+        let Work { answer, mut apply, is_news } = work;
+        if apply.is_empty() {
+            return Ok(Some(answer));
+        }
+        let kept = apply.take_kept();
+        let script = apply.into_script(&self.keys);
+        let own = [self.keys.meta(), self.keys.calls(&self.handle)];
+        let number = self.put_back.fetch_add(1, Ordering::Relaxed).to_string();
+        let news = u8::from(is_news).to_string();
+        let call = ["back".to_owned(), number, epoch.to_owned(), "0".to_owned(), news];
+        let command = script.command(&line.scripts.apply, own, &call);
+        let (word, seq): (String, i64) = line.clone().ask_one(&command).await?;
+        match word.as_str() {
+            "done" => self.kept.note(kept, seq.unsigned_abs(), self.clock.now()),
+            "met" => return Ok(None),
+            _ => return Err(Failure::Turned),
+        }
+        Ok(Some(answer))
+    }
+}
+
+/// A call as it is sent, as often as it takes.
+struct Message<'m> {
+    script: Script,
+    /// Lane and number.
+    call: [String; 2],
+    /// The life of the store in which it was decided.
+    epoch: &'m str,
+    is_news: bool,
 }
 
 const NO_ANSWER: &str = "the server did not answer in time";

@@ -3,8 +3,10 @@
 use super::{
     failure::{Failure, Outcome},
     info::Info,
+    kept::Kept,
     keys::Keys,
     lanes::Lanes,
+    life::Life,
     lines::{Line, Lines},
     rights,
     server::{Call, Server, Work},
@@ -15,14 +17,14 @@ use crate::{
     Clock, Durability, Error, Result, Store, SystemClock, gather::Gather, server_clock::ServerClock,
 };
 use async_trait::async_trait;
-use deadletter_core::UnixMs;
+use deadletter_core::{UnixMs, WorkerId};
 use redis::{Cmd, pipe};
 use std::{
     collections::HashMap,
     fmt,
     future::Future,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -84,9 +86,10 @@ impl RedisStore {
             lines,
             lanes: Lanes::new(),
             handle: opened.handle,
-            epoch: opened.epoch,
             told: AtomicU64::new(opened.seq),
-            lost: OnceLock::new(),
+            life: Life::new(&opened.epoch),
+            kept: Kept::default(),
+            put_back: AtomicU64::new(1),
         });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
         let claims = tokio::sync::Mutex::default();
@@ -112,6 +115,34 @@ impl RedisStore {
         R: Future<Output = Outcome<T>>,
     {
         self.server.look(what, call).await
+    }
+
+    /// A worker beats by this handle from now on, or does so no more.
+    pub(super) fn heard(&self, worker: &WorkerId, is_alive: bool) {
+        self.server.life.beats(worker, is_alive);
+    }
+
+    /// The same where others may have done it already, and not put it back yet.
+    pub(super) async fn transact_with_others<T, F, R>(
+        &self,
+        what: &'static str,
+        call: F,
+    ) -> Result<T>
+    where
+        F: Fn(Call) -> R,
+        R: Future<Output = Outcome<Work<T>>>,
+    {
+        self.server.transact_with_others(what, call).await
+    }
+
+    /// Waits for whoever may still put back what the server lost: whether there was anybody.
+    pub(super) async fn wait_for_others(&self) -> Result<bool> {
+        self.server.wait_for_others().await
+    }
+
+    /// True once after the server has lost what this handle was told.
+    pub(super) fn take_loss(&self) -> bool {
+        self.server.life.take_loss()
     }
 
     /// Measures again how far the server's clock is from this machine's, where that counts.
@@ -152,7 +183,7 @@ impl Store for RedisStore {
             let about = Cmd::hmget(call.keys().meta(), &["epoch", "seq"]);
             let (epoch, seq): (Option<String>, Option<i64>) = call.ask_one(about).await?;
             let seq = seq.unwrap_or(0);
-            server.believe(epoch.as_ref() == Some(&server.epoch), told, seq)?;
+            server.believe(epoch.as_deref() == Some(&*server.life.epoch()), told, seq)?;
             Ok(seq.unsigned_abs())
         })
         .await
@@ -190,6 +221,7 @@ async fn open(lines: &Lines, keys: &Keys, url: &str, create: bool) -> Outcome<Op
     // Of two who make it at once, the first does.
     let mut begin = pipe();
     begin.hset_nx(&meta, "epoch", mark).hset_nx(&meta, "seq", 0).hset_nx(&meta, "events", 0);
+    begin.hset_nx(&meta, "run", info.word("run_id"));
     begin.hset_nx(&meta, "schema", SCHEMA).hincr(&meta, "handles", 1);
     line.ask(&begin).await?;
     let about = Cmd::hmget(&meta, &["epoch", "seq", "handles"]);

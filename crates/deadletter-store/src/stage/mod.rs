@@ -16,6 +16,7 @@ mod counts;
 mod insert;
 mod lease;
 mod purge;
+mod restore;
 #[cfg(test)]
 mod tests;
 mod writes;

@@ -93,6 +93,11 @@ pub(crate) fn redis() -> impl Backend {
     Redis(Prefix::new())
 }
 
+/// Keys under a prefix that the test looks into.
+pub(crate) fn redis_under(prefix: Prefix) -> impl Backend {
+    Redis(prefix)
+}
+
 /// The same on three servers that share the slots out among them.
 pub(crate) fn cluster() -> impl Backend {
     Redis(Prefix::on_a_cluster())

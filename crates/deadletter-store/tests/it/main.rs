@@ -17,6 +17,7 @@ mod moves;
 mod postgres_crowd;
 mod postgres_server;
 mod redis_cluster;
+mod redis_loss;
 mod redis_prefix;
 mod redis_server;
 mod redis_settings;

@@ -146,22 +146,6 @@ async fn a_store_that_was_emptied_is_not_gone_on_with() {
     prefix.end();
 }
 
-#[tokio::test]
-async fn a_store_that_went_back_is_noticed_by_whoever_was_told_more() {
-    let prefix = Prefix::new();
-    let (one, two) = (open(&prefix.url).await.unwrap(), open(&prefix.url).await.unwrap());
-    for version in 0..3 {
-        one.put_document("a", version, "{}").await.unwrap();
-    }
-    say(&server(), &["HSET", &key(&prefix, "m"), "seq", "2"]);
-    let error = one.pulse().await.expect_err("it was told 3");
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
-    assert!(error.to_string().contains(&prefix.name), "{error}");
-    assert_eq!(two.pulse().await.unwrap(), 2, "who was told nothing cannot know");
-    assert!(!error.is_retryable());
-    prefix.end();
-}
-
 /// Cuts the line at every byte of a write and its answer. What was answered stands, and once.
 async fn cut_a_write_everywhere(way: Way) {
     let (prefix, line) = (Prefix::new(), Line::to(port()).await);

@@ -35,7 +35,7 @@ pub(super) fn stored(answer: &Answer) -> String {
 }
 
 /// As it is read.
-pub(super) fn read(stored: &str) -> Outcome<Answer> {
+pub(in crate::redis) fn read(stored: &str) -> Outcome<Answer> {
     let stored: Stored<'_> = json::read(stored)?;
     Ok(Answer {
         task: stored.task,

@@ -8,6 +8,7 @@ use crate::{
     Claim, Claimed, Error,
     redis::{
         failure::{Failure, Outcome},
+        kept::Field,
         keys::Keys,
         ready,
         server::{Call, Work},
@@ -50,6 +51,7 @@ pub(super) async fn claim(call: &Call, claim: &Claim) -> Outcome<Work<Vec<Claime
     let mut stage = row::stage(&loaded);
     stage.lapse(std::slice::from_ref(&claim.account), claim.now);
     let mut claimed = Vec::with_capacity(turns.len());
+    let mut bodies = Vec::with_capacity(turns.len());
     for ((turn, request), token) in turns.iter().zip(requests).zip(&claim.tokens) {
         // A task whose row is lost keeps nobody else from being claimed.
         let Some(loaded) = loaded.get(&turn.id) else { continue };
@@ -59,11 +61,13 @@ pub(super) async fn claim(call: &Call, claim: &Claim) -> Outcome<Work<Vec<Claime
         }
         if let Some((task, attempt)) = stage.begin(&loaded.task, &claim.worker, *token, claim.now) {
             let body: Option<String> = redis::from_redis_value(request).unwrap_or_default();
-            let payload = body.and_then(|body| Payload::from_stored(&body).ok());
+            let payload = body.as_deref().and_then(|body| Payload::from_stored(body).ok());
+            bodies.extend(body.map(|body| (turn.id, body)));
             claimed.push(Claimed { task, attempt, payload });
         }
     }
     let mut apply = write::write(stage.into_writes(), &loaded, keys, call.now);
+    bodies.into_iter().for_each(|(id, body)| apply.keep(id, Field::Request, body));
     apply.is_there(&alive(keys, &claim.worker));
     let room = (claim.threads as usize).saturating_sub(claimed.len());
     apply.at_most(&lent(keys, &claim.account, claim.now), room);

@@ -34,11 +34,12 @@ impl Batch for Inserts {
     }
 
     async fn run(server: &Arc<Server>, tasks: &[NewTask]) -> Result<Vec<Inserted>> {
-        server.transact("insert tasks", |call| async move { insert(&call, tasks).await }).await
+        let call = |call| async move { insert(&call, tasks).await };
+        server.transact_with_others("insert tasks", call).await
     }
 }
 
-async fn insert(call: &Call, tasks: &[NewTask]) -> Outcome<Work<Vec<Inserted>>> {
+pub(super) async fn insert(call: &Call, tasks: &[NewTask]) -> Outcome<Work<Vec<Inserted>>> {
     let keys = call.keys();
     let wanted: BTreeSet<Key> = tasks.iter().filter_map(|new| key_of(&new.task)).collect();
     let ids: BTreeSet<TaskId> = tasks.iter().map(|new| new.task.id).collect();

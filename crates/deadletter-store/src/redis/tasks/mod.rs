@@ -4,7 +4,7 @@
 //! it written by one script, under the revisions of what was loaded.
 
 mod adopt;
-mod answer;
+pub(super) mod answer;
 mod claim;
 mod commit;
 pub(super) mod counts;
@@ -12,6 +12,7 @@ mod index;
 mod insert;
 mod look;
 mod purge;
+pub(super) mod restore;
 pub(super) mod row;
 mod write;
 
@@ -21,7 +22,7 @@ pub(super) use purge::{freeze, purge};
 
 use super::{RedisStore, apply::Apply};
 use crate::{
-    Claim, Claimed, Committed, Inserted, Result, TakeOver, Taken, Tasks, requests::NewTasks,
+    Claim, Claimed, Committed, Error, Inserted, Result, TakeOver, Taken, Tasks, requests::NewTasks,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -38,7 +39,13 @@ impl Tasks for RedisStore {
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
         let claim = &claim;
         let _turn = self.claims.lock().await;
-        self.transact("claim tasks", |call| async move { claim::claim(&call, claim).await }).await
+        if self.take_loss() {
+            // Whoever claims compares what stands under its lease with what it holds.
+            let what = "claim tasks: the server has lost what it had told".to_owned();
+            return Err(Error::InDoubt { what, source: None });
+        }
+        let call = |call| async move { claim::claim(&call, claim).await };
+        self.transact_with_others("claim tasks", call).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Committed>> {
@@ -78,11 +85,17 @@ impl Tasks for RedisStore {
     }
 
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
-        self.look("get tasks", |call| async move { look::get(&call, ids).await }).await
+        let get = || self.look("get tasks", |call| async move { look::get(&call, ids).await });
+        let found = get().await?;
+        // What stands nowhere may be in the hand of another one.
+        let is_missing = found.iter().any(Option::is_none);
+        if is_missing && self.wait_for_others().await? { get().await } else { Ok(found) }
     }
 
     async fn told(&self, id: TaskId) -> Result<Option<(Task, Option<Answer>)>> {
-        self.look("get a task", |call| async move { look::told(&call, id).await }).await
+        let get = || self.look("get a task", |call| async move { look::told(&call, id).await });
+        let found = get().await?;
+        if found.is_none() && self.wait_for_others().await? { get().await } else { Ok(found) }
     }
 
     async fn payload(&self, id: TaskId) -> Result<Option<Payload>> {

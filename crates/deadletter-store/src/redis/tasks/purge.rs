@@ -81,6 +81,7 @@ fn delete(apply: &mut Apply, keys: &Keys, gone: &Loaded, documents: &[String]) {
     for key in [keys.task(id), keys.request(id), keys.answers(id)] {
         apply.then(&Cmd::del(key));
     }
+    apply.forget(id);
     let [from, to] = documents_of(id);
     apply.equals(&Cmd::zlexcount(keys.document_names(), from, to), documents.len());
     for name in documents {

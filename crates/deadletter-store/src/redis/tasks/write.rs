@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Item,
-    redis::{apply::Apply, deliveries, items, json, keys::Keys},
+    redis::{apply::Apply, deliveries, items, json, kept::Field, keys::Keys},
     stage::Writes,
 };
 use deadletter_core::{Attempt, AttemptToken, ItemState, OperationId, Task, TaskId, UnixMs};
@@ -27,7 +27,8 @@ pub(super) fn write(writes: Writes, loaded: &Tasks, keys: &Keys, now: UnixMs) ->
     let mut apply = Apply::default();
     let mut written: BTreeMap<TaskId, Written> = BTreeMap::new();
     for (task, body) in writes.inserted {
-        apply.then(&Cmd::set(keys.request(task.id), body));
+        apply.then(&Cmd::set(keys.request(task.id), &body));
+        apply.keep(task.id, Field::Request, body);
         let id = task.id;
         written.entry(id).or_default().row = Some(task);
     }
@@ -59,7 +60,9 @@ pub(super) fn write(writes: Writes, loaded: &Tasks, keys: &Keys, now: UnixMs) ->
     for answer in &writes.answers {
         // The first of an attempt stays.
         let (key, token) = (keys.answers(answer.task), answer.token.to_string());
-        apply.then(&Cmd::hset_nx(key, token, answer::stored(answer)));
+        let body = answer::stored(answer);
+        apply.then(&Cmd::hset_nx(key, token, &body));
+        apply.keep(answer.task, Field::Answer(answer.token), body);
     }
     deliveries::made(&mut apply, keys, &writes.deliveries);
     counts::add(&writes.counts, keys, &mut apply);
@@ -86,11 +89,15 @@ impl Written {
         entries.replace(&entries_before, keys, now, apply);
         let revision = before.map_or(1, |before| before.revision + 1);
         let mut fields = vec![(row::REVISION.to_owned(), revision.to_string().into_bytes())];
-        fields.extend(
-            self.row.as_ref().map(|row| (row::ROW.to_owned(), json::written(row).into_bytes())),
-        );
+        if let Some(row) = &self.row {
+            let row = json::written(row);
+            apply.keep(id, Field::Row, row.clone());
+            fields.push((row::ROW.to_owned(), row.into_bytes()));
+        }
         for (token, attempt) in &self.attempts {
-            fields.push((row::attempt_field(*token), json::written(attempt).into_bytes()));
+            let attempt = json::written(attempt);
+            apply.keep(id, Field::Attempt(*token), attempt.clone());
+            fields.push((row::attempt_field(*token), attempt.into_bytes()));
         }
         for (operation, item) in &self.items {
             let was = before.and_then(|before| before.items.get(operation));
