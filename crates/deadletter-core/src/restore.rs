@@ -44,25 +44,36 @@ impl Held {
     ) -> PutBack {
         let newer = self.task.as_ref().filter(|held| held.version > task.version);
         let mut back = PutBack::default();
+        let mut row = newer.unwrap_or(task).clone();
+        let mut submits = 0;
         for held in &self.attempts {
             match attempts.iter().find(|stored| stored.token == held.token) {
-                None => back.begun.push(held.clone()),
+                None => {
+                    // A row counts its attempts by their numbers, whoever wrote it.
+                    let is_another = |it: &Attempt| it.n == held.n;
+                    let is_counted = newer.is_some()
+                        || held.n <= task.counters.attempts && !attempts.iter().any(is_another);
+                    let found = if is_counted { held.clone() } else { count(&mut row, held) };
+                    submits += u32::from(!is_counted && !found.is_given_back());
+                    back.begun.push(found);
+                }
                 Some(stored) if stored == held => {}
                 Some(stored) if newer.is_some() || knowledge(held) > knowledge(stored) => {
-                    back.learned.push(held.clone());
+                    back.learned.push(Attempt { n: stored.n, ..held.clone() });
                 }
                 Some(_) => {}
             }
         }
-        let is_held = |stored: &&Attempt| self.attempts.iter().any(|it| it.token == stored.token);
-        let unknown: Vec<&Attempt> = match newer {
-            Some(_) => {
-                let begun_since = attempts.iter().filter(|it| it.intent_at >= since);
-                begun_since.filter(|it| !is_held(it)).collect()
-            }
-            None => back.begun.iter().collect(),
-        };
-        back.row = row(task, newer, &unknown, now);
+        let is_held = |stored: &Attempt| self.attempts.iter().any(|it| it.token == stored.token);
+        let begun_since = |it: &&Attempt| it.intent_at >= since && !is_held(it);
+        for stored in attempts.iter().filter(|it| newer.is_some() && begun_since(it)) {
+            let found = count(&mut row, stored);
+            submits += u32::from(!found.is_given_back());
+            back.learned.push(found);
+        }
+        if row != *task {
+            back.row = Some(lift(task, newer, row, submits, now));
+        }
         back
     }
 
@@ -89,30 +100,30 @@ const fn knowledge(attempt: &Attempt) -> (bool, bool) {
     (!attempt.is_open(), attempt.upstream_id.is_some())
 }
 
-/// The newer row of both, with the submits of which it does not know; none where that stands.
-fn row(
+/// An attempt that a row does not know of is its last one.
+fn count(row: &mut Task, attempt: &Attempt) -> Attempt {
+    row.counters.attempts = row.counters.attempts.saturating_add(1);
+    Attempt { n: row.counters.attempts, ..attempt.clone() }
+}
+
+/// The change to the newer row of both, with the submits that were found.
+fn lift(
     stored: &Task,
     newer: Option<&Task>,
-    unknown: &[&Attempt],
+    mut after: Task,
+    submits: u32,
     now: UnixMs,
-) -> Option<RowChange> {
-    let found = u32::try_from(unknown.len()).unwrap_or(u32::MAX);
-    let spent = unknown.iter().filter(|attempt| !attempt.is_given_back()).count();
-    if newer.is_none() && found == 0 {
-        return None;
-    }
-    let mut after = newer.unwrap_or(stored).clone();
-    if found > 0 {
-        let counters = &mut after.counters;
-        counters.attempts = counters.attempts.saturating_add(found);
-        counters.submits =
-            counters.submits.saturating_add(u32::try_from(spent).unwrap_or(u32::MAX));
+) -> RowChange {
+    let is_held = newer == Some(&after);
+    after.counters.submits = after.counters.submits.saturating_add(submits);
+    // Whoever has the row in hand must not write what it does not know.
+    if !is_held {
         after = exhausted(&after, now).unwrap_or(after);
         after.version = after.version.max(stored.version) + 1;
         after.updated_at = now;
     }
     let (from, differs) = (Counted::of(stored), Differs::between(stored, &after));
-    Some(RowChange { expects: stored.version, from, after, differs, settles: None })
+    RowChange { expects: stored.version, from, after, differs, settles: None }
 }
 
 /// A queued task that may not be submitted any more: nobody would ever claim it.
@@ -193,10 +204,21 @@ mod tests {
         let back = held(&mine, &[&my_attempt]).against(&theirs, stored, LATER, LATER);
         let after = back.row.expect("a submit more").after;
         assert_eq!((after.counters.submits, after.version), (2, theirs.version + 1));
+        assert_eq!(back.begun, [Attempt { n: 2, ..my_attempt.clone() }]);
         // Mine is newer: theirs is one of its attempts.
         let mine = Task { version: mine.version + 1, ..mine };
         let back = held(&mine, &[&my_attempt]).against(&theirs, stored, LATER, LATER);
         assert_eq!(back.row.expect("it is newer").after.counters.submits, 2);
+        assert_eq!(back.learned, [Attempt { n: 2, ..their_attempt }]);
+    }
+
+    #[test]
+    fn an_attempt_that_a_row_counts_already_is_not_counted_again() {
+        // Whoever noted that the verdict was told had the row, and no attempt.
+        let (submitting, attempt) = claimed(&task(), 1, THEN);
+        let back = held(&submitting, &[&attempt]).against(&submitting, &[], LATER, LATER);
+        assert!(back.row.is_none());
+        assert_eq!(back.begun, [attempt]);
     }
 
     #[test]

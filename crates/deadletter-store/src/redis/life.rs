@@ -71,8 +71,8 @@ struct Known {
 struct Back {
     /// Tasks that had lost anything, and were put back.
     back: usize,
-    /// Tasks that could not be.
-    gone: usize,
+    /// Tasks that are gone, and of which too little is kept here: whoever accepted them has more.
+    left: usize,
     /// True where more was written than is kept.
     is_partial: bool,
 }
@@ -239,7 +239,7 @@ impl Server {
                 })
                 .await?;
             all.back += behind.iter().filter(|id| !new.contains(id)).count() + new.len();
-            all.gone += kept.len() - standing.len();
+            all.left += kept.len() - standing.len();
         }
         Ok(all)
     }
@@ -279,12 +279,12 @@ impl Server {
         line.clone().ask_one::<i64>(&beats).await.map(drop)
     }
 
-    fn tell(&self, lost: u64, Back { back, gone, is_partial }: &Back) {
+    fn tell(&self, lost: u64, Back { back, left, is_partial }: &Back) {
         tracing::error!(
             store = self.url,
             lost_changes = lost,
             tasks_put_back = back,
-            tasks_gone = gone,
+            tasks_left_to_others = left,
             is_partial,
             "the server has lost changes that it had answered: what this process wrote is put back; \
              what others wrote who are gone is lost"

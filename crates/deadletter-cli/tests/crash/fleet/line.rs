@@ -1,5 +1,9 @@
 //! The line between a gateway and the server, which can be cut, fall silent, and be mended.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -20,6 +24,8 @@ pub(super) enum State {
 pub(super) struct Line {
     pub(super) port: u16,
     state: watch::Sender<State>,
+    /// Where whoever calls from now on is led.
+    leads_to: Arc<AtomicU16>,
 }
 
 impl Line {
@@ -28,17 +34,24 @@ impl Line {
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a free port");
         let own = listener.local_addr().expect("bound").port();
         let (state, seen) = watch::channel(State::Whole);
+        let leads_to = Arc::new(AtomicU16::new(port));
+        let place = Arc::clone(&leads_to);
         runtime.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(pass(near, port, seen.clone()));
+                tokio::spawn(pass(near, place.load(Ordering::SeqCst), seen.clone()));
             }
         });
-        Self { port: own, state }
+        Self { port: own, state, leads_to }
     }
 
     /// Makes it so.
     pub(super) fn becomes(&self, state: State) {
         self.state.send_replace(state);
+    }
+
+    /// Another server has the address from now on.
+    pub(super) fn now_leads_to(&self, port: u16) {
+        self.leads_to.store(port, Ordering::SeqCst);
     }
 }
 

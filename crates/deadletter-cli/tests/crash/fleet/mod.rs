@@ -3,6 +3,7 @@
 //! the promises of `check::CHECKS` hold, and every client has its answers.
 
 mod client;
+mod failover;
 mod line;
 mod postgres;
 mod redis;
@@ -24,7 +25,7 @@ use server::Server;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{
@@ -33,6 +34,7 @@ use std::sync::{
 };
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Programs and upstream run so many times faster than the wall: a job takes two seconds.
 const SPEED: f64 = 10.0;
@@ -78,9 +80,7 @@ impl<'a> Gateway<'a> {
     }
 
     fn begin(&mut self) {
-        let port = self.address.rsplit(':').next().unwrap_or_default();
-        let log = self.dir.join(format!("gateway-{port}.log"));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log());
         let mut child = Command::new(env!("CARGO_BIN_EXE_deadletter"))
             .args(["serve", "--listen", &self.address, "--deadline", "1h"])
             .current_dir(self.dir)
@@ -96,6 +96,12 @@ impl<'a> Gateway<'a> {
         out.read_line(&mut line).expect("it says where it listens");
         assert!(line.contains(&self.address), "it listens at {line:?}");
         self.child = Some((child, out));
+    }
+
+    /// Where it says what it has to say.
+    fn log(&self) -> PathBuf {
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        self.dir.join(format!("gateway-{port}.log"))
     }
 
     fn signal(&self, name: &str) {
@@ -211,30 +217,13 @@ fn a_fleet_on_redis_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
 }
 
 fn keeps_every_promise(server: &dyn Server) {
-    let runtime = super::runtime();
-    let dir = tempfile::tempdir().expect("a folder");
-    let line = Line::to(&runtime, server.port());
-    let scenario = Scenario::default().speed(SPEED).threads(1_000).solve_ms(12_000);
-    let scenario = scenario.log_file(dir.path().join("upstream.jsonl"));
-    let simulator = runtime.block_on(Simulator::start(scenario)).expect("a free port");
-    let toml = format!("[account]\nthreads = {THREADS}\n");
-    std::fs::write(dir.path().join("deadletter.toml"), toml).expect("written");
-    let (base, anchor) = (simulator.base_url(), SystemClock.now());
-    let variables = |port| {
-        vec![
-            ("CAPTCHAAI_API_KEY", DEFAULT_KEY.to_owned()),
-            ("CAPTCHAAI_SUBMIT_ENDPOINT", format!("{base}/in.php")),
-            ("CAPTCHAAI_RESULT_ENDPOINT", format!("{base}/res.php")),
-            ("DEADLETTER_STORE", server.url(port)),
-            ("DEADLETTER_TIME_SCALE", format!("{SPEED}@{}", anchor.0)),
-        ]
-    };
-    let mut near = Gateway::start(dir.path(), variables(server.port()));
-    let far = Gateway::start(dir.path(), variables(line.port));
+    let site = Site::new();
+    let runtime = &site.runtime;
+    let line = Line::to(runtime, server.port());
     let url = server.url(server.port());
-    let store = runtime.block_on(open_existing(&url, Arc::new(SystemClock)));
-    let store = store.expect("a gateway has made it");
-    let mut fleet = started(&[&near, &far], store);
+    let mut near = Gateway::start(site.dir.path(), site.variables(&url));
+    let far = Gateway::start(site.dir.path(), site.variables(&server.url(line.port)));
+    let mut fleet = started(&[&near, &far], site.store(&url));
     fleet.goes_on_after("the start");
 
     near.signal("-KILL");
@@ -243,12 +232,12 @@ fn keeps_every_promise(server: &dyn Server) {
     near.begin();
     fleet.goes_on_after("it was started again");
 
-    let clock = FastClock::new(anchor, SPEED);
+    let clock = FastClock::new(site.anchor, SPEED);
     let mut blind = Vec::new();
-    let (deaths, from) = (fleet.deaths(&runtime), clock.now());
+    let (deaths, from) = (fleet.deaths(runtime), clock.now());
     far.signal("-STOP");
     let struck = runtime.block_on(fleet.in_hand_of(&far));
-    fleet.sees_a_death_after(&runtime, deaths);
+    fleet.sees_a_death_after(runtime, deaths);
     fleet.goes_on_after("the other was frozen past its lease");
     far.signal("-CONT");
     blind.push(Blind { from, until: clock.now(), struck });
@@ -265,10 +254,10 @@ fn keeps_every_promise(server: &dyn Server) {
     fleet.goes_on_after("the server was killed");
 
     for (state, blow) in [(State::Cut, "was cut off"), (State::Silent, "heard nothing any more")] {
-        let (deaths, from) = (fleet.deaths(&runtime), clock.now());
+        let (deaths, from) = (fleet.deaths(runtime), clock.now());
         line.becomes(state);
         let struck = runtime.block_on(fleet.in_hand_of(&far));
-        fleet.sees_a_death_after(&runtime, deaths);
+        fleet.sees_a_death_after(runtime, deaths);
         fleet.goes_on_after(&format!("a gateway {blow}"));
         line.becomes(State::Whole);
         blind.push(Blind { from, until: clock.now(), struck });
@@ -276,12 +265,59 @@ fn keeps_every_promise(server: &dyn Server) {
     }
 
     let solved = stand_down(fleet, [near, far]);
-    let mut evidence = look(&runtime, dir.path(), &url, &solved);
+    let mut evidence = look(runtime, site.dir.path(), &url, &solved);
     forgive(&mut evidence, &blind);
-    let broken = violations(&evidence);
-    if !broken.is_empty() {
-        panic!("evidence in {}:\n  {}", dir.keep().display(), broken.join("\n  "));
+    site.accepts(&evidence, &solved);
+}
+
+/// Where programs run, and upstream with them.
+struct Site {
+    runtime: tokio::runtime::Runtime,
+    dir: TempDir,
+    simulator: Simulator,
+    /// When the clocks began to run fast.
+    anchor: UnixMs,
+}
+
+impl Site {
+    fn new() -> Self {
+        let runtime = super::runtime();
+        let dir = tempfile::tempdir().expect("a folder");
+        let scenario = Scenario::default().speed(SPEED).threads(1_000).solve_ms(12_000);
+        let scenario = scenario.log_file(dir.path().join("upstream.jsonl"));
+        let simulator = runtime.block_on(Simulator::start(scenario)).expect("a free port");
+        let toml = format!("[account]\nthreads = {THREADS}\n");
+        std::fs::write(dir.path().join("deadletter.toml"), toml).expect("written");
+        Self { runtime, dir, simulator, anchor: SystemClock.now() }
     }
+
+    fn variables(&self, store: &str) -> Vec<(&'static str, String)> {
+        let base = self.simulator.base_url();
+        vec![
+            ("CAPTCHAAI_API_KEY", DEFAULT_KEY.to_owned()),
+            ("CAPTCHAAI_SUBMIT_ENDPOINT", format!("{base}/in.php")),
+            ("CAPTCHAAI_RESULT_ENDPOINT", format!("{base}/res.php")),
+            ("DEADLETTER_STORE", store.to_owned()),
+            ("DEADLETTER_TIME_SCALE", format!("{SPEED}@{}", self.anchor.0)),
+        ]
+    }
+
+    fn store(&self, url: &str) -> Arc<dyn Store> {
+        let store = self.runtime.block_on(open_existing(url, Arc::new(SystemClock)));
+        store.expect("a gateway has made it")
+    }
+
+    /// Panics where a promise is broken, and keeps the evidence.
+    fn accepts(self, evidence: &Evidence, solved: &[Solved]) {
+        let broken = violations(evidence);
+        if !broken.is_empty() {
+            panic!("evidence in {}:\n  {}", self.dir.keep().display(), broken.join("\n  "));
+        }
+        tell(evidence, solved);
+    }
+}
+
+fn tell(evidence: &Evidence, solved: &[Solved]) {
     let attempts = evidence.ledger.tasks.values().flat_map(|task| &task.attempts);
     let paid = evidence.wire.lines().iter().filter(|line| line.paid).count();
     println!("{} jobs answered, {} attempts, {paid} paid", solved.len(), attempts.count());

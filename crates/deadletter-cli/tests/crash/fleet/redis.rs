@@ -1,4 +1,4 @@
-//! A Redis server of the test's own, which it stops, kills and starts again: each write is flushed.
+//! A Redis server of the test's own, which it stops, kills and starts again.
 
 use super::server::Server;
 use std::io::{BufRead, BufReader};
@@ -11,23 +11,32 @@ use tempfile::TempDir;
 pub(super) struct Redis {
     dir: TempDir,
     port: u16,
+    /// How it is set.
+    settings: Vec<String>,
     /// Guards who runs now, with its output, which is kept open.
     running: Mutex<Option<(Child, BufReader<ChildStdout>)>>,
 }
 
 impl Redis {
-    /// Begins one on a free port of 127.0.0.1: class D2.
+    /// Begins one on a free port of 127.0.0.1: class D2, each write is flushed.
     pub(super) fn start() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Begins one with these settings.
+    pub(super) fn with(settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder for the server");
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = free.local_addr().expect("bound").port();
         drop(free);
-        let redis = Self { dir, port, running: Mutex::default() };
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let redis = Self { dir, port, settings, running: Mutex::default() };
         redis.begin();
         redis
     }
 
-    fn say(&self, words: &[&str]) -> String {
+    /// Tells it something; what it says.
+    pub(super) fn say(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let said = Command::new("redis-cli").args(["-p", &port]).args(words).output();
         String::from_utf8_lossy(&said.expect("redis-cli starts").stdout).trim().to_owned()
@@ -50,7 +59,7 @@ impl Server for Redis {
     fn begin(&self) {
         let mut child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .args(&self.settings)
             .current_dir(self.dir.path())
             .stdout(Stdio::piped())
             .spawn()
