@@ -5,8 +5,10 @@
 //! apart; a submit that either of them alone knows of is counted.
 
 use crate::{
-    Answer, Attempt, DeadReason, Delivery, Past, RowChange, StateKind, Step, Task, UnixMs,
+    Answer, Attempt, Class, DeadReason, Delivery, Fact, Failure, Learned, Past, RowChange,
+    StateKind, Step, Task, Terms, UnixMs, Verdict,
     change::{Counted, Differs},
+    decide::blame,
 };
 
 /// What was written last of a task, as far as whoever wrote it knows.
@@ -53,7 +55,10 @@ impl Held {
                     let is_another = |it: &Attempt| it.n == held.n;
                     let is_counted = newer.is_some()
                         || held.n <= task.counters.attempts && !attempts.iter().any(is_another);
-                    let found = if is_counted { held.clone() } else { count(&mut row, held) };
+                    let mut found = if is_counted { held.clone() } else { count(&mut row, held) };
+                    if self.task.is_none() {
+                        orphan(&mut found, now);
+                    }
                     submits += u32::from(!is_counted && !found.is_given_back());
                     back.begun.push(found);
                 }
@@ -106,6 +111,24 @@ fn count(row: &mut Task, attempt: &Attempt) -> Attempt {
     Attempt { n: row.counters.attempts, ..attempt.clone() }
 }
 
+/// An attempt of which nobody but a note is left: what it came to is not known, and its thread is
+/// free in the end.
+fn orphan(attempt: &mut Attempt, now: UnixMs) {
+    let learned = Learned::Abandoned {
+        permit_until: now.plus(Terms::default().hold_ms),
+        verdict: Verdict::InDoubt,
+        failure: unwritten(),
+    };
+    let fact = Fact { task: attempt.task, token: attempt.token, at: now, learned };
+    // One that is closed learns nothing more.
+    let _is_news: bool = attempt.learn(&fact);
+}
+
+fn unwritten() -> Failure {
+    let lost = "the store has lost what came of the submit, and its worker is gone";
+    Failure::new("UNWRITTEN", Class::Transient).with_detail(lost)
+}
+
 /// The change to the newer row of both, with the submits that were found.
 fn lift(
     stored: &Task,
@@ -135,14 +158,19 @@ fn exhausted(task: &Task, now: UnixMs) -> Option<Task> {
     let is_k = task.counters.submits >= task.max_submits;
     let step = if is_k { Step::Bury { reason } } else { Step::Die { reason } };
     let is_queued = task.kind() == StateKind::Queued;
-    is_queued.then(|| RowChange::by(task, &step, now, |_| ())).flatten().map(|row| row.after)
+    let blamed = |after: &mut Task| {
+        if after.cause.is_none() {
+            blame(after, &unwritten());
+        }
+    };
+    is_queued.then(|| RowChange::by(task, &step, now, blamed)).flatten().map(|row| row.after)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        AttemptToken, Fact, Learned, State, UpstreamId, WorkerId,
+        AttemptToken, State, UpstreamId, WorkerId,
         samples::{THEN, task},
     };
 
@@ -229,6 +257,9 @@ mod tests {
         let after = only.against(&last, &[], LATER, LATER).row.expect("it is lifted").after;
         assert!(matches!(after.state, State::Buried { .. }), "{:?}", after.state);
         assert!(!after.may_submit());
+        let orphan = &only.against(&last, &[], LATER, LATER).begun[0];
+        assert_eq!(orphan.verdict, Some(Verdict::InDoubt));
+        assert!(orphan.lapses_at().is_some(), "its thread would never be free");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{
     Environment,
     dotenv::Variables,
-    file, key, passfile,
+    file, key, ledger, passfile,
     table::{KEY_VARIABLE, OTHER_VARIABLES, SETTINGS, TIME_SCALE_VARIABLE, nearest},
 };
 use crate::fault::Result;
@@ -113,7 +113,7 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
         layers.values.insert((*key).to_owned(), value);
     }
     if let Some(store) = layers.values.get_mut("store") {
-        store.raw = passfile::complete(environment, &store.raw);
+        store.raw = ledger::complete(environment, passfile::complete(environment, &store.raw));
     }
     layers.time_scale = variables.get(TIME_SCALE_VARIABLE).map(|value| value.raw);
     Ok(layers)

@@ -5,6 +5,7 @@ mod environment;
 mod file;
 mod key;
 mod layers;
+mod ledger;
 mod passfile;
 mod provider;
 mod settings;

@@ -320,7 +320,7 @@ const fn fail(task: &mut Task) {
 }
 
 /// Writes down what went wrong last.
-fn blame(task: &mut Task, failure: &Failure) {
+pub(crate) fn blame(task: &mut Task, failure: &Failure) {
     task.cause = Some(failure.cause.clone());
     task.class = Some(failure.class);
     task.fingerprint = Some(fingerprint::fingerprint(

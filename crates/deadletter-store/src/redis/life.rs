@@ -21,7 +21,7 @@ use super::{
     lines::Line,
     server::{Call, Server, Work},
     tasks::restore,
-    turn::{self, Turn},
+    turn,
 };
 use crate::{Error, Result, SILENT_MS};
 use deadletter_core::{TaskId, UnixMs, WorkerId};
@@ -208,8 +208,9 @@ impl Server {
         let is_same = *turn.epoch == *known;
         let lost = if is_same { 0 } else { told.saturating_sub(turn.ended) };
         if lost > 0 {
-            let back = self.put_back(line, &turn).await?;
-            self.tell(lost, &back);
+            let (ids, is_all) = self.kept.behind(turn.ended);
+            let back = self.put_back(line, &turn.epoch, turn.began_at, &ids).await?;
+            self.tell(lost, &Back { is_partial: !is_all, ..back });
         } else if !is_same {
             tracing::warn!(store = self.url, "another server answers, with all that was told here");
         }
@@ -223,19 +224,35 @@ impl Server {
         Ok(())
     }
 
-    /// Puts back what was written behind the end of the last life.
-    async fn put_back(self: &Arc<Self>, line: &Line, turn: &Turn) -> Outcome<Back> {
-        let (ids, is_all) = self.kept.behind(turn.ended);
-        let mut all = Back { is_partial: !is_all, ..Back::default() };
+    /// Puts back what is kept of these tasks; answers of how many anything was lost.
+    pub(super) async fn put_back_now(self: &Arc<Self>, ids: &[TaskId]) -> Result<usize> {
+        let back = async {
+            let line = self.line().await?;
+            let _turn = self.life.turning.lock().await;
+            let epoch = self.life.epoch();
+            self.put_back(&line, &epoch, UnixMs(i64::MAX), ids).await
+        };
+        let back: Outcome<Back> = back.await;
+        back.map(|all| all.back).map_err(|failure| failure.into_error("put back").about(&self.url))
+    }
+
+    async fn put_back(
+        self: &Arc<Self>,
+        line: &Line,
+        epoch: &str,
+        since: UnixMs,
+        ids: &[TaskId],
+    ) -> Outcome<Back> {
+        let mut all = Back::default();
         for ids in ids.chunks(PAGE) {
             let kept = ids.iter().filter_map(|id| self.kept.get(*id).transpose());
             let kept = &kept.collect::<Outcome<Vec<_>>>()?;
-            let new = self
-                .on_line(line, &turn.epoch, |call| async move { restore::gone(&call, kept).await });
+            let new =
+                self.on_line(line, epoch, |call| async move { restore::gone(&call, kept).await });
             let new: BTreeSet<TaskId> = new.await?.into_iter().collect();
-            let (standing, behind) = self
-                .on_line(line, &turn.epoch, |call| async move {
-                    restore::behind(&call, kept, turn.began_at).await
+            let (standing, behind) =
+                self.on_line(line, epoch, |call| async move {
+                    restore::behind(&call, kept, since).await
                 })
                 .await?;
             all.back += behind.iter().filter(|id| !new.contains(id)).count() + new.len();

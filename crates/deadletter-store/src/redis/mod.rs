@@ -8,6 +8,7 @@
 //!   │   └ ready (.lua)   the script that makes due tasks claimable
 //!   ├ lanes              calls by number, so that one that is sent twice is done once
 //!   ├ life, turn (.lua)  whether the server has lost anything; kept: what is put back then
+//!   ├ ledger             submits in a file, for whoever begins when this process is gone
 //!   └ lines, connect     the connection, made anew, led to the node that has the keys
 //! url                    what a `redis://` URL names
 //! rights (.lua)          whether the user may call what is called here
@@ -34,6 +35,7 @@ mod json;
 mod kept;
 mod keys;
 mod lanes;
+mod ledger;
 mod life;
 mod lines;
 mod page;

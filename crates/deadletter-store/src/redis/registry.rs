@@ -9,6 +9,7 @@ use redis::Cmd;
 #[async_trait]
 impl Registry for RedisStore {
     async fn register(&self, worker: &WorkerId, label: &str) -> Result<Beat> {
+        self.recall().await?;
         let registered =
             self.transact("register a worker", |call| workers::register(call, worker, label)).await;
         self.heard(worker, registered.is_ok());

@@ -21,6 +21,7 @@ use super::{
     kept::Kept,
     keys::Keys,
     lanes::Lanes,
+    ledger::Ledger,
     life::Life,
     lines::{Line, Lines, Mended},
 };
@@ -59,6 +60,8 @@ pub(super) struct Server {
     pub(super) told: AtomicU64,
     pub(super) life: Life,
     pub(super) kept: Kept,
+    /// Where submits are noted on this machine.
+    pub(super) ledger: Option<Arc<Ledger>>,
     /// Numbers of calls that put something back.
     pub(super) put_back: AtomicU64,
 }
@@ -255,7 +258,7 @@ impl Server {
         let fate = self.send(&message, &mut sent);
         let failure = match tokio::time::timeout(FATE_PATIENCE, fate).await {
             Ok(Ok(Fate::Done(seq))) => {
-                self.kept.note(kept, seq, self.clock.now());
+                self.note(kept, epoch, seq).await;
                 return Ok(Some(answer));
             }
             Ok(Ok(Fate::Met)) => return Ok(None),
@@ -336,7 +339,7 @@ impl Server {
 
     /// Writes once, on a line that nobody else has; nothing where it met another one.
     pub(super) async fn write_on<T>(
-        &self,
+        self: &Arc<Self>,
         line: &Line,
         epoch: &str,
         work: Work<T>,
@@ -354,7 +357,7 @@ impl Server {
         let command = script.command(&line.scripts.apply, own, &call);
         let (word, seq): (String, i64) = line.clone().ask_one(&command).await?;
         match word.as_str() {
-            "done" => self.kept.note(kept, seq.unsigned_abs(), self.clock.now()),
+            "done" => self.note(kept, epoch, seq.unsigned_abs()).await,
             "met" => return Ok(None),
             _ => return Err(Failure::Turned),
         }

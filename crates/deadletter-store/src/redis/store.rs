@@ -6,6 +6,7 @@ use super::{
     kept::Kept,
     keys::Keys,
     lanes::Lanes,
+    ledger::Ledger,
     life::Life,
     lines::{Line, Lines},
     rights,
@@ -76,9 +77,11 @@ impl RedisStore {
     ) -> Result<Self> {
         let target = Target::parse(url)?;
         let (url, keys) = (target.shown(), Keys::under(&target.prefix));
+        let folder = target.ledger.clone();
         let lines = Lines::to(target)?;
         let opened = open(&lines, &keys, &url, create).await;
         let opened = opened.map_err(|failure| failure.into_error("open").about(&url))?;
+        let ledger = folder.map(|it| Arc::new(Ledger::new(it, &opened.epoch, &opened.handle)));
         let server = Arc::new(Server {
             url,
             keys,
@@ -89,6 +92,7 @@ impl RedisStore {
             told: AtomicU64::new(opened.seq),
             life: Life::new(&opened.epoch),
             kept: Kept::default(),
+            ledger,
             put_back: AtomicU64::new(1),
         });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
@@ -115,6 +119,11 @@ impl RedisStore {
         R: Future<Output = Outcome<T>>,
     {
         self.server.look(what, call).await
+    }
+
+    /// Takes along what earlier processes have submitted, before anything is.
+    pub(super) async fn recall(&self) -> Result<()> {
+        self.server.recall().await
     }
 
     /// A worker beats by this handle from now on, or does so no more.
@@ -192,6 +201,9 @@ impl Store for RedisStore {
     async fn close(&self) -> Result<()> {
         self.server.lanes.close().await;
         self.server.lines.close().await;
+        if let Some(ledger) = &self.server.ledger {
+            ledger.close();
+        }
         Ok(())
     }
 }

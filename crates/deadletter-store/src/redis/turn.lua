@@ -14,7 +14,7 @@ local known_mark, known_life = string.match(ARGV[1], '^([^+]*)%+?(%d*)$')
 if epoch == '' or mark ~= known_mark then return {'', '0', '0', '0'} end
 local turned_at = about[4] or '0'
 if about[3] ~= ARGV[2] or (epoch == ARGV[1] and seq < tonumber(ARGV[3])) then
-  life = (tonumber(life) or 0) + 1
+  life = math.max(tonumber(life) or 0, tonumber(known_life) or 0) + 1
   epoch, turned_at = mark .. '+' .. life, ARGV[4]
   call('HSET', key, 'epoch', epoch, 'run', ARGV[2], 'turned_at', turned_at, 'end:' .. life, seq)
   -- Nobody is away for so many lives.
@@ -22,5 +22,8 @@ if about[3] ~= ARGV[2] or (epoch == ARGV[1] and seq < tonumber(ARGV[3])) then
   seq = call('HINCRBY', key, 'seq', ARGV[5])
   call('HINCRBY', key, 'events', ARGV[5])
 end
-local ended = call('HGET', key, 'end:' .. ((tonumber(known_life) or 0) + 1))
+local ended
+for n = (tonumber(known_life) or 0) + 1, tonumber(life) or 0 do
+  ended = ended or call('HGET', key, 'end:' .. n)
+end
 return {epoch, tostring(seq), ended or '0', turned_at}

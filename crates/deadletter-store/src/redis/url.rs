@@ -41,6 +41,8 @@ pub(super) struct Target {
     pub(super) roots: Option<PathBuf>,
     /// What every key begins with.
     pub(super) prefix: String,
+    /// The folder in which submits are noted.
+    pub(super) ledger: Option<PathBuf>,
 }
 
 /// True for a URL of this kind of store.
@@ -73,6 +75,7 @@ impl Target {
             tls: url.scheme() == "rediss",
             roots: None,
             prefix: PREFIX.to_owned(),
+            ledger: None,
         };
         for (name, value) in url.query_pairs() {
             target.take(&name, &value)?;
@@ -93,9 +96,11 @@ impl Target {
                 return Err(bad("prefix= takes letters, digits, `_`, `-` and `.`, at most 63"));
             }
             "sslrootcert" => self.roots = Some(PathBuf::from(value)),
+            "ledger" if value.is_empty() => return Err(bad("ledger= takes a folder")),
+            "ledger" => self.ledger = Some(PathBuf::from(value)),
             // In its usual place every message about the URL leaves it out.
             "password" => return Err(bad("a password stands before the host: :PASSWORD@HOST")),
-            _ => return Err(bad("its parameters are prefix= and sslrootcert=")),
+            _ => return Err(bad("its parameters are prefix=, sslrootcert= and ledger=")),
         }
         Ok(())
     }

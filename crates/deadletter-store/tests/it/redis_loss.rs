@@ -6,7 +6,7 @@ use crate::{
     redis_prefix::{Prefix, say},
     server::variable,
 };
-use deadletter_core::{Happened, StateKind, Task, TaskId};
+use deadletter_core::{Happened, StateKind, Task, TaskId, Verdict};
 use deadletter_store::{Error, Inserted, Store};
 use std::sync::Arc;
 
@@ -202,4 +202,59 @@ async fn what_was_deleted_does_not_come_back() {
         assert_eq!(h.store.totals().await.unwrap().accepted, 2);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_submit_that_the_server_and_its_process_forgot_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut prefix = Prefix::new();
+    prefix.url.push_str(&format!("&ledger={}", folder.path().join("ledger").display()));
+    let keys = Keys { name: prefix.name.clone() };
+    let case = async |h: &mut Harness| {
+        let worker = h.worker("w").await;
+        let only = |task: &mut Task| (task.max_submits, task.round.allowance) = (1, 1);
+        let task = h.insert(only).await;
+        keys.keep();
+        let claimed = h.claim(&worker, 1).await.remove(0);
+        // Whoever begins while its process lives leaves its file alone.
+        let meanwhile = h.another_handle().await;
+        meanwhile.register(&"meanwhile".parse().unwrap(), "test").await.unwrap();
+        meanwhile.close().await.unwrap();
+        let files = std::fs::read_dir(folder.path().join("ledger")).unwrap();
+        assert_eq!(files.count(), 2);
+        h.store.close().await.unwrap();
+        keys.go_back();
+        h.reopen().await;
+        assert_eq!(h.task(task.id).await.kind(), StateKind::Queued, "the server has lost it");
+        let next = h.worker("next").await;
+        assert!(h.claim(&next, 1).await.is_empty());
+        let after = h.task(task.id).await;
+        assert_eq!((after.kind(), after.counters.submits), (StateKind::Buried, 1));
+        let known = h.attempt(task.id, 1).await;
+        assert_eq!(known.token, claimed.attempt.token);
+        assert_eq!(known.verdict, Some(Verdict::InDoubt), "nobody knows what came of it");
+    };
+    run(redis_under(prefix), case).await;
+}
+
+#[tokio::test]
+async fn a_submit_that_is_lost_behind_the_next_process_is_counted_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut prefix = Prefix::new();
+    prefix.url.push_str(&format!("&ledger={}", folder.path().display()));
+    let keys = Keys { name: prefix.name.clone() };
+    let case = async |h: &mut Harness| {
+        let worker = h.worker("w").await;
+        let task = h.insert(|_| ()).await;
+        keys.keep();
+        let claimed = h.claim(&worker, 1).await;
+        h.reopen().await;
+        let next = h.worker("next").await;
+        keys.go_back();
+        h.store.pulse().await.unwrap();
+        assert_eq!(h.task(task.id).await.counters.submits, 1);
+        assert_eq!(h.attempt(task.id, 1).await.token, claimed[0].attempt.token);
+        assert!(h.store.beat(&next).await.is_err(), "its registration is lost");
+    };
+    run(redis_under(prefix), case).await;
 }

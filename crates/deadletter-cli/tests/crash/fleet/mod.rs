@@ -298,6 +298,7 @@ impl Site {
             ("CAPTCHAAI_SUBMIT_ENDPOINT", format!("{base}/in.php")),
             ("CAPTCHAAI_RESULT_ENDPOINT", format!("{base}/res.php")),
             ("DEADLETTER_STORE", store.to_owned()),
+            ("XDG_DATA_HOME", self.dir.path().display().to_string()),
             ("DEADLETTER_TIME_SCALE", format!("{SPEED}@{}", self.anchor.0)),
         ]
     }
