@@ -1,7 +1,7 @@
 //! One connection to a server, or to the node of a cluster that has the store's keys.
 
 use super::{
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, READONLY},
     info::Info,
     url::{Place, Target},
 };
@@ -142,8 +142,10 @@ fn refuse_unfit(info: &Info) -> Outcome<()> {
         return Err(Error::Refused(what).into());
     }
     if info.word("role") == "slave" && !info.is_cluster() {
-        let what = "the server is a replica, which can only be read; name its master".to_owned();
-        return Err(Error::ReadOnly { what, source: None }.into());
+        return Err(Failure::Refused {
+            code: READONLY.to_owned(),
+            told: "it follows another one".to_owned(),
+        });
     }
     if info.evicts() {
         let what = format!(

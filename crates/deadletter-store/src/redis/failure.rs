@@ -4,6 +4,9 @@ use crate::Error;
 use redis::{ErrorKind, ParsingError, RedisError};
 use std::error::Error as StdError;
 
+/// What a replica says to whoever writes.
+pub(super) const READONLY: &str = "READONLY";
+
 /// What stops a piece of work inside the store: the server, or an answer in the store's own words.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -100,9 +103,20 @@ impl Failure {
             // replace; one that is busy with a script, with reading its file, or with its master.
             "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "LOADING" | "MASTERDOWN" => Verdict::Wait,
             // A node that has become a replica: its master is found by connecting anew.
-            "READONLY" | "UNBLOCKED" => Verdict::Reconnect,
+            READONLY | "UNBLOCKED" => Verdict::Reconnect,
             "NOSCRIPT" => Verdict::Teach,
             _ => Verdict::Refuse,
+        }
+    }
+
+    /// The same of a store that was written already: its server has become a replica, and whoever
+    /// takes its place may come any moment.
+    pub(super) fn of_a_store_in_use(self) -> Self {
+        match self {
+            Self::Refused { code, told } if code == READONLY => Self::Lost(format!(
+                "the server is a replica by now, and no master is found: {told}"
+            )),
+            other => other,
         }
     }
 
@@ -157,7 +171,7 @@ fn refused(what: String, code: &str, told: &str) -> Error {
             let what = next("the server cannot save to its disk; see its log");
             Error::Full { what, source }
         }
-        "READONLY" => {
+        READONLY => {
             let what = next("the server is a replica, which can only be read; name its master");
             Error::ReadOnly { what, source }
         }

@@ -19,6 +19,11 @@ impl Info {
         self.0.get(name).map_or("", String::as_str)
     }
 
+    /// Which run of which server it is, and since it was last made the master.
+    pub(super) fn run(&self) -> String {
+        format!("{}.{}", self.word("run_id"), self.word("master_replid"))
+    }
+
     /// The first two numbers of its version.
     pub(super) fn version(&self) -> (u32, u32) {
         let mut numbers = self.word("redis_version").split('.').map(|n| n.parse().unwrap_or(0));

@@ -125,7 +125,7 @@ impl Life {
 impl Server {
     /// The line in use. Where it is new, all that the server has lost is put back first.
     pub(super) async fn line(self: &Arc<Self>) -> Outcome<Line> {
-        let line = self.lines.line().await?;
+        let line = self.lines.line().await.map_err(Failure::of_a_store_in_use)?;
         if self.life.known().line == line.n() {
             return Ok(line);
         }

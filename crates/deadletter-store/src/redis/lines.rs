@@ -114,7 +114,7 @@ impl Lines {
             };
             current.n += 1;
             current.places = known(connected.place, connected.others, &self.target.place);
-            let run = connected.info.word("run_id").into();
+            let run = connected.info.run().into();
             let line = Line { connection, n: current.n, scripts, run };
             current.line = Some(line.clone());
             return Ok((line, connected.info));

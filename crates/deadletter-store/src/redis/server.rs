@@ -231,7 +231,7 @@ impl Server {
         if let Err(failure) = &loaded {
             self.lines.mend(&line, failure.verdict()).await;
         }
-        Ok((loaded?, epoch))
+        Ok((loaded.map_err(Failure::of_a_store_in_use)?, epoch))
     }
 
     /// A try of a call that asks on this line.
@@ -309,7 +309,7 @@ impl Server {
             Err(failure) => {
                 sent.is_in_doubt |= matches!(failure, Failure::Lost(_) | Failure::Misfit { .. });
                 let mended = self.lines.mend(&line, failure.verdict()).await;
-                Err((failure, mended))
+                Err((failure.of_a_store_in_use(), mended))
             }
         }
     }

@@ -233,7 +233,7 @@ async fn open(lines: &Lines, keys: &Keys, url: &str, create: bool) -> Outcome<Op
     // Of two who make it at once, the first does.
     let mut begin = pipe();
     begin.hset_nx(&meta, "epoch", mark).hset_nx(&meta, "seq", 0).hset_nx(&meta, "events", 0);
-    begin.hset_nx(&meta, "run", info.word("run_id"));
+    begin.hset_nx(&meta, "run", info.run());
     begin.hset_nx(&meta, "schema", SCHEMA).hincr(&meta, "handles", 1);
     line.ask(&begin).await?;
     let about = Cmd::hmget(&meta, &["epoch", "seq", "handles"]);
@@ -254,6 +254,11 @@ async fn durability(line: &mut Line, info: &Info, url: &str) -> Durability {
         Durability::D0 => tracing::warn!(
             store = url,
             "the server has appendonly off: all since its last snapshot is lost when it ends"
+        ),
+        Durability::D1 if fsync.is_none() => tracing::warn!(
+            store = url,
+            "this user may not ask how the server flushes (+config|get): nothing is promised beyond \
+             D1, that the last second or two may be lost with its machine"
         ),
         Durability::D1 => tracing::warn!(
             store = url,

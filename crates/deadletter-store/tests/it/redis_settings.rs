@@ -1,6 +1,9 @@
 //! What a store asks of a Redis server, and what it promises on one: on servers of the tests' own.
 
-use crate::{redis_prefix::Prefix, server::variable};
+use crate::{
+    redis_prefix::{Prefix, say},
+    server::variable,
+};
 use deadletter_core::UnixMs;
 use deadletter_store::{Durability, Error, ManualClock, RedisStore, Registry, Result, Store};
 use std::{
@@ -88,6 +91,35 @@ async fn a_server_that_would_throw_tasks_away_is_refused() {
     let own = Own::with(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
     let (error, text) = refused(&own.url).await;
     assert!(matches!(error, Error::Refused(_)) && text.contains("noeviction"), "{text}");
+}
+
+/// Waits until the server has refused something with that word.
+async fn has_refused(server: &str, word: &str) {
+    while !say(server, &["INFO", "errorstats"]).contains(word) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_becomes_a_replica_is_waited_for_and_its_writes_are_made_once() {
+    let own = Own::with(&[]);
+    let store = open(&own.url).await.unwrap();
+    assert_eq!(store.put_document("a", 0, "{}").await.unwrap(), Some(1));
+    let server = format!("redis://default:none@127.0.0.1:{}", own.port);
+    // Nobody listens there.
+    say(&server, &["REPLICAOF", "127.0.0.1", "1"]);
+    let writing = async { store.put_document("a", 1, "{}").await };
+    let promoting = async {
+        has_refused(&server, "READONLY").await;
+        say(&server, &["REPLICAOF", "NO", "ONE"]);
+    };
+    let (written, ()) = tokio::join!(writing, promoting);
+    assert_eq!(written.unwrap(), Some(2));
+    say(&server, &["REPLICAOF", "127.0.0.1", "1"]);
+    let error = store.put_document("a", 2, "{}").await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "another may come: {error}");
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("replica"), "{why}");
 }
 
 #[tokio::test]
