@@ -14,6 +14,12 @@ if seq < tonumber(ARGV[4]) then return {'back', seq} end
 -- A copy that comes late finds its own number, or that of a later call.
 local last = call('HGET', KEYS[2], ARGV[1])
 if last and tonumber(last) >= tonumber(ARGV[2]) then return {'done', seq} end
+-- A right that was taken away since the opening would leave half of it written.
+for _, name in ipairs({--[[all that rights.lua tries]]}) do
+  if not redis.acl_check_cmd(name, KEYS[1]) then
+    return redis.error_reply('NOPERM this user may not call ' .. name .. ' any more')
+  end
+end
 
 local firsts = {}
 local at, n = 6, #ARGV

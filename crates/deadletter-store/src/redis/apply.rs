@@ -6,15 +6,23 @@
 use super::{
     kept::{Field, Piece},
     keys::{Key, Keys},
+    rights,
 };
 use deadletter_core::{Event, TaskId};
 use redis::{Arg, Cmd, ToRedisArgs};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The script.
-pub(super) const SCRIPT: &str = include_str!("apply.lua");
+/// The script, but for the commands whose rights it looks at.
+const SCRIPT: &str = include_str!("apply.lua");
 /// Values of one command: a script can hand no more than 8,000 on at once.
 const VALUES: usize = 2_000;
+
+/// The script.
+pub(super) fn script() -> String {
+    let quoted = rights::tried().into_iter().map(|command| format!("'{command}'"));
+    let quoted: Vec<String> = quoted.collect();
+    SCRIPT.replace("--[[all that rights.lua tries]]", &quoted.join(", "))
+}
 
 /// Values as the script reads them, in one piece of memory.
 type Values = Cmd;

@@ -1,14 +1,22 @@
 //! Whether the user may call what is called here (`rights.lua`).
 //!
 //! A script that is refused a command in its middle leaves behind what it has written by then. So
-//! all commands are tried before anything is written, once for each handle.
+//! all commands are tried before anything is written, once for each handle; and each call that writes
+//! looks whether the user may still call them.
 
 use super::{failure::Outcome, keys::Keys, lines::Line};
 use crate::Error;
 use redis::Cmd;
+use std::collections::BTreeSet;
 
 /// The script.
 const SCRIPT: &str = include_str!("rights.lua");
+
+/// The commands that are tried, each once.
+pub(super) fn tried() -> BTreeSet<&'static str> {
+    let tried = SCRIPT.split("{'").skip(1).filter_map(|it| it.split_once('\''));
+    tried.map(|(command, _)| command).collect()
+}
 
 /// Errors: `ReadOnly`, which names the first command that is refused.
 pub(super) async fn refuse_missing(line: &mut Line, keys: &Keys) -> Outcome<()> {
@@ -26,7 +34,6 @@ pub(super) async fn refuse_missing(line: &mut Line, keys: &Keys) -> Outcome<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn every_right_that_is_documented_is_tried() {
@@ -39,8 +46,7 @@ mod tests {
         let documented = line.split(' ').filter_map(|word| word.strip_prefix('+'));
         let documented: BTreeSet<String> =
             documented.map(str::to_uppercase).filter(is_tried).collect();
-        let tried = SCRIPT.split("{'").skip(1).filter_map(|it| it.split_once('\''));
-        let tried: BTreeSet<String> = tried.map(|(command, _)| command.to_owned()).collect();
+        let tried: BTreeSet<String> = tried().into_iter().map(str::to_owned).collect();
         assert_eq!(tried, documented);
     }
 }

@@ -29,6 +29,9 @@ struct Keys {
     name: String,
 }
 
+/// A right that a call needs behind its first writes.
+const LATE: &str = "hincrby";
+
 impl Keys {
     fn eval(&self, script: &str) {
         let (aside, all) = (format!("aside:{}", self.name), format!("{{{}}}:*", self.name));
@@ -257,4 +260,24 @@ async fn a_submit_that_is_lost_behind_the_next_process_is_counted_as_well() {
         assert!(h.store.beat(&next).await.is_err(), "its registration is lost");
     };
     run(redis_under(prefix), case).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_from_an_open_store_leaves_nothing_half_written() {
+    with_keys(async |h, keys| {
+        let set = |how: &str| {
+            let right = format!("{how}{LATE}");
+            say(&variable("DLQ_TEST_REDIS"), &["ACL", "SETUSER", &keys.name, &right]);
+        };
+        let new = h.new_task();
+        set("-");
+        let error = h.store.insert(vec![new.clone()]).await.unwrap_err();
+        set("+");
+        assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
+        assert!(h.find(new.task.id).await.is_none(), "half of it was written");
+        assert_eq!(h.store.recount().await.unwrap(), h.store.totals().await.unwrap());
+        let id = new.task.id;
+        assert_eq!(h.store.insert(vec![new]).await.unwrap(), [Inserted::New(id)]);
+    })
+    .await;
 }
