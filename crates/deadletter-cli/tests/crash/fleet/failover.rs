@@ -6,6 +6,7 @@ use super::redis::Redis;
 use super::server::Server;
 use super::{ANSWERS, Gateway, LONGEST_WAIT, Site, look, stand_down, started};
 use deadletter::store::clock::Stopwatch;
+use deadletter_sim::{Fault, Phase, Rule, Scenario};
 use std::time::Duration;
 
 /// Flushed each second, as most are: class D1.
@@ -29,7 +30,9 @@ fn follows(replica: &Redis, master: &Redis) {
 
 #[test]
 fn a_fleet_whose_redis_fails_over_to_a_replica_that_was_behind_keeps_every_promise() {
-    let site = Site::new();
+    // Three attempts for each job, so that much of what is lost are submits.
+    let fails_twice = Rule::new(Fault::Unsolvable).on(Phase::Submit).times(2).per_page();
+    let site = Site::new(Scenario::default().rule(fails_twice));
     let master = Redis::with(&SETTINGS);
     let follow = ["--replicaof", "127.0.0.1", &master.port().to_string()];
     let replica = Redis::with(&[&SETTINGS[..], &follow].concat());

@@ -217,7 +217,7 @@ fn a_fleet_on_redis_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
 }
 
 fn keeps_every_promise(server: &dyn Server) {
-    let site = Site::new();
+    let site = Site::new(Scenario::default());
     let runtime = &site.runtime;
     let line = Line::to(runtime, server.port());
     let url = server.url(server.port());
@@ -280,10 +280,11 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
+    /// With upstream as the scenario says, but for its times.
+    fn new(scenario: Scenario) -> Self {
         let runtime = super::runtime();
         let dir = tempfile::tempdir().expect("a folder");
-        let scenario = Scenario::default().speed(SPEED).threads(1_000).solve_ms(12_000);
+        let scenario = scenario.speed(SPEED).threads(1_000).solve_ms(12_000);
         let scenario = scenario.log_file(dir.path().join("upstream.jsonl"));
         let simulator = runtime.block_on(Simulator::start(scenario)).expect("a free port");
         let toml = format!("[account]\nthreads = {THREADS}\n");
