@@ -52,6 +52,9 @@ enum Command {
         /// The server: keys of its own are made there, and deleted at the end
         #[arg(long, value_name = "URL")]
         url: String,
+        /// Only the parts whose name contains this word: lives, fleet, standing
+        #[arg(long, value_name = "WORD", default_value = "")]
+        only: String,
     },
     /// The gateway: questions, jobs, latency and memory, against a plain HTTP server
     Gateway {
@@ -136,11 +139,11 @@ impl Cli {
                 let lines = runtime.block_on(postgres::measure(&sizes, &stand))?;
                 output::show(&Report::of(args.quick, lines), args.json)
             }
-            Command::Redis { args, url } => {
+            Command::Redis { args, url, only } => {
                 let sizes = if args.quick { store::QUICK } else { store::FULL };
                 let directory = args.directory()?;
                 let stand = redis::Stand { url: &url, directory: directory.path() };
-                let lines = runtime.block_on(redis::measure(&sizes, &stand))?;
+                let lines = runtime.block_on(redis::measure(&sizes, &stand, &only))?;
                 output::show(&Report::of(args.quick, lines), args.json)
             }
             Command::Gateway { args } => {

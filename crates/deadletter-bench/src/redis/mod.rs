@@ -44,21 +44,28 @@ fn prefix_of(name: &str) -> String {
     format!("deadletter-bench-{}-{name}", std::process::id())
 }
 
-/// Measures all of it, and takes away what it has made.
-pub(crate) async fn measure(sizes: &Sizes, stand: &Stand<'_>) -> Result<Vec<Line>> {
+/// Measures the parts whose name contains `only`, and takes away what it has made.
+pub(crate) async fn measure(sizes: &Sizes, stand: &Stand<'_>, only: &str) -> Result<Vec<Line>> {
     say("BullMQ is installed ...");
     let bullmq = BullMq::install(stand.directory)?;
-    let measured = lines(sizes, stand, &bullmq).await;
+    let measured = lines(sizes, stand, &bullmq, only).await;
     for name in server::STORES {
         bullmq.erase(stand.url, &format!("{{{}}}:", prefix_of(name)))?;
     }
     measured
 }
 
-async fn lines(sizes: &Sizes, stand: &Stand<'_>, bullmq: &BullMq) -> Result<Vec<Line>> {
-    let mut lines = lives(sizes, stand, bullmq).await?;
-    lines.push(server::fleet(sizes, stand).await?);
-    lines.extend(server::standing(sizes, stand, &LEAST).await?);
+async fn lines(sizes: &Sizes, stand: &Stand<'_>, bullmq: &BullMq, only: &str) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    if "lives".contains(only) {
+        lines.extend(lives(sizes, stand, bullmq).await?);
+    }
+    if "fleet".contains(only) {
+        lines.push(server::fleet(sizes, stand).await?);
+    }
+    if "standing".contains(only) {
+        lines.extend(server::standing(sizes, stand, &LEAST).await?);
+    }
     Ok(lines)
 }
 

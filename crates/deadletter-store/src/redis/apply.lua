@@ -6,7 +6,7 @@
 -- Arguments: lane, number of the call in it, epoch, the sequence that the handle was told of, 1
 -- where others should look; then entries, checks before writes.
 -- Answers {what became of it, the sequence now}.
-local call, unpack = redis.call, unpack
+local call, unpack, sub = redis.call, unpack, string.sub
 local about = call('HMGET', KEYS[1], 'epoch', 'seq')
 local seq = tonumber(about[2]) or -1
 if about[1] ~= ARGV[3] then return {'another', seq} end
@@ -24,11 +24,36 @@ end
 local firsts = {}
 local at, n = 6, #ARGV
 while at <= n do
-  local kind, command, key = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])]
-  local from, to = at + 4, at + 3 + tonumber(ARGV[at + 3])
+  local kind, command, number = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local key, count = KEYS[number], tonumber(ARGV[at + 3])
+  local from, to = at + 4, at + 3 + count
   at = to + 1
   if kind == '+' then
     call(command, key, unpack(ARGV, from, to))
+  elseif kind == 's' then
+    local found = call('MGET', unpack(KEYS, number, number + count - 1))
+    for i = 1, count do
+      local value, wanted = found[i], ARGV[from + i - 1]
+      if wanted == '' then
+        if value then return {'met', seq} end
+      elseif not value or sub(value, 1, #wanted) ~= wanted then
+        return {'met', seq}
+      end
+    end
+  elseif kind == 'S' then
+    local words = {}
+    for i = 0, count - 1 do
+      words[2 * i + 1] = KEYS[number + i]
+      words[2 * i + 2] = ARGV[from + i]
+    end
+    call('MSET', unpack(words))
+  elseif kind == 'f' then
+    local fields = {}
+    for i = from, to, 2 do fields[#fields + 1] = ARGV[i] end
+    local found = call('HMGET', key, unpack(fields))
+    for i = 1, #fields do
+      if (found[i] or '') ~= ARGV[from + 2 * i - 1] then return {'met', seq} end
+    end
   elseif kind == '=' then
     local answer = call(command, key, unpack(ARGV, from, to - 1))
     if tostring(answer or '') ~= ARGV[to] then return {'met', seq} end
@@ -39,22 +64,31 @@ while at <= n do
       return {'met', seq}
     end
   elseif kind == '#' then
-    for i = from, to, 2 do
-      if call('HINCRBY', key, ARGV[i], ARGV[i + 1]) == 0 then call('HDEL', key, ARGV[i]) end
-    end
-  elseif kind == 'e' then
-    local numbers, number = {}, call('HINCRBY', KEYS[1], 'events', (to - from + 1) / 2)
-    number = number - (to - from + 1) / 2
-    for i = from, to, 2 do
-      number = number + 1
-      call('XADD', KEYS[3], string.format('%d-0', number), 'b', ARGV[i + 1])
-      numbers[#numbers + 1] = ARGV[i]
-      numbers[#numbers + 1] = string.format('%016d', number)
-      if #numbers >= 2000 or i + 1 == to then
-        call('ZADD', KEYS[4], unpack(numbers))
-        numbers = {}
+    local fields, sums, gone = {}, {}, {}
+    for i = from, to, 2 do fields[#fields + 1] = ARGV[i] end
+    local found = call('HMGET', key, unpack(fields))
+    for i = 1, #fields do
+      local sum = (tonumber(found[i]) or 0) + tonumber(ARGV[from + 2 * i - 1])
+      if sum ~= 0 then
+        sums[#sums + 1] = fields[i]
+        sums[#sums + 1] = sum
+      elseif found[i] then
+        gone[#gone + 1] = fields[i]
       end
     end
+    if #sums > 0 then call('HSET', key, unpack(sums)) end
+    if #gone > 0 then call('HDEL', key, unpack(gone)) end
+  elseif kind == 'e' then
+    local last = call('HINCRBY', KEYS[1], 'events', count / 2)
+    local first, events, numbers = last - count / 2, {}, {}
+    for i = 1, count, 2 do
+      local number = first + (i + 1) / 2
+      local name = string.format('%016d', number)
+      events[i], events[i + 1] = number, name .. ARGV[from + i]
+      numbers[i], numbers[i + 1] = ARGV[from + i - 1], name
+    end
+    call('ZADD', KEYS[3], unpack(events))
+    call('ZADD', KEYS[4], unpack(numbers))
   elseif kind == '1' then
     firsts[#firsts + 1] = {key, KEYS[tonumber(ARGV[from])], ARGV[to]}
   end

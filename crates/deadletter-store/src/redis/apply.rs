@@ -1,14 +1,16 @@
 //! What one call checks and writes, as the arguments of the script that does it (`apply.lua`).
 //!
 //! All checks are made before anything is written. What is written are plain commands, which cannot
-//! fail on keys that only this program writes; entries of one set are gathered into few commands.
+//! fail on keys that only this program writes. A command has its price for the server, whatever it
+//! does, so all that can be asked or written by one is gathered into one: strings, members of a set,
+//! fields of a hash.
 
 use super::{
-    kept::{Field, Piece},
+    kept::Piece,
     keys::{Key, Keys},
     rights,
 };
-use deadletter_core::{Event, TaskId};
+use deadletter_core::Event;
 use redis::{Arg, Cmd, ToRedisArgs};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -30,17 +32,30 @@ type Values = Cmd;
 /// Checks and writes, none so far.
 #[derive(Default)]
 pub(super) struct Apply {
+    strings: BTreeMap<Key, Text>,
+    /// Fields, and what they are answered with.
+    fields: BTreeMap<Key, Values>,
     checks: Vec<Entry>,
     writes: Vec<Entry>,
     removed: BTreeMap<Key, Values>,
     /// Scores and members.
     added: BTreeMap<Key, Values>,
     names: BTreeMap<Key, BTreeSet<String>>,
+    /// Fields and values.
+    put: BTreeMap<Key, Values>,
+    dropped: BTreeMap<Key, Values>,
     counts: BTreeMap<Key, BTreeMap<String, i64>>,
     /// Tasks and events.
     events: Values,
     firsts: Vec<(Key, Key, String)>,
     kept: Vec<Piece>,
+}
+
+/// A string: what it must begin with, or that it must not be there; what it shall be.
+#[derive(Default)]
+struct Text {
+    begins: Option<String>,
+    becomes: Option<String>,
 }
 
 /// A command, and what is done with it.
@@ -50,6 +65,21 @@ struct Entry {
 }
 
 impl Apply {
+    /// Checks that a string begins so; with an empty text, that none stands there.
+    pub(super) fn begins(&mut self, key: Key, with: String) {
+        self.strings.entry(key).or_default().begins = Some(with);
+    }
+
+    /// Writes a string.
+    pub(super) fn set(&mut self, key: Key, value: String) {
+        self.strings.entry(key).or_default().becomes = Some(value);
+    }
+
+    /// Checks that a field of a hash holds this; with an empty text, that there is none.
+    pub(super) fn holds(&mut self, hash: Key, field: impl ToRedisArgs, value: impl ToRedisArgs) {
+        self.fields.entry(hash).or_default().arg(field).arg(value);
+    }
+
     /// Checks that the question is answered so; with an empty text where nothing stands.
     pub(super) fn equals(&mut self, question: &Cmd, answer: impl ToRedisArgs) {
         let mut command = question.clone();
@@ -69,7 +99,7 @@ impl Apply {
         self.checks.push(Entry { kind: "?", command: question.clone() });
     }
 
-    /// Writes. Whatever is written so comes before what [`Apply::add`] and [`Apply::remove`] gather.
+    /// Writes. Whatever is written so comes before what is gathered, but for strings.
     pub(super) fn then(&mut self, command: &Cmd) {
         self.writes.push(Entry { kind: "+", command: command.clone() });
     }
@@ -87,6 +117,16 @@ impl Apply {
     /// Puts a name into a set.
     pub(super) fn name(&mut self, set: Key, name: String) {
         self.names.entry(set).or_default().insert(name);
+    }
+
+    /// Writes a field of a hash.
+    pub(super) fn put(&mut self, hash: Key, field: impl ToRedisArgs, value: impl ToRedisArgs) {
+        self.put.entry(hash).or_default().arg(field).arg(value);
+    }
+
+    /// Takes a field out of a hash, if it is there.
+    pub(super) fn drop(&mut self, hash: Key, field: impl ToRedisArgs) {
+        self.dropped.entry(hash).or_default().arg(field);
     }
 
     /// Adds to a field of a hash; one that comes to 0 goes.
@@ -110,14 +150,9 @@ impl Apply {
         }
     }
 
-    /// Keeps what is written of a task, so that it can be put back.
-    pub(super) fn keep(&mut self, task: TaskId, field: Field, value: String) {
-        self.kept.push(Piece { task, field: Some((field, value.into_bytes())) });
-    }
-
-    /// The task is deleted: nothing of it is put back.
-    pub(super) fn forget(&mut self, task: TaskId) {
-        self.kept.push(Piece { task, field: None });
+    /// Keeps what is written of a task, once it is.
+    pub(super) fn keep(&mut self, piece: Piece) {
+        self.kept.push(piece);
     }
 
     /// What is to be kept once it is written.
@@ -127,10 +162,13 @@ impl Apply {
 
     /// True where nothing is to be written.
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.strings.values().all(|text| text.becomes.is_none())
+            && self.writes.is_empty()
             && self.removed.is_empty()
             && self.added.is_empty()
             && self.names.is_empty()
+            && self.put.is_empty()
+            && self.dropped.is_empty()
             && self.counts.is_empty()
             && self.events.args_iter().len() == 0
             && self.firsts.is_empty()
@@ -142,30 +180,37 @@ impl Apply {
         for key in [keys.events(), keys.events_of()] {
             script.key(key);
         }
-        for entry in self.checks.iter().chain(&self.writes) {
-            script.command_of(entry);
+        let strings = script.strings(self.strings);
+        script.begins(&strings);
+        for (hash, values) in self.fields {
+            script.values("f", "", hash, &values);
         }
-        for (command, sets) in [("ZREM", self.removed), ("ZADD", self.added)] {
-            for (set, values) in sets {
-                script.members(command, set, &values.args_iter().map(bytes).collect::<Vec<_>>());
+        self.checks.iter().for_each(|entry| script.command_of(entry));
+        script.becomes(&strings);
+        self.writes.iter().for_each(|entry| script.command_of(entry));
+        for (command, gathered) in [
+            ("ZREM", self.removed),
+            ("ZADD", self.added),
+            ("HDEL", self.dropped),
+            ("HSET", self.put),
+        ] {
+            for (key, values) in gathered {
+                script.values("+", command, key, &values);
             }
         }
         for (set, names) in self.names {
-            let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
-            script.members("SADD", set, &names);
+            let mut values = Values::new();
+            values.arg(names);
+            script.values("+", "SADD", set, &values);
         }
         for (hash, fields) in self.counts {
-            let fields: Vec<_> = fields.into_iter().filter(|(_, n)| *n != 0).collect();
-            script.begin("#", b"", hash, 2 * fields.len());
-            for (field, n) in fields {
-                script.args.arg(field).arg(n);
+            let mut values = Values::new();
+            for (field, n) in fields.into_iter().filter(|(_, n)| *n != 0) {
+                values.arg(field).arg(n);
             }
+            script.values("#", "", hash, &values);
         }
-        let events = self.events.args_iter();
-        if events.len() > 0 {
-            script.begin("e", b"", keys.events(), events.len());
-            events.for_each(|value| script.value(bytes(value)));
-        }
+        script.values("e", "", keys.events(), &self.events);
         for (waiting, places, place) in self.firsts {
             let places = script.key(places);
             script.begin("1", b"", waiting, 2);
@@ -195,6 +240,12 @@ pub(super) struct Script {
 /// Keys that come before those of the entries: what the store knows of itself, and the last calls.
 const OWN_KEYS: usize = 2;
 
+/// Strings whose keys follow each other from a number on: what is checked, what is written.
+struct Strings {
+    begins: (usize, Vec<String>),
+    becomes: (usize, Vec<String>),
+}
+
 impl Script {
     fn key(&mut self, key: Key) -> usize {
         if let Some(number) = self.numbers.get(&key) {
@@ -206,12 +257,40 @@ impl Script {
         number
     }
 
-    fn value(&mut self, value: &[u8]) {
-        self.args.arg(value);
+    /// Gives strings their keys: those that are only checked, those that are written as well, those
+    /// that are only written.
+    fn strings(&mut self, strings: BTreeMap<Key, Text>) -> Strings {
+        let first = self.keys.len() + OWN_KEYS + 1;
+        let mut strings: Vec<(Key, Text)> = strings.into_iter().collect();
+        strings.sort_by_key(|(_, text)| (text.begins.is_none(), text.becomes.is_some()));
+        let checked = strings.iter().take_while(|(_, text)| text.becomes.is_none()).count();
+        let mut ours =
+            Strings { begins: (first, Vec::new()), becomes: (first + checked, Vec::new()) };
+        for (key, text) in strings {
+            // No other entry names these keys by number.
+            self.keys.push(key);
+            ours.begins.1.extend(text.begins);
+            ours.becomes.1.extend(text.becomes);
+        }
+        ours
+    }
+
+    fn begins(&mut self, strings: &Strings) {
+        self.texts("s", &strings.begins);
+    }
+
+    fn becomes(&mut self, strings: &Strings) {
+        self.texts("S", &strings.becomes);
+    }
+
+    fn texts(&mut self, kind: &str, (first, texts): &(usize, Vec<String>)) {
+        for (n, texts) in texts.chunks(VALUES).enumerate() {
+            self.args.arg(kind).arg("").arg(first + n * VALUES).arg(texts.len()).arg(texts);
+        }
     }
 
     /// What it is, for which key, and how many values follow.
-    fn begin(&mut self, kind: &'static str, command: &[u8], key: Key, values: usize) {
+    fn begin(&mut self, kind: &str, command: &[u8], key: Key, values: usize) {
         let key = self.key(key);
         self.args.arg(kind).arg(command).arg(key).arg(values);
     }
@@ -221,13 +300,21 @@ impl Script {
         let mut words = entry.command.args_iter().map(bytes);
         let (name, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         self.begin(entry.kind, name, String::from_utf8_lossy(key).into_owned(), words.len());
-        words.for_each(|word| self.value(word));
+        words.for_each(|word| {
+            self.args.arg(word);
+        });
     }
 
-    fn members(&mut self, command: &str, set: Key, values: &[&[u8]]) {
-        for values in values.chunks(VALUES) {
-            self.begin("+", command.as_bytes(), set.clone(), values.len());
-            values.iter().for_each(|value| self.value(value));
+    /// Values of one key, in as few entries as they fit into; pairs stay together.
+    fn values(&mut self, kind: &str, command: &str, key: Key, values: &Values) {
+        let (mut values, mut left) = (values.args_iter().map(bytes), values.args_iter().len());
+        while left > 0 {
+            let taken = left.min(VALUES);
+            self.begin(kind, command.as_bytes(), key.clone(), taken);
+            for value in values.by_ref().take(taken) {
+                self.args.arg(value);
+            }
+            left -= taken;
         }
     }
 
@@ -256,27 +343,49 @@ mod tests {
     }
 
     #[test]
-    fn checks_come_first_and_members_of_a_set_go_together() {
+    fn checks_come_first_and_what_is_written_to_one_key_goes_together() {
         let mut apply = Apply::default();
         apply.add("z".to_owned(), 1, "a");
-        apply.then(&Cmd::set("k", "v"));
+        apply.then(&Cmd::del("k"));
         apply.add("z".to_owned(), 2, "b");
         apply.remove("z".to_owned(), "c");
         apply.equals(&Cmd::hget("h", "f"), "1");
+        apply.put("h".to_owned(), "g", 2);
+        apply.holds("h".to_owned(), "g", "1");
+        apply.holds("h".to_owned(), "i", "");
         apply.name("s".to_owned(), "n".to_owned());
         apply.name("s".to_owned(), "n".to_owned());
         let said = said(apply).join(" ");
         // Keys by number, behind the store's own and those of events: h, k, z, s.
-        let wanted = "= HGET 5 2 f 1 + SET 6 1 v + ZREM 7 1 c + ZADD 7 4 1 a 2 b + SADD 8 1 n";
+        let wanted = "f  5 4 g 1 i  = HGET 5 2 f 1 + DEL 6 0 + ZREM 7 1 c + ZADD 7 4 1 a 2 b \
+                      + HSET 5 2 g 2 + SADD 8 1 n";
         assert_eq!(said, wanted);
+    }
+
+    #[test]
+    fn strings_are_checked_by_one_command_and_written_by_another() {
+        let mut apply = Apply::default();
+        apply.set("a".to_owned(), "new".to_owned());
+        for key in ["b", "c"] {
+            apply.begins(key.to_owned(), key.to_owned());
+        }
+        apply.set("c".to_owned(), "C".to_owned());
+        let script = apply.into_script(&Keys::under("x"));
+        // Only checked, both, only written.
+        assert_eq!(script.keys.get(2..).unwrap(), ["b", "c", "a"]);
+        let words: Vec<_> = script.args.args_iter().map(bytes).collect();
+        let words = String::from_utf8(words.join(&b' ')).unwrap();
+        assert_eq!(words, "s  5 2 b c S  6 2 C new");
     }
 
     #[test]
     fn no_command_has_more_values_than_a_script_can_hand_on() {
         let mut apply = Apply::default();
         (0..VALUES).for_each(|n| apply.add("z".to_owned(), n, n));
-        let commands = said(apply).into_iter().filter(|word| word == "ZADD").count();
-        assert_eq!(commands, 2);
+        (0..=VALUES).for_each(|n| apply.set(format!("{n:04}"), String::new()));
+        let said = said(apply);
+        let commands = |name: &str| said.iter().filter(|word| *word == name).count();
+        assert_eq!((commands("ZADD"), commands("S")), (2, 2));
     }
 
     #[test]

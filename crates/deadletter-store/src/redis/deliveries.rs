@@ -1,6 +1,6 @@
 //! Deliveries: made with the change that they tell of, taken when due, settled.
 //!
-//! A delivery is a field of its task, whose revision fences it. Those that wait stand in a set of
+//! A delivery is a line of its task, whose mark fences it. Those that wait stand in a set of
 //! their place by due time, and each place stands in one set by its first.
 
 use super::{
@@ -10,24 +10,24 @@ use super::{
     json::{self, misfit},
     keys::Keys,
     server::{Call, Work},
+    tasks::row,
 };
 use crate::{Among, Deliveries, DeliveryCounts, Due, NextDelivery, Result};
 use async_trait::async_trait;
 use deadletter_core::{Delivery, DeliveryState, Settlement, TaskId, UnixMs};
 use redis::Cmd;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Deliveries as they stand, and the revisions of their tasks.
-#[derive(Default)]
+/// Deliveries, and the tasks of which they are lines.
 struct Loaded {
-    revisions: BTreeMap<TaskId, u64>,
+    tasks: row::Tasks,
     deliveries: BTreeMap<(TaskId, u64), Delivery>,
 }
 
-/// Writes new deliveries of tasks whose rows are fenced already.
+/// Notes when new deliveries are due, and counts them; they are written with their tasks.
 pub(super) fn made(apply: &mut Apply, keys: &Keys, deliveries: &[Delivery]) {
     for delivery in deliveries {
-        write(apply, keys, delivery);
+        note(apply, keys, delivery);
         count(apply, keys, delivery.state, 1);
     }
     first_of(apply, keys, deliveries);
@@ -42,10 +42,8 @@ pub(super) fn dropped(apply: &mut Apply, keys: &Keys, deliveries: &[Delivery]) {
     first_of(apply, keys, deliveries);
 }
 
-/// Writes a delivery, and when it is due.
-fn write(apply: &mut Apply, keys: &Keys, delivery: &Delivery) {
-    let field = field(delivery.version);
-    apply.then(&Cmd::hset(keys.task(delivery.task), field, json::written(delivery)));
+/// Notes when a delivery is due.
+fn note(apply: &mut Apply, keys: &Keys, delivery: &Delivery) {
     let waiting = keys.deliveries_at(&delivery.place);
     match delivery.due_at {
         Some(due_at) => apply.add(waiting, due_at.0, member(delivery)),
@@ -69,11 +67,6 @@ fn count(apply: &mut Apply, keys: &Keys, state: DeliveryState, n: i64) {
     apply.count(keys.delivery_counts(), state.label(), n);
 }
 
-/// The field of its task that holds a delivery.
-fn field(version: u64) -> String {
-    format!("d:{version}")
-}
-
 /// A delivery among those that wait: by task and version, where they are due at the same time.
 fn member(delivery: &Delivery) -> String {
     format!("{:016}:{:020}", delivery.task.get(), delivery.version)
@@ -88,30 +81,30 @@ fn named(member: &str) -> Outcome<(TaskId, u64)> {
 
 impl Loaded {
     async fn load(call: &Call, names: &BTreeSet<(TaskId, u64)>) -> Outcome<Self> {
-        let rows = names.iter().map(|(task, version)| {
-            Cmd::hmget(call.keys().task(*task), &["n".to_owned(), field(*version)])
+        let tasks = row::load(call, &names.iter().map(|(task, _)| *task).collect()).await?;
+        // One that is gone was purged with its task.
+        let deliveries = names.iter().filter_map(|(task, version)| {
+            let delivery = tasks.get(task)?.deliveries.iter().find(|it| it.version == *version)?;
+            Some(((*task, *version), delivery.clone()))
         });
-        let rows: Vec<(Option<u64>, Option<String>)> = call.ask(rows).await?;
-        let mut loaded = Self::default();
-        for (name, row) in names.iter().zip(rows) {
-            // One that is gone was purged with its task.
-            if let (Some(revision), Some(delivery)) = row {
-                loaded.revisions.insert(name.0, revision);
-                loaded.deliveries.insert(*name, json::read(&delivery)?);
-            }
-        }
-        Ok(loaded)
+        let deliveries = deliveries.collect();
+        Ok(Self { tasks, deliveries })
     }
 
-    /// Writes all of them, under the revisions at which they were loaded.
-    fn write(&self, keys: &Keys) -> Apply {
-        let mut apply = Apply::default();
-        for (task, revision) in &self.revisions {
-            apply.equals(&Cmd::hget(keys.task(*task), "n"), revision);
-            apply.then(&Cmd::hset(keys.task(*task), "n", revision + 1));
-        }
-        self.deliveries.values().for_each(|delivery| write(&mut apply, keys, delivery));
+    /// Writes all of them, where their tasks stand as they were loaded.
+    fn write(self, call: &Call) -> Apply {
+        let (mut apply, keys) = (Apply::default(), call.keys());
+        self.deliveries.values().for_each(|delivery| note(&mut apply, keys, delivery));
         first_of(&mut apply, keys, self.deliveries.values());
+        for before in self.tasks.values() {
+            let mut after = row::Loaded { mark: call.mark(), ..row::Loaded::clone(before) };
+            for delivery in &mut after.deliveries {
+                if let Some(new) = self.deliveries.get(&(delivery.task, delivery.version)) {
+                    delivery.clone_from(new);
+                }
+            }
+            row::write(&mut apply, keys, Some(before), after);
+        }
         apply
     }
 }
@@ -134,7 +127,7 @@ async fn take(call: Call, due: &Due) -> Outcome<Work<Vec<Delivery>>> {
             taken.push(delivery.clone());
         }
     }
-    Ok(Work::of(taken, loaded.write(call.keys())))
+    Ok(Work::of(taken, loaded.write(&call)))
 }
 
 async fn settle(call: Call, settled: &[Settlement]) -> Outcome<Work<Vec<bool>>> {
@@ -154,7 +147,7 @@ async fn settle(call: Call, settled: &[Settlement]) -> Outcome<Work<Vec<bool>>> 
     if !answers.contains(&true) {
         return Ok(Work::of(answers, Apply::default()));
     }
-    let mut apply = loaded.write(call.keys());
+    let mut apply = loaded.write(&call);
     for (before, after) in states {
         count(&mut apply, call.keys(), before, -1);
         count(&mut apply, call.keys(), after, 1);
@@ -184,11 +177,8 @@ async fn next(call: Call, among: &Among) -> Outcome<Option<NextDelivery>> {
 
 /// The deliveries of a task, newest first.
 async fn of_task(call: Call, task: TaskId) -> Outcome<Vec<Delivery>> {
-    let fields: HashMap<String, String> =
-        call.ask_one(Cmd::hgetall(call.keys().task(task))).await?;
-    let deliveries = fields.iter().filter(|(field, _)| field.starts_with("d:"));
-    let deliveries = deliveries.map(|(_, delivery)| json::read(delivery));
-    let mut deliveries = deliveries.collect::<Outcome<Vec<Delivery>>>()?;
+    let loaded = row::load(&call, &[task].into()).await?.remove(&task);
+    let mut deliveries = loaded.map(|task| task.deliveries.clone()).unwrap_or_default();
     deliveries.sort_by_key(|it| std::cmp::Reverse(it.version));
     Ok(deliveries)
 }

@@ -2,16 +2,16 @@
 
 use super::{
     failure::Outcome,
-    items,
     json::{self, misfit},
     server::Call,
+    tasks::row,
 };
 use crate::{Sequenced, Trail};
-use deadletter_core::{Event, TaskId};
+use deadletter_core::TaskId;
 use redis::Cmd;
 
-/// An entry of the stream: its id, and its one field with the event.
-type Entry = (String, Vec<String>);
+/// Digits of a number, within the members of both sets.
+const DIGITS: usize = 16;
 
 /// The number of the newest event; 0 where there is none.
 pub(super) async fn last(call: &Call) -> Outcome<u64> {
@@ -20,10 +20,11 @@ pub(super) async fn last(call: &Call) -> Outcome<u64> {
 }
 
 pub(super) async fn after(call: &Call, after: u64, limit: u32) -> Outcome<Vec<Sequenced>> {
-    let mut newer = redis::cmd("XRANGE");
-    newer.arg(call.keys().events()).arg(format!("({after}-0")).arg("+").arg("COUNT").arg(limit);
-    let newer: Vec<Entry> = call.ask_one(newer).await?;
-    newer.into_iter().map(read).collect()
+    let limit = isize::try_from(limit).unwrap_or(isize::MAX);
+    let newer =
+        Cmd::zrangebyscore_limit(call.keys().events(), format!("({after}"), "+inf", 0, limit);
+    let newer: Vec<String> = call.ask_one(newer).await?;
+    newer.iter().map(|event| read(event)).collect()
 }
 
 /// What is on record of a task beside its attempts.
@@ -31,26 +32,21 @@ pub(super) async fn trail(call: &Call, id: TaskId, limit: u32) -> Outcome<Trail>
     let keys = call.keys();
     let limit = isize::try_from(limit).unwrap_or(isize::MAX);
     let numbers = Cmd::zrangebyscore_limit(keys.events_of(), id.get(), id.get(), 0, limit);
-    let (numbers, fields): (Vec<u64>, Vec<(String, String)>) =
-        call.ask([numbers, Cmd::hgetall(keys.task(id))]).await?;
-    let events = numbers.iter().map(|n| {
-        let mut one = redis::cmd("XRANGE");
-        one.arg(keys.events()).arg(format!("{n}-0")).arg(format!("{n}-0")).take()
-    });
-    let events: Vec<Vec<Entry>> = call.ask(events).await?;
-    let events = events.into_iter().flatten().map(read).collect::<Outcome<_>>()?;
-    let mut items = items::of_task(id, &fields)?;
-    items.truncate(limit.unsigned_abs());
-    Ok(Trail { events, items })
+    let numbers: Vec<u64> = call.ask_one(numbers).await?;
+    let events = numbers.iter().map(|n| Cmd::zrangebyscore(keys.events(), n, n));
+    let events: Vec<Vec<String>> = call.ask(events).await?;
+    let events = events.iter().flatten().map(|event| read(event)).collect::<Outcome<_>>()?;
+    let task = row::load(call, &[id].into()).await?.remove(&id);
+    let items = task.map(|task| task.items.clone()).unwrap_or_default();
+    Ok(Trail { events, items: items.into_iter().take(limit.unsigned_abs()).collect() })
 }
 
 /// An event among those of all tasks.
 pub(super) fn member(n: u64) -> String {
-    format!("{n:016}")
+    format!("{n:0DIGITS$}")
 }
 
-fn read((id, fields): Entry) -> Outcome<Sequenced> {
-    let n = id.split_once('-').and_then(|(n, _)| n.parse().ok());
-    let event: Option<Event> = fields.get(1).map(|event| json::read(event)).transpose()?;
-    n.zip(event).ok_or_else(|| misfit("an event"))
+fn read(stored: &str) -> Outcome<Sequenced> {
+    let (n, event) = stored.split_at_checked(DIGITS).ok_or_else(|| misfit("an event"))?;
+    Ok((json::word(n)?, json::read(event)?))
 }

@@ -42,7 +42,7 @@ async fn old_events(
     let gone = old.iter().zip(standing).filter(|(_, stands)| !stands);
     let mut n_gone = 0;
     for ((n, event), _) in gone {
-        apply.then(&redis::cmd("XDEL").arg(keys.events()).arg(format!("{n}-0")).take());
+        apply.then(&Cmd::zrembyscore(keys.events(), n, n));
         apply.remove(keys.events_of(), events::member(*n));
         // An id that is free may be given again: its new task's events are another's.
         apply.equals(&Cmd::exists(keys.task(event.task)), 0);

@@ -1,5 +1,5 @@
-//! Items of operations: fields of their tasks, whose revisions fence them; those that are pending
-//! stand in a set of their operation, too.
+//! Items of operations: lines of their tasks, whose marks fence them; those that are pending stand in
+//! a set of their operation, too.
 
 use super::{
     apply::Apply,
@@ -7,43 +7,16 @@ use super::{
     json::{self, misfit},
     keys::Keys,
     server::{Call, Work},
+    tasks::row::{self, Loaded},
 };
 use crate::Item;
 use deadletter_core::{ItemState, OperationId, TaskId};
 use redis::Cmd;
 use std::collections::BTreeSet;
 
-/// The field of its task that holds an item.
-pub(super) fn field(operation: &OperationId) -> String {
-    format!("o:{operation}")
-}
-
-/// An item as it is stored.
-pub(super) fn written(item: &Item) -> String {
-    format!("{} {}", item.version, item.state)
-}
-
-/// The item that was stored so.
-pub(super) fn read(task: TaskId, stored: &str) -> Outcome<Item> {
-    let (version, state) = stored.split_once(' ').ok_or_else(|| misfit("an item"))?;
-    Ok(Item { task, version: json::word(version)?, state: json::word(state)? })
-}
-
 /// An item among those that are pending.
 pub(super) fn member(item: &Item) -> String {
     format!("{}:{}", item.task, item.version)
-}
-
-/// The items among the fields of a task, by operation.
-pub(super) fn of_task(
-    task: TaskId,
-    fields: &[(String, String)],
-) -> Outcome<Vec<(OperationId, Item)>> {
-    let items = fields.iter().filter_map(|(field, item)| Some((field.strip_prefix("o:")?, item)));
-    let items = items.map(|(operation, item)| Ok((json::word(operation)?, read(task, item)?)));
-    let mut items = items.collect::<Outcome<Vec<(OperationId, Item)>>>()?;
-    items.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(items)
 }
 
 /// Pending items by task id, those behind `after`.
@@ -73,37 +46,43 @@ pub(super) async fn skip(
     tasks: &[TaskId],
 ) -> Outcome<Work<()>> {
     let tasks: BTreeSet<TaskId> = tasks.iter().copied().collect();
-    let rows = tasks
-        .iter()
-        .map(|task| Cmd::hmget(call.keys().task(*task), &["n".to_owned(), field(operation)]));
-    let rows: Vec<(Option<u64>, Option<String>)> = call.ask(rows).await?;
-    let mut apply = Apply::default();
-    for (task, row) in tasks.iter().zip(rows) {
-        let (Some(revision), Some(stored)) = row else { continue };
-        let item = read(*task, &stored)?;
+    let loaded = row::load(&call, &tasks).await?;
+    let (mut apply, keys) = (Apply::default(), call.keys());
+    for before in loaded.values() {
+        let Some(item) = before.items.get(operation) else { continue };
         if item.state == ItemState::Pending {
-            let key = call.keys().task(*task);
-            apply.equals(&Cmd::hget(&key, "n"), revision);
-            apply.then(&Cmd::hset(&key, "n", revision + 1));
-            settle(&mut apply, call.keys(), operation, &item, ItemState::Skipped);
+            let skipped = Item { state: ItemState::Skipped, ..*item };
+            let mut after = Loaded { mark: call.mark(), ..Loaded::clone(before) };
+            after.items.insert(operation.clone(), skipped);
+            row::write(&mut apply, keys, Some(before), after);
+            count(&mut apply, keys, operation, Some(item), Some(&skipped));
         }
     }
     Ok(Work::of((), apply))
 }
 
-/// Ends a pending item of a task whose row is fenced already.
-pub(super) fn settle(
+/// An item that was something, or nothing, becomes something else: where it is found, and how many
+/// there are.
+pub(super) fn count(
     apply: &mut Apply,
     keys: &Keys,
     operation: &OperationId,
-    pending: &Item,
-    end: ItemState,
+    was: Option<&Item>,
+    item: Option<&Item>,
 ) {
-    let ended = written(&Item { state: end, ..*pending });
-    apply.then(&Cmd::hset(keys.task(pending.task), field(operation), ended));
-    apply.remove(keys.pending(operation), member(pending));
-    apply.count(keys.item_counts(operation), ItemState::Pending.label(), -1);
-    apply.count(keys.item_counts(operation), end.label(), 1);
+    let counts = || keys.item_counts(operation);
+    if let Some(was) = was {
+        apply.count(counts(), was.state.label(), -1);
+        if was.state == ItemState::Pending {
+            apply.remove(keys.pending(operation), member(was));
+        }
+    }
+    if let Some(item) = item {
+        apply.count(counts(), item.state.label(), 1);
+        if item.state == ItemState::Pending {
+            apply.add(keys.pending(operation), item.task.get(), member(item));
+        }
+    }
 }
 
 /// How many are pending, done, skipped.

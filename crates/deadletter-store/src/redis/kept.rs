@@ -1,36 +1,40 @@
-//! What this handle wrote last of each task of late: a server that has lost it gets it back.
+//! What this handle wrote last of each task of late: its next change of one need not load it, and a
+//! server that has lost one gets it back.
 //!
-//! As it was stored, field by field, in memory, for an hour and within limits. What was written
-//! longest ago is forgotten first: a server that takes over is behind by moments.
+//! In memory, for an hour and within limits; what was written longest ago is forgotten first: a server
+//! that takes over is behind by moments. Nothing here is believed: a call that goes by it checks that
+//! its task still bears the mark that it was written under.
 
-use super::{failure::Outcome, json, tasks::answer};
-use deadletter_core::{AttemptToken, Held, Payload, TaskId, UnixMs};
+use super::{
+    failure::Outcome,
+    tasks::{answer, row::Loaded},
+};
+use deadletter_core::{Attempt, AttemptToken, Held, Payload, TaskId, UnixMs};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// How long anything is kept: longer than a server is behind that others would let take over.
 const KEPT_MS: i64 = 3_600_000;
 /// Bytes that are kept at most, about: the last half a minute of a thousand tasks a second.
 const BYTES: usize = 64 << 20;
-/// What a task costs beside its fields, and what a write costs beside its task.
-const OF_A_TASK: usize = 256;
+/// What a task costs beside its texts, and what a write costs beside its task.
+const OF_A_TASK: usize = 1_024;
 const OF_A_WRITE: usize = 32;
 
 /// What of a task was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    Row,
-    Request,
-    Attempt(AttemptToken),
-    Answer(AttemptToken),
-}
-
-/// A field of a task that was written; none where the task was deleted.
-pub(super) struct Piece {
-    pub(super) task: TaskId,
-    pub(super) field: Option<(Field, Vec<u8>)>,
+pub(super) enum Piece {
+    /// The task, with the length of its text and the attempts that have changed.
+    Task { task: Arc<Loaded>, text: usize, attempts: Vec<AttemptToken> },
+    /// An attempt of which it is only known that it was written.
+    Attempt(Box<Attempt>),
+    /// What it asks for; written before, where it is claimed.
+    Request(TaskId, Arc<str>),
+    /// Answers, as they are stored.
+    Answers(TaskId, Arc<str>),
+    /// It was deleted.
+    Deleted(TaskId),
 }
 
 /// What is kept.
@@ -47,9 +51,25 @@ struct Inner {
     forgotten: u64,
 }
 
+#[derive(Default)]
 struct Entry {
     seq: u64,
-    fields: Vec<(Field, Vec<u8>)>,
+    /// None where only attempts are known.
+    task: Option<Arc<Loaded>>,
+    /// The length of its text.
+    text: usize,
+    /// Attempts that stand apart from it.
+    attempts: Vec<Attempt>,
+    request: Option<Arc<str>>,
+    answers: Vec<Arc<str>>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let request = self.request.as_deref().map_or(0, str::len);
+        let answers: usize = self.answers.iter().map(|answer| answer.len()).sum();
+        OF_A_TASK * (1 + self.attempts.len()) + self.text + request + answers
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -59,7 +79,7 @@ struct Written {
     task: TaskId,
 }
 
-/// A task as it is kept.
+/// A task as it is kept, to be put back.
 pub(super) struct KeptTask {
     pub(super) id: TaskId,
     pub(super) held: Held,
@@ -70,13 +90,39 @@ impl Kept {
     /// What a call has written, behind which the store stood at `seq`.
     pub(super) fn note(&self, pieces: Vec<Piece>, seq: u64, at: UnixMs) {
         let inner = &mut *self.inner();
-        for Piece { task, field } in pieces {
-            match field {
-                Some((field, value)) => inner.keep(Written { seq, at, task }, field, value),
-                None => inner.forget(task),
+        for piece in pieces {
+            match piece {
+                Piece::Task { task, text, .. } => {
+                    inner.keep(Written { seq, at, task: task.task.id }, |entry| {
+                        (entry.task, entry.text) = (Some(task), text);
+                    });
+                }
+                Piece::Attempt(attempt) => {
+                    inner.keep(Written { seq, at, task: attempt.task }, |entry| {
+                        entry.attempts.retain(|known| known.token != attempt.token);
+                        entry.attempts.push(*attempt);
+                    });
+                }
+                Piece::Request(task, request) => {
+                    inner.edit(task, |entry| entry.request = Some(request));
+                }
+                Piece::Answers(task, answers) => {
+                    inner.edit(task, |entry| entry.answers.push(answers));
+                }
+                Piece::Deleted(task) => inner.forget(task),
             }
         }
         inner.forget_old(at);
+    }
+
+    /// Those of some tasks that are kept, with what they ask for as far as that is known.
+    pub(super) fn of<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i TaskId>,
+    ) -> Vec<(Arc<Loaded>, Option<Arc<str>>)> {
+        let inner = self.inner();
+        let kept = ids.into_iter().filter_map(|id| inner.tasks.get(id));
+        kept.filter_map(|entry| Some((entry.task.clone()?, entry.request.clone()))).collect()
     }
 
     /// Tasks that were written behind that number, in the order of their ids; and whether that is
@@ -91,8 +137,17 @@ impl Kept {
 
     /// A task, where it is kept.
     pub(super) fn get(&self, id: TaskId) -> Outcome<Option<KeptTask>> {
-        let fields = self.inner().tasks.get(&id).map(|entry| entry.fields.clone());
-        fields.map(|fields| read(id, fields)).transpose()
+        let inner = self.inner();
+        let Some(entry) = inner.tasks.get(&id) else { return Ok(None) };
+        let task = entry.task.as_ref().map(|it| it.task.clone());
+        let mut attempts = entry.task.as_ref().map(|it| it.attempts.clone()).unwrap_or_default();
+        let is_known = |it: &Attempt| attempts.iter().any(|known| known.token == it.token);
+        let apart: Vec<Attempt> =
+            entry.attempts.iter().filter(|it| !is_known(it)).cloned().collect();
+        attempts.extend(apart);
+        let request = entry.request.as_deref().and_then(|it| Payload::from_stored(it).ok());
+        let answers = answer::read(&entry.answers.concat())?;
+        Ok(Some(KeptTask { id, held: Held { task, attempts, answers }, request }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -101,32 +156,31 @@ impl Kept {
 }
 
 impl Inner {
-    fn keep(&mut self, written: Written, field: Field, value: Vec<u8>) {
+    fn keep(&mut self, written: Written, edit: impl FnOnce(&mut Entry)) {
         let entry = self.tasks.entry(written.task).or_insert_with(|| {
-            self.bytes += OF_A_TASK;
-            Entry { seq: 0, fields: Vec::new() }
+            let entry = Entry::default();
+            self.bytes += entry.bytes();
+            entry
         });
         if entry.seq != written.seq {
             entry.seq = written.seq;
             self.order.push_back(written);
             self.bytes += OF_A_WRITE;
         }
-        self.bytes += value.len();
-        match entry.fields.iter_mut().find(|(known, _)| *known == field) {
-            // The first answer of an attempt stays.
-            Some(_) if matches!(field, Field::Answer(_)) => self.bytes -= value.len(),
-            Some((_, before)) => {
-                self.bytes -= before.len();
-                *before = value;
-            }
-            None => entry.fields.push((field, value)),
+        self.edit(written.task, edit);
+    }
+
+    fn edit(&mut self, task: TaskId, edit: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.tasks.get_mut(&task) {
+            let before = entry.bytes();
+            edit(entry);
+            self.bytes = self.bytes - before + entry.bytes();
         }
     }
 
     fn forget(&mut self, task: TaskId) {
         if let Some(entry) = self.tasks.remove(&task) {
-            let fields: usize = entry.fields.iter().map(|(_, value)| value.len()).sum();
-            self.bytes -= fields + OF_A_TASK;
+            self.bytes -= entry.bytes();
         }
     }
 
@@ -145,23 +199,10 @@ impl Inner {
     }
 }
 
-fn read(id: TaskId, fields: Vec<(Field, Vec<u8>)>) -> Outcome<KeptTask> {
-    let mut task = KeptTask { id, held: Held::default(), request: None };
-    for (field, value) in fields {
-        let value = String::from_utf8_lossy(&value);
-        match field {
-            Field::Row => task.held.task = Some(json::read(&value)?),
-            Field::Attempt(_) => task.held.attempts.push(json::read(&value)?),
-            Field::Answer(_) => task.held.answers.push(answer::read(&value)?),
-            Field::Request => task.request = Payload::from_stored(&value).ok(),
-        }
-    }
-    Ok(task)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deadletter_core::{AccountName, Policy, Task};
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
@@ -170,7 +211,10 @@ mod tests {
     }
 
     fn piece(n: u64, bytes: usize) -> Vec<Piece> {
-        vec![Piece { task: id(n), field: Some((Field::Request, vec![b'x'; bytes])) }]
+        let account = AccountName::new("main").unwrap();
+        let task = Task::queued(id(n), account, &Policy::default(), NOW);
+        let task = Arc::new(Loaded::new(Arc::from("1.1"), task));
+        vec![Piece::Task { task, text: bytes, attempts: Vec::new() }]
     }
 
     #[test]
@@ -180,7 +224,7 @@ mod tests {
             kept.note(piece(n, 1), n, NOW);
         }
         assert_eq!(kept.behind(1), (vec![id(2), id(3)], true));
-        kept.note(vec![Piece { task: id(3), field: None }], 4, NOW);
+        kept.note(vec![Piece::Deleted(id(3))], 4, NOW);
         kept.note(piece(1, 1), 5, NOW);
         assert_eq!(kept.behind(1), (vec![id(1), id(2)], true));
         assert!(kept.get(id(3)).unwrap().is_none());

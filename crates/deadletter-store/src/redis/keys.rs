@@ -8,22 +8,23 @@
 //! | `m` | hash: schema, epoch, seq (one more with each call that is news), events (number of the newest) |
 //! | `scratch` | what a handle tries its rights on at opening; gone at once |
 //! | `c:HANDLE` | hash: the last call of each lane of a handle; expires |
-//! | `t:ID` | hash of a task: `n` its revision, `b` the row, `a:TOKEN` attempts, `o:OPERATION` items, `d:VERSION` deliveries |
-//! | `q:ID`, `w:ID` | its request; hash of its answers by token |
+//! | `t:ID` | a task with its attempts, items and deliveries, under the mark of the call that wrote it |
+//! | `q:ID`, `w:ID` | its request; its answers, a line each |
 //! | `k` | hash: idempotency keys, and the tasks to which they lead |
 //! | `r:LANE:ACCOUNT` | queued tasks that may be claimed, in the order of claims |
 //! | `f:LANE:ACCOUNT` | queued tasks that were not due when last looked at, by due time |
 //! | `x:ACCOUNT` | queued tasks with a deadline, by that |
 //! | `p:ACCOUNT` | attempts that hold a permit, by when that ends |
 //! | `l:ACCOUNT` | attempts that will lapse, by when |
-//! | `o:ACCOUNT` | leased tasks by holder; `b:ACCOUNT` attempts that no task waits for, by holder; `h:ACCOUNT` set of holders |
-//! | `u:ACCOUNT` | attempts by upstream id |
+//! | `o:ACCOUNT HOLDER` | tasks that a worker has leased (behind a NUL), in the order in which they are taken over |
+//! | `b:ACCOUNT`, `h:ACCOUNT` | attempts that no task waits for, by holder; set of holders |
+//! | `u:ACCOUNT` | hash: upstream ids, and the attempts that bear them |
 //! | `i:STATE` | tasks by state, in the order of their ids; those that are leased stand in one, `live` |
 //! | `j:STATE:c:CAUSE`, `j:STATE:s:SITEKEY` | the dead and the buried by these |
 //! | `g:BATCH` | the tasks of a batch |
 //! | `S:DIM` | hash: standing counts |
 //! | `T:DIM`, `T:DIM:MINUTE` | minutes that have tallies; hash: those of a minute |
-//! | `e`, `E` | stream of events; their numbers by task |
+//! | `e`, `E` | events by number, each behind its own; their numbers by task |
 //! | `P:OPERATION`, `N:OPERATION` | pending items by task; hash: how many items are in each state |
 //! | `W`, `L`, `W:s`, `W:g` | hash of workers; those that live, by beat; all by start; those that are gone, by end |
 //! | `dv`, `db`, `dn` | documents: hashes of versions and bodies, names in order |
@@ -80,8 +81,8 @@ impl Keys {
         permits(account: &AccountName) = "p:{account}";
         /// Attempts that will lapse.
         lapsing(account: &AccountName) = "l:{account}";
-        /// Leased tasks by holder.
-        leases(account: &AccountName) = "o:{account}";
+        /// Tasks that a worker has leased.
+        leases(account: &AccountName, holder: &str) = "o:{account}\0{holder}";
         /// Attempts that no task waits for, by holder.
         abandoned(account: &AccountName) = "b:{account}";
         /// Who has, or had, any of both.

@@ -6,10 +6,7 @@
 //! next in the same folder takes the lines of processes that are gone along, has what a server has
 //! lost of them put back, and deletes their files.
 
-use super::{
-    kept::{Field, Piece},
-    server::Server,
-};
+use super::{json, kept::Piece, server::Server};
 use crate::Result;
 use deadletter_core::{Attempt, TaskId, UnixMs};
 use redis::Cmd;
@@ -79,9 +76,10 @@ impl Ledger {
         let Some(files) = files else { return Ok(()) };
         let mut lines = Vec::new();
         for piece in pieces {
-            if let Some((Field::Attempt(_), attempt)) = &piece.field {
+            let Piece::Task { task, attempts, .. } = piece else { continue };
+            for attempt in task.attempts.iter().filter(|it| attempts.contains(&it.token)) {
                 write!(lines, r#"{{"epoch":"{epoch}","seq":{seq},"at":{},"attempt":"#, at.0)?;
-                lines.extend_from_slice(attempt);
+                lines.extend_from_slice(json::written(attempt).as_bytes());
                 lines.extend_from_slice(b"}\n");
             }
         }
@@ -199,7 +197,8 @@ impl Server {
     /// Notes what was written of attempts, where this process keeps a ledger.
     pub(super) async fn note(self: &Arc<Self>, pieces: Vec<Piece>, epoch: &str, seq: u64) {
         let at = self.clock.now();
-        let is_of_an_attempt = |it: &Piece| matches!(it.field, Some((Field::Attempt(_), _)));
+        let is_of_an_attempt =
+            |it: &Piece| matches!(it, Piece::Task { attempts, .. } if !attempts.is_empty());
         let pieces = match &self.ledger {
             Some(ledger) if pieces.iter().any(is_of_an_attempt) => {
                 let (ledger, epoch) = (Arc::clone(ledger), epoch.to_owned());
@@ -256,13 +255,11 @@ impl Server {
         for line in lines {
             let life = mark_of(&line.epoch).1;
             let is_lost = life != present && line.seq > ended(life);
-            let (task, token) = (line.attempt.task, line.attempt.token);
             if is_lost {
-                lost.insert(task);
+                lost.insert(line.attempt.task);
             }
-            let field = Some((Field::Attempt(token), super::json::written(&line.attempt).into()));
             let seq = if life == present { line.seq } else { seq };
-            self.kept.note(vec![Piece { task, field }], seq, line.at);
+            self.kept.note(vec![Piece::Attempt(Box::new(line.attempt))], seq, line.at);
         }
         lost
     }

@@ -5,7 +5,7 @@
 
 use super::{failure::Outcome, keys::Keys, server::Call, tasks::row};
 use crate::{Page, Query};
-use deadletter_core::{StateKind, Task, TaskId, filter::Range};
+use deadletter_core::{StateKind, TaskId, filter::Range};
 use redis::Cmd;
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(super) async fn page(call: &Call, query: &Query) -> Outcome<Page> {
         rows = left.saturating_add(1).min(rows);
         let ids = walk.ids(call, after, rows).await?;
         let is_last = ids.len() < usize::try_from(rows).unwrap_or(usize::MAX);
-        for (id, task) in ids.iter().zip(tasks(call, &ids).await?) {
+        for (id, task) in ids.iter().zip(row::rows(call, &ids).await?) {
             if page.tasks.len() == usize::try_from(query.limit).unwrap_or(usize::MAX) || left == 0 {
                 page.next = after;
                 return Ok(page);
@@ -42,13 +42,6 @@ pub(super) async fn page(call: &Call, query: &Query) -> Outcome<Page> {
         }
         rows = ROWS;
     }
-}
-
-/// Rows as they stand; none where one was purged.
-async fn tasks(call: &Call, ids: &[TaskId]) -> Outcome<Vec<Option<Task>>> {
-    let rows = ids.iter().map(|id| Cmd::hget(call.keys().task(*id), "b"));
-    let rows: Vec<Option<String>> = call.ask(rows).await?;
-    rows.into_iter().map(|row| row.map(|row| row::task(&row)).transpose()).collect()
 }
 
 /// Where the ids of a page come from.

@@ -5,17 +5,17 @@
 local key = KEYS[1]
 local tries = {
   {'DEL', key}, {'EXISTS', key},
-  {'SET', key, 'x'}, {'GET', key}, {'PEXPIRE', key, 60000}, {'DEL', key},
-  {'HSET', key, 'f', 1}, {'HMSET', key, 'f', 1}, {'HSETNX', key, 'f', 1}, {'HINCRBY', key, 'f', 1},
+  {'MSET', key, 'x'}, {'MGET', key}, {'APPEND', key, 'x'}, {'GET', key}, {'PEXPIRE', key, 60000},
+  {'DEL', key},
+  {'HSET', key, 'f', 1}, {'HSETNX', key, 'f', 1}, {'HINCRBY', key, 'f', 1},
   {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HGETALL', key}, {'HEXISTS', key, 'f'},
   {'HDEL', key, 'f'},
   {'ZADD', key, 1, 'm'}, {'ZSCORE', key, 'm'}, {'ZCARD', key}, {'ZCOUNT', key, 0, 1},
   {'ZLEXCOUNT', key, '-', '+'}, {'ZRANGE', key, 0, 0}, {'ZREVRANGE', key, 0, 0},
   {'ZRANGEBYSCORE', key, 0, 1}, {'ZREVRANGEBYSCORE', key, 1, 0}, {'ZRANGEBYLEX', key, '-', '+'},
-  {'ZREM', key, 'm'},
+  {'ZREM', key, 'm'}, {'ZREMRANGEBYSCORE', key, 0, 1},
   {'SADD', key, 'm'}, {'SMEMBERS', key}, {'SREM', key, 'm'},
   {'RPUSH', key, 'x'}, {'LRANGE', key, 0, 0}, {'DEL', key},
-  {'XADD', key, '1-0', 'f', 'x'}, {'XRANGE', key, '-', '+'}, {'XDEL', key, '1-0'}, {'DEL', key},
 }
 for _, try in ipairs(tries) do
   local answer = redis.pcall(unpack(try))

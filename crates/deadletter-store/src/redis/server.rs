@@ -9,7 +9,7 @@
 //! ```
 //!
 //! What was loaded may be written by others meanwhile: the checks find that, and the call is made
-//! again. A call whose answer is lost is sent again under its number until the server says what
+//! again. So a first try may go by what this handle has written itself, without loading it. A call whose answer is lost is sent again under its number until the server says what
 //! became of it; it is never guessed.
 //!
 //! The server's word for how often it was written never falls. Where it does, the server has lost
@@ -64,6 +64,8 @@ pub(super) struct Server {
     pub(super) ledger: Option<Arc<Ledger>>,
     /// Numbers of calls that put something back.
     pub(super) put_back: AtomicU64,
+    /// Tries of calls so far.
+    pub(super) tries: AtomicU64,
 }
 
 /// What a call has decided.
@@ -98,11 +100,25 @@ pub(super) struct Call {
     line: Line,
     /// Store time at its begin.
     pub(super) now: UnixMs,
+    /// True on the first try, which may go by what is kept or guessed; its checks find where that is
+    /// wrong.
+    pub(super) is_first: bool,
+    mark: Arc<str>,
 }
 
 impl Call {
     pub(super) fn keys(&self) -> &Keys {
         &self.server.keys
+    }
+
+    /// Tasks as this handle has written them.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.server.kept
+    }
+
+    /// What tells tasks that it writes from how anybody else has written them.
+    pub(super) fn mark(&self) -> Arc<str> {
+        Arc::clone(&self.mark)
     }
 
     /// The line on which it asks.
@@ -182,7 +198,7 @@ impl Server {
     {
         let mut tries = Tries::of(what);
         loop {
-            let loaded = self.load(&call).await;
+            let loaded = self.load(&call, tries.made == 0).await;
             let failure = match loaded {
                 Ok((work, epoch)) => match self.write(what, work, &epoch).await {
                     Ok(Some(answer)) => return Ok(answer),
@@ -203,7 +219,7 @@ impl Server {
     {
         let mut tries = Tries::of(what);
         loop {
-            match self.load(&call).await {
+            match self.load(&call, false).await {
                 Ok((answer, _)) => return Ok(answer),
                 Err(failure) => self.again(&mut tries, failure).await?,
             }
@@ -219,7 +235,7 @@ impl Server {
     }
 
     /// What a call loads and decides, and in which life of the store it did.
-    async fn load<T, F, R>(self: &Arc<Self>, call: &F) -> Outcome<(T, Arc<str>)>
+    async fn load<T, F, R>(self: &Arc<Self>, call: &F, is_first: bool) -> Outcome<(T, Arc<str>)>
     where
         F: Fn(Call) -> R,
         R: Future<Output = Outcome<T>>,
@@ -227,7 +243,7 @@ impl Server {
         self.must_be_trusted()?;
         let line = self.line().await?;
         let epoch = self.life.epoch();
-        let loaded = call(self.call_on(&line)).await;
+        let loaded = call(Call { is_first, ..self.call_on(&line) }).await;
         if let Err(failure) = &loaded {
             self.lines.mend(&line, failure.verdict()).await;
         }
@@ -236,7 +252,10 @@ impl Server {
 
     /// A try of a call that asks on this line.
     pub(super) fn call_on(self: &Arc<Self>, line: &Line) -> Call {
-        Call { server: Arc::clone(self), line: line.clone(), now: self.clock.now() }
+        let n = self.tries.fetch_add(1, Ordering::Relaxed);
+        let mark = Arc::from(format!("{}.{n}", self.handle));
+        let (server, now) = (Arc::clone(self), self.clock.now());
+        Call { server, line: line.clone(), now, is_first: false, mark }
     }
 
     /// Sends what was decided, again and again where its answer is lost.

@@ -94,6 +94,7 @@ impl RedisStore {
             kept: Kept::default(),
             ledger,
             put_back: AtomicU64::new(1),
+            tries: AtomicU64::default(),
         });
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
         let claims = tokio::sync::Mutex::default();

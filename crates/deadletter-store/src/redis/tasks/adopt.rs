@@ -1,8 +1,9 @@
 //! What nobody alive holds any more goes to a worker that asks for it.
 
 use super::{
+    bearers::Bearers,
     claim,
-    index::{self, attempt_of},
+    index::{self, attempt_of, unhex_id},
     row, write,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     },
     stage::Stage,
 };
-use deadletter_core::{AccountName, Attempt, AttemptToken, StateKind, Task, TaskId, WorkerId};
+use deadletter_core::{AccountName, Attempt, AttemptToken, Task, TaskId, WorkerId};
 use redis::Cmd;
 use std::collections::{BTreeSet, HashSet};
 
@@ -49,7 +50,7 @@ pub(super) async fn take_over(call: &Call, take: &TakeOver) -> Outcome<Work<Take
     stage.lapse(&take.accounts, take.now);
     let tasks = free.tasks.iter().filter_map(|id| loaded.get(id)).map(|it| &it.task);
     let taken = adopt(&mut stage, take, tasks, &free.attempts);
-    let mut apply = write::write(stage.into_writes(), &loaded, call.keys(), call.now);
+    let mut apply = write::write(stage.into_writes(), &loaded, Bearers::default(), call);
     forget(call, &free.empty, &mut apply);
     if !apply.is_empty() {
         apply.is_there(&claim::alive(call.keys(), &take.worker));
@@ -107,15 +108,15 @@ async fn free(
     let most = |n: usize| isize::try_from(n).unwrap_or(isize::MAX);
     let questions = gone.iter().flat_map(|(account, holder)| {
         let head = index::head_of(holder);
-        let leases = |state| {
-            let [from, to] = index::leases_of(&head, state);
-            Cmd::zrangebylex_limit(keys.leases(account), from, to, 0, most(limit))
+        let leases = |turn| {
+            let leases = keys.leases(account, holder);
+            Cmd::zrangebyscore_limit(leases, turn, turn, 0, most(limit))
         };
         let [from, to] = index::range_of(&head);
         // Those that lapse with this call are in the way of others.
         let most = most(limit.saturating_add(lapsed.len()));
         let abandoned = Cmd::zrangebylex_limit(keys.abandoned(account), from, to, 0, most);
-        [leases(StateKind::Polling), leases(StateKind::Submitting), abandoned]
+        [leases(index::POLLING), leases(index::SUBMITTING), abandoned]
     });
     let found: Vec<Vec<String>> = call.ask(questions).await?;
     let mut free = Free::default();
@@ -123,8 +124,8 @@ async fn free(
     let mut attempts = BTreeSet::new();
     for ((account, holder), found) in gone.iter().zip(found.chunks(3)) {
         let [polls, submits, abandoned] = found else { continue };
-        polling.extend(polls.iter().filter_map(|member| index::leased(member)));
-        submitting.extend(submits.iter().filter_map(|member| index::leased(member)));
+        polling.extend(polls.iter().filter_map(|member| unhex_id(member)));
+        submitting.extend(submits.iter().filter_map(|member| unhex_id(member)));
         attempts.extend(abandoned.iter().map(|member| index::abandoned_order(member).to_owned()));
         if found.iter().all(Vec::is_empty) && !holder.is_empty() {
             free.empty.push(((*account).clone(), holder.clone()));
@@ -162,9 +163,8 @@ fn forget(call: &Call, empty: &[(AccountName, String)], apply: &mut Apply) {
     let keys = call.keys();
     for (account, holder) in empty {
         let [from, to] = index::range_of(&index::head_of(holder));
-        for set in [keys.leases(account), keys.abandoned(account)] {
-            apply.equals(&Cmd::zlexcount(set, &from, &to), 0);
-        }
+        apply.equals(&Cmd::zcard(keys.leases(account, holder)), 0);
+        apply.equals(&Cmd::zlexcount(keys.abandoned(account), &from, &to), 0);
         apply.then(&Cmd::srem(keys.holders(account), holder));
     }
 }

@@ -19,8 +19,12 @@ struct Stored<'a> {
     read_at: UnixMs,
 }
 
-/// As it is stored.
-pub(super) fn stored(answer: &Answer) -> String {
+/// As they are stored: a line each.
+pub(super) fn stored(answers: &[Answer]) -> String {
+    answers.iter().map(|answer| line(answer) + "\n").collect()
+}
+
+fn line(answer: &Answer) -> String {
     json::written(&Stored {
         task: answer.task,
         token: answer.token,
@@ -34,9 +38,20 @@ pub(super) fn stored(answer: &Answer) -> String {
     })
 }
 
-/// As it is read.
-pub(in crate::redis) fn read(stored: &str) -> Outcome<Answer> {
-    let stored: Stored<'_> = json::read(stored)?;
+/// Those that were stored so: of an attempt, the first.
+pub(in crate::redis) fn read(stored: &str) -> Outcome<Vec<Answer>> {
+    let mut answers: Vec<Answer> = Vec::new();
+    for line in stored.lines() {
+        let answer = read_line(line)?;
+        if answers.iter().all(|earlier| earlier.token != answer.token) {
+            answers.push(answer);
+        }
+    }
+    Ok(answers)
+}
+
+fn read_line(line: &str) -> Outcome<Answer> {
+    let stored: Stored<'_> = json::read(line)?;
     Ok(Answer {
         task: stored.task,
         token: stored.token,

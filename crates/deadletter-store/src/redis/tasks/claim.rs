@@ -1,6 +1,7 @@
 //! Due tasks become leases, each with the intent of its next attempt.
 
 use super::{
+    bearers::Bearers,
     index::{Turn, attempt_of},
     row, write,
 };
@@ -8,15 +9,18 @@ use crate::{
     Claim, Claimed, Error,
     redis::{
         failure::{Failure, Outcome},
-        kept::Field,
+        kept::Piece,
         keys::Keys,
         ready,
         server::{Call, Work},
     },
 };
 use deadletter_core::{AccountName, Payload, TaskId, UnixMs, WorkerId};
-use redis::{Cmd, Value};
-use std::collections::BTreeSet;
+use redis::Cmd;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// Attempts that one call lets lapse at most: the next one goes on.
 const LAPSE_LIMIT: isize = 1_000;
@@ -41,18 +45,11 @@ pub(super) async fn claim(call: &Call, claim: &Claim) -> Outcome<Work<Vec<Claime
     if ids.is_empty() {
         return Ok(Work::of(Vec::new(), super::Apply::default()));
     }
-    let questions = ids.iter().map(|id| row::question(keys, *id));
-    let requests = turns.iter().map(|turn| Cmd::get(keys.request(turn.id)));
-    let found: Vec<Value> = call.ask(questions.chain(requests)).await?;
-    let mut hashes = found;
-    let requests = hashes.split_off(ids.len());
-    let loaded =
-        row::read(hashes.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>()?)?;
+    let Loaded { loaded, requests } = load(call, &turns, &ids).await?;
     let mut stage = row::stage(&loaded);
     stage.lapse(std::slice::from_ref(&claim.account), claim.now);
     let mut claimed = Vec::with_capacity(turns.len());
-    let mut bodies = Vec::with_capacity(turns.len());
-    for ((turn, request), token) in turns.iter().zip(requests).zip(&claim.tokens) {
+    for (turn, token) in turns.iter().zip(&claim.tokens) {
         // A task whose row is lost keeps nobody else from being claimed.
         let Some(loaded) = loaded.get(&turn.id) else { continue };
         if loaded.task.due_at() != Some(turn.due_at) || loaded.task.hold.is_some() {
@@ -60,18 +57,55 @@ pub(super) async fn claim(call: &Call, claim: &Claim) -> Outcome<Work<Vec<Claime
             return Err(Failure::Met);
         }
         if let Some((task, attempt)) = stage.begin(&loaded.task, &claim.worker, *token, claim.now) {
-            let body: Option<String> = redis::from_redis_value(request).unwrap_or_default();
-            let payload = body.as_deref().and_then(|body| Payload::from_stored(body).ok());
-            bodies.extend(body.map(|body| (turn.id, body)));
+            let stored = requests.get(&turn.id);
+            let payload = stored.and_then(|stored| Payload::from_stored(stored).ok());
             claimed.push(Claimed { task, attempt, payload });
+        } else if call.is_first {
+            // It may be another one than is remembered.
+            return Err(Failure::Met);
         }
     }
-    let mut apply = write::write(stage.into_writes(), &loaded, keys, call.now);
-    bodies.into_iter().for_each(|(id, body)| apply.keep(id, Field::Request, body));
+    let mut apply = write::write(stage.into_writes(), &loaded, Bearers::default(), call);
+    for (id, request) in requests {
+        apply.keep(Piece::Request(id, request));
+    }
     apply.is_there(&alive(keys, &claim.worker));
     let room = (claim.threads as usize).saturating_sub(claimed.len());
     apply.at_most(&lent(keys, &claim.account, claim.now), room);
     Ok(Work::of(claimed, apply))
+}
+
+/// Tasks, and what they ask for.
+struct Loaded {
+    loaded: row::Tasks,
+    requests: HashMap<TaskId, Arc<str>>,
+}
+
+/// Loads what is not remembered; all of it, where that was of no use.
+async fn load(call: &Call, turns: &[Turn], ids: &BTreeSet<TaskId>) -> Outcome<Loaded> {
+    let keys = call.keys();
+    let kept = if call.is_first { call.kept().of(ids) } else { Vec::new() };
+    let (mut loaded, mut requests) = (row::Tasks::new(), HashMap::new());
+    for (task, request) in kept {
+        requests.extend(request.map(|request| (task.task.id, request)));
+        loaded.insert(task.task.id, task);
+    }
+    let missing: Vec<TaskId> = ids.iter().filter(|id| !loaded.contains_key(id)).copied().collect();
+    let asking = turns.iter().map(|turn| turn.id).filter(|id| !requests.contains_key(id));
+    let asking: Vec<TaskId> = asking.collect();
+    let tasks = (!missing.is_empty()).then(|| row::question(keys, missing));
+    let bodies = (!asking.is_empty())
+        .then(|| Cmd::mget(asking.iter().map(|id| keys.request(*id)).collect::<Vec<_>>()));
+    let is_asked = tasks.is_some();
+    let found: Vec<Vec<Option<String>>> = call.ask(tasks.into_iter().chain(bodies)).await?;
+    let mut found = found.into_iter();
+    if is_asked {
+        loaded.append(&mut row::read(found.next().unwrap_or_default())?);
+    }
+    for (id, body) in asking.into_iter().zip(found.next().unwrap_or_default()) {
+        requests.extend(body.map(|body| (id, Arc::from(body))));
+    }
+    Ok(Loaded { loaded, requests })
 }
 
 async fn find(call: &Call, claim: &Claim) -> Outcome<Found> {

@@ -1,7 +1,7 @@
 //! Changes: facts under an attempt's token, rows under a version.
 
 use super::{
-    index::{attempt_of, bearers_of},
+    bearers::{Bearers, Name},
     row::{self, Tasks},
     write,
 };
@@ -9,21 +9,14 @@ use crate::{
     Committed, Result,
     gather::Batch,
     redis::{
-        failure::Outcome,
-        keys::Keys,
+        failure::{Failure, Outcome},
         server::{Call, Server, Work},
     },
 };
 use async_trait::async_trait;
-use deadletter_core::{
-    AccountName, AttemptToken, Change, Fact, Learned, Reading, TaskId, UpstreamId,
-};
-use redis::Cmd;
+use deadletter_core::{Change, Fact, Learned, Reading, TaskId};
 use secrecy::ExposeSecret;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Commits of many callers, as the contract of `Tasks::commit` says.
 pub(in crate::redis) struct Commits;
@@ -47,32 +40,53 @@ impl Batch for Commits {
     }
 }
 
-/// A name in an account, and who has it or had it.
-type Bearers = BTreeMap<(AccountName, UpstreamId), Vec<(TaskId, AttemptToken)>>;
-
 async fn commit(call: &Call, changes: &[Change]) -> Outcome<Work<Vec<Committed>>> {
-    let rows = changes.iter().filter_map(|change| Some(change.row.as_ref()?.after.id));
-    let facts = changes.iter().flat_map(|change| change.facts.iter().map(|fact| fact.task));
-    let mut loaded = row::load(call, &rows.chain(facts).collect()).await?;
-    let bearers = bearers(call, &named(changes, &loaded)).await?;
-    let theirs: BTreeSet<TaskId> = bearers.values().flatten().map(|(task, _)| *task).collect();
-    let more = theirs.iter().filter(|task| !loaded.contains_key(task)).copied().collect();
-    loaded.append(&mut row::load(call, &more).await?);
+    let (loaded, bearers) =
+        if call.is_first { expected(call, changes).await? } else { found(call, changes).await? };
     let mut stage = row::stage(&loaded);
     let committed = stage.commit(changes);
-    let mut apply = write::write(stage.into_writes(), &loaded, call.keys(), call.now);
-    // Whoever bears a name now bears it still, and nobody else does.
-    for task in &theirs {
-        write::stands(&mut apply, call.keys(), *task, loaded.get(task));
+    let mut apply = write::write(stage.into_writes(), &loaded, bearers, call);
+    // What was decided by these is right only while they stand so.
+    for (id, loaded) in &loaded {
+        row::stands(&mut apply, call.keys(), *id, Some(loaded));
     }
-    for ((account, id), bearers) in &bearers {
-        apply.equals(&count(call.keys(), account, id), bearers.len());
+    let is_plain = committed.iter().all(|it| *it == Committed::Applied) && !apply.is_empty();
+    if call.is_first && !is_plain {
+        // Nobody is told so by what is only remembered, or guessed.
+        return Err(Failure::Met);
     }
     Ok(Work::of(committed, apply))
 }
 
+fn ids_of(changes: &[Change]) -> BTreeSet<TaskId> {
+    let rows = changes.iter().filter_map(|change| Some(change.row.as_ref()?.after.id));
+    let facts = changes.iter().flat_map(|change| change.facts.iter().map(|fact| fact.task));
+    rows.chain(facts).collect()
+}
+
+/// What the changes concern as it is if nobody else has changed it: tasks as this handle wrote them,
+/// and names that nobody else bears.
+async fn expected(call: &Call, changes: &[Change]) -> Outcome<(Tasks, Bearers)> {
+    let mut missing = ids_of(changes);
+    let kept = call.kept().of(&missing).into_iter();
+    let mut loaded: Tasks = kept.map(|(task, _)| (task.task.id, task)).collect();
+    missing.retain(|id| !loaded.contains_key(id));
+    loaded.append(&mut row::load(call, &missing).await?);
+    let bearers = Bearers::guess(named(changes, &loaded), loaded.values().map(Arc::as_ref));
+    Ok((loaded, bearers))
+}
+
+/// What the changes concern, as it stands.
+async fn found(call: &Call, changes: &[Change]) -> Outcome<(Tasks, Bearers)> {
+    let mut loaded = row::load(call, &ids_of(changes)).await?;
+    let bearers = Bearers::load(call, named(changes, &loaded)).await?;
+    let theirs = bearers.tasks().into_iter().filter(|task| !loaded.contains_key(task)).collect();
+    loaded.append(&mut row::load(call, &theirs).await?);
+    Ok((loaded, bearers))
+}
+
 /// The names by which attempts would be asked for from now on.
-fn named(changes: &[Change], loaded: &Tasks) -> BTreeSet<(AccountName, UpstreamId)> {
+fn named(changes: &[Change], loaded: &Tasks) -> BTreeSet<Name> {
     let naming = changes.iter().flat_map(Change::naming);
     let names = naming.filter_map(|fact| {
         let attempts = &loaded.get(&fact.task)?.attempts;
@@ -86,23 +100,6 @@ fn named(changes: &[Change], loaded: &Tasks) -> BTreeSet<(AccountName, UpstreamI
     names.collect()
 }
 
-async fn bearers(call: &Call, names: &BTreeSet<(AccountName, UpstreamId)>) -> Outcome<Bearers> {
-    let questions = names.iter().map(|(account, id)| {
-        let [from, to] = bearers_of(id);
-        Cmd::zrangebylex(call.keys().upstream_ids(account), from, to)
-    });
-    let found: Vec<Vec<String>> = call.ask(questions).await?;
-    let found =
-        found.iter().map(|members| members.iter().filter_map(|it| attempt_of(it)).collect());
-    Ok(names.iter().cloned().zip(found).collect())
-}
-
-/// Asks how many attempts bear a name.
-pub(super) fn count(keys: &Keys, account: &AccountName, id: &UpstreamId) -> Cmd {
-    let [from, to] = bearers_of(id);
-    Cmd::zlexcount(keys.upstream_ids(account), from, to)
-}
-
 /// Notes which verdicts were told; answers how many of them were news.
 pub(super) async fn mark_read(call: &Call, readings: &[Reading]) -> Outcome<Work<u64>> {
     let loaded = row::load(call, &readings.iter().map(|reading| reading.task).collect()).await?;
@@ -112,5 +109,6 @@ pub(super) async fn mark_read(call: &Call, readings: &[Reading]) -> Outcome<Work
         let task = loaded.get(&reading.task);
         news += u64::from(task.is_some_and(|it| stage.mark_read(&it.task, reading)));
     }
-    Ok(Work::of(news, write::write(stage.into_writes(), &loaded, call.keys(), call.now)))
+    let apply = write::write(stage.into_writes(), &loaded, Bearers::default(), call);
+    Ok(Work::of(news, apply))
 }

@@ -6,6 +6,7 @@
 //!
 //! Numbers within members have a fixed width, so that their order as texts is that of the numbers.
 
+use super::bearers::Bearers;
 use crate::redis::{
     apply::Apply,
     keys::{Key, Keys},
@@ -26,6 +27,8 @@ enum Shelf {
     Queue(Lane, AccountName),
     /// Names that are put in, and never taken out with a task.
     Names(Key),
+    /// Attempts that bear an upstream id.
+    Bearers(AccountName, UpstreamId),
 }
 
 /// All entries of a task.
@@ -59,9 +62,8 @@ impl Entries {
             }
         }
         if state.is_leased() {
-            let holder = holder(task.worker.as_ref());
-            let member = format!("{holder}{}{}", lease_kind(state), hex_id(id));
-            self.set(keys.leases(account), member, 0);
+            let leases = keys.leases(account, name_of(task.worker.as_ref()));
+            self.set(leases, hex_id(id), lease_turn(state));
             self.name(keys.holders(account), task.worker.as_ref());
         }
         let by_id = id.get().cast_signed();
@@ -90,7 +92,8 @@ impl Entries {
             self.set(keys.lapsing(account), member.clone(), at.0);
         }
         if let Some(id) = &attempt.upstream_id {
-            self.set(keys.upstream_ids(account), format!("{id}{END}{member}"), 0);
+            let bearers = Shelf::Bearers(account.clone(), id.clone());
+            self.0.insert((bearers, member), 0);
             if attempt.is_open() && task.attempt != Some(attempt.token) {
                 let entry = abandoned_member(attempt.worker.as_ref(), attempt);
                 self.set(keys.abandoned(account), entry, 0);
@@ -104,12 +107,18 @@ impl Entries {
     }
 
     fn name(&mut self, set: Key, worker: Option<&WorkerId>) {
-        let name = worker.map_or_else(String::new, |worker| worker.as_str().to_owned());
-        self.0.insert((Shelf::Names(set), name), 0);
+        self.0.insert((Shelf::Names(set), name_of(worker).to_owned()), 0);
     }
 
-    /// Writes what has changed since `before`.
-    pub(super) fn replace(self, before: &Self, keys: &Keys, now: UnixMs, apply: &mut Apply) {
+    /// Writes what has changed since `before`; `bearers` are those of all names that change.
+    pub(super) fn replace(
+        self,
+        before: &Self,
+        keys: &Keys,
+        now: UnixMs,
+        bearers: &mut Bearers,
+        apply: &mut Apply,
+    ) {
         for place in before.0.keys().filter(|place| !self.0.contains_key(place)) {
             let (shelf, member) = place;
             match shelf {
@@ -119,6 +128,7 @@ impl Entries {
                     apply.remove(keys.waiting(*lane, account), member);
                 }
                 Shelf::Names(_) => {}
+                Shelf::Bearers(account, id) => bearers.of(account, id).remove(member),
             }
         }
         for (place, score) in self.0 {
@@ -134,6 +144,7 @@ impl Entries {
                     apply.add(keys.waiting(lane, &account), shown(score), member);
                 }
                 (Shelf::Names(set), name) => apply.name(set, name),
+                (Shelf::Bearers(account, id), member) => bearers.of(&account, &id).add(member),
             }
         }
     }
@@ -197,24 +208,23 @@ impl Turn {
     }
 }
 
-const fn lease_kind(state: StateKind) -> &'static str {
-    // The order in which they are taken over.
-    if matches!(state, StateKind::Polling) { "p" } else { "s" }
+/// The order in which leases are taken over.
+const fn lease_turn(state: StateKind) -> i64 {
+    if matches!(state, StateKind::Polling) { POLLING } else { SUBMITTING }
 }
 
-/// What begins the entries of a holder; nobody has no name.
-fn holder(worker: Option<&WorkerId>) -> String {
-    head_of(worker.map_or("", WorkerId::as_str))
+/// The scores of leases of tasks in these states.
+pub(super) const POLLING: i64 = 0;
+pub(super) const SUBMITTING: i64 = 1;
+
+/// A holder's name; nobody has none.
+fn name_of(worker: Option<&WorkerId>) -> &str {
+    worker.map_or("", WorkerId::as_str)
 }
 
 /// What begins the entries of a holder with this name.
 pub(super) fn head_of(holder: &str) -> String {
     format!("{holder}{END}")
-}
-
-/// The leases of a holder in a state, as a range of texts.
-pub(super) fn leases_of(holder: &str, state: StateKind) -> [String; 2] {
-    range_of(&format!("{holder}{}", lease_kind(state)))
 }
 
 /// Everything that begins with `head`, as a range of texts.
@@ -223,14 +233,8 @@ pub(super) fn range_of(head: &str) -> [String; 2] {
     [format!("[{head}"), format!("({head}\u{7f}")]
 }
 
-/// The task of a lease.
-pub(super) fn leased(member: &str) -> Option<TaskId> {
-    let (_, behind) = member.rsplit_once(END)?;
-    unhex_id(behind.get(1..)?)
-}
-
 /// An attempt within other members.
-fn attempt_member(task: TaskId, token: AttemptToken) -> String {
+pub(super) fn attempt_member(task: TaskId, token: AttemptToken) -> String {
     format!("{}{token}", hex_id(task))
 }
 
@@ -244,17 +248,12 @@ pub(super) fn attempt_of(member: &str) -> Option<(TaskId, AttemptToken)> {
 /// An abandoned attempt of a holder: oldest intent first.
 pub(super) fn abandoned_member(worker: Option<&WorkerId>, attempt: &Attempt) -> String {
     let member = attempt_member(attempt.task, attempt.token);
-    format!("{}{}{member}", holder(worker), hex(attempt.intent_at.0))
+    format!("{}{}{member}", head_of(name_of(worker)), hex(attempt.intent_at.0))
 }
 
 /// What orders an abandoned attempt among those of other holders.
 pub(super) fn abandoned_order(member: &str) -> &str {
     member.rsplit_once(END).map_or("", |(_, order)| order)
-}
-
-/// The bearers of an upstream id, as a range of texts.
-pub(super) fn bearers_of(id: &UpstreamId) -> [String; 2] {
-    range_of(&format!("{id}{END}"))
 }
 
 #[cfg(test)]
@@ -299,11 +298,13 @@ mod tests {
         let before = task(1);
         let same = Entries::of(&keys, &before, []);
         let mut apply = Apply::default();
-        same.replace(&Entries::of(&keys, &before, []), &keys, UnixMs(9), &mut apply);
+        let bearers = &mut Bearers::default();
+        same.replace(&Entries::of(&keys, &before, []), &keys, UnixMs(9), bearers, &mut apply);
         assert!(apply.is_empty());
         let state = State::Queued { due_at: UnixMs(7), why: Why::New };
         let later = Entries::of(&keys, &Task { state, ..before.clone() }, []);
-        later.replace(&Entries::of(&keys, &before, []), &keys, UnixMs(9), &mut apply);
+        let before = Entries::of(&keys, &before, []);
+        later.replace(&before, &keys, UnixMs(9), bearers, &mut apply);
         assert!(!apply.is_empty());
     }
 }

@@ -1,16 +1,18 @@
 //! New tasks.
 
-use super::{row, write};
+use super::{
+    bearers::{self, Bearers},
+    row, write,
+};
 use crate::{
     Inserted, Result,
     gather::Batch,
     redis::{
         failure::Outcome,
         json,
-        keys::Keys,
         server::{Call, Server, Work},
     },
-    stage::{Holder, Key, Passed, key_of},
+    stage::{Holder, Key, Passed, Stage, key_of},
 };
 use async_trait::async_trait;
 use deadletter_core::{NewTask, TaskId, UnixMs};
@@ -43,19 +45,18 @@ pub(super) async fn insert(call: &Call, tasks: &[NewTask]) -> Outcome<Work<Vec<I
     let keys = call.keys();
     let wanted: BTreeSet<Key> = tasks.iter().filter_map(|new| key_of(&new.task)).collect();
     let ids: BTreeSet<TaskId> = tasks.iter().map(|new| new.task.id).collect();
-    let stand = ids.iter().map(|id| Cmd::hget(keys.task(*id), row::REVISION));
-    let lead = wanted.iter().map(|key| Cmd::hget(keys.idempotency(), field(key)));
-    let found: Vec<Option<u64>> = call.ask(stand.chain(lead)).await?;
-    let (stand, lead) = found.split_at_checked(ids.len()).unwrap_or_default();
-    let mut stage = crate::stage::Stage::default();
-    for (id, revision) in ids.iter().zip(stand) {
-        if revision.is_some() {
-            stage.load(*id, 0, None);
+    let past = tasks.iter().flat_map(|new| bearers::names_of(&new.past.attempts)).collect();
+    let bearers = Bearers::load(call, past).await?;
+    let mut stage = Stage::default();
+    // An id is chosen anew for each task: that it stands is found by the check, but for once.
+    if !call.is_first {
+        for id in row::load(call, &ids).await?.into_keys() {
+            stage.load(id, 0, None);
         }
     }
-    let lead = wanted.iter().zip(lead).filter_map(|(key, id)| Some((key, (*id)?)));
-    let lead = lead.map(|(key, id)| Ok((key.clone(), json::word(&id.to_string())?)));
-    let lead = lead.collect::<Outcome<BTreeMap<Key, TaskId>>>()?;
+    let lead = leads_to(call, &wanted).await?;
+    let lead = wanted.iter().cloned().zip(lead).filter_map(|(key, id)| Some((key, id?)));
+    let lead: BTreeMap<Key, TaskId> = lead.collect();
     let holders = row::load(call, &lead.values().copied().collect()).await?;
     for (key, id) in &lead {
         // A key whose task is gone keeps nobody out.
@@ -67,14 +68,14 @@ pub(super) async fn insert(call: &Call, tasks: &[NewTask]) -> Outcome<Work<Vec<I
     let writes = stage.into_writes();
     let passed: Vec<(Key, Passed)> = writes.keys.clone().into_iter().collect();
     // What stands by now was refused: all that is written is new.
-    let mut apply = write::write(writes, &row::Tasks::new(), keys, call.now);
+    let mut apply = write::write(writes, &row::Tasks::new(), bearers, call);
     for (key, Passed { to, was }) in passed {
-        let question = Cmd::hget(keys.idempotency(), field(&key));
-        apply.equals(&question, was.map_or_else(String::new, |id| id.to_string()));
+        let was_to = was.map_or_else(String::new, |id| id.to_string());
+        apply.holds(keys.idempotency(), field(&key), was_to);
         if let Some(was) = was {
-            write::stands(&mut apply, keys, was, holders.get(&was));
+            row::stands(&mut apply, keys, was, holders.get(&was).map(Arc::as_ref));
         }
-        apply.then(&Cmd::hset(keys.idempotency(), field(&key), to.task.get()));
+        apply.put(keys.idempotency(), field(&key), to.task.get());
     }
     Ok(Work::of(inserted, apply))
 }
@@ -84,7 +85,16 @@ pub(super) fn field(key: &Key) -> String {
     json::written(key)
 }
 
-/// Asks to which task an idempotency key leads.
-pub(super) fn leads_to(keys: &Keys, key: &Key) -> Cmd {
-    Cmd::hget(keys.idempotency(), field(key))
+/// To which tasks idempotency keys lead, one answer each.
+pub(super) async fn leads_to<'k>(
+    call: &Call,
+    wanted: impl IntoIterator<Item = &'k Key>,
+) -> Outcome<Vec<Option<TaskId>>> {
+    let fields: Vec<String> = wanted.into_iter().map(field).collect();
+    if fields.is_empty() {
+        return Ok(Vec::new());
+    }
+    let question = Cmd::hmget(call.keys().idempotency(), fields);
+    let found: Vec<Option<String>> = call.ask_one(question).await?;
+    found.into_iter().map(|id| id.map(|id| json::word(&id)).transpose()).collect()
 }

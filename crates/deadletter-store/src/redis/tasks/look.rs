@@ -1,17 +1,15 @@
 //! Questions about tasks, most in one round trip.
 
 use super::{
-    answer, commit,
+    answer,
     index::{self, Turn, attempt_of, unhex_id},
     row,
 };
-use crate::redis::{failure::Outcome, json, server::Call};
+use crate::redis::{failure::Outcome, server::Call};
 use deadletter_core::{
-    AccountName, Answer, Attempt, Lane, Payload, StateKind, Task, TaskId, UnixMs, UpstreamId,
-    WorkerId,
+    AccountName, Answer, Attempt, Lane, Payload, StateKind, Task, TaskId, UnixMs, WorkerId,
 };
 use redis::Cmd;
-use std::collections::BTreeMap;
 
 /// Ready tasks whose due times are compared: where more are due already, the answer is the due time
 /// of one of them.
@@ -19,9 +17,7 @@ const READY: isize = 64;
 
 /// Rows, in the order asked for.
 pub(super) async fn get(call: &Call, ids: &[TaskId]) -> Outcome<Vec<Option<Task>>> {
-    let rows = ids.iter().map(|id| Cmd::hget(call.keys().task(*id), row::ROW));
-    let rows: Vec<Option<String>> = call.ask(rows).await?;
-    rows.into_iter().map(|row| row.map(|row| row::task(&row)).transpose()).collect()
+    row::rows(call, ids).await
 }
 
 /// What a task asks for; nothing where that cannot be read.
@@ -33,7 +29,7 @@ pub(super) async fn payload(call: &Call, id: TaskId) -> Outcome<Option<Payload>>
 /// Its attempts, by number.
 pub(super) async fn history(call: &Call, id: TaskId) -> Outcome<Vec<Attempt>> {
     let mut loaded = row::load(call, &[id].into()).await?;
-    let mut attempts = loaded.remove(&id).map(|task| task.attempts).unwrap_or_default();
+    let mut attempts = loaded.remove(&id).map(|task| task.attempts.clone()).unwrap_or_default();
     attempts.sort_by_key(|attempt| (attempt.n, attempt.token));
     Ok(attempts)
 }
@@ -41,12 +37,12 @@ pub(super) async fn history(call: &Call, id: TaskId) -> Outcome<Vec<Attempt>> {
 /// Every answer that is kept, by token, and which of them won.
 async fn kept(call: &Call, id: TaskId) -> Outcome<(Vec<Answer>, Option<Task>)> {
     let keys = call.keys();
-    let asked = [Cmd::hget(keys.task(id), row::ROW), Cmd::hgetall(keys.answers(id))];
-    let (row, answers): (Option<String>, BTreeMap<String, String>) = call.ask(asked).await?;
-    let mut answers =
-        answers.values().map(|stored| answer::read(stored)).collect::<Outcome<Vec<_>>>()?;
+    let asked = [row::question(keys, [id]), Cmd::get(keys.answers(id))];
+    let (rows, answers): (Vec<Option<String>>, Option<String>) = call.ask(asked).await?;
+    let mut answers = answer::read(&answers.unwrap_or_default())?;
     answers.sort_by_key(|answer| answer.token);
-    Ok((answers, row.map(|row| row::task(&row)).transpose()?))
+    let row = rows.into_iter().flatten().next();
+    Ok((answers, row.map(|row| row::row(&row)).transpose()?))
 }
 
 /// The answer that won; where none did, one that is kept.
@@ -71,11 +67,6 @@ pub(super) async fn told(call: &Call, id: TaskId) -> Outcome<Option<(Task, Optio
 /// Every answer that is kept.
 pub(super) async fn answers(call: &Call, id: TaskId) -> Outcome<Vec<Answer>> {
     Ok(kept(call, id).await?.0)
-}
-
-/// How many attempts bear an upstream id.
-pub(super) async fn bearers(call: &Call, account: &AccountName, id: &UpstreamId) -> Outcome<u32> {
-    call.ask_one(commit::count(call.keys(), account, id)).await
 }
 
 /// Queued tasks whose deadline has passed, oldest deadline first.
@@ -109,11 +100,12 @@ pub(super) async fn abandoned(
     let set = call.keys().abandoned(account);
     let page = Cmd::zrangebylex_limit(set, behind.unwrap_or(first), end, 0, limit);
     let page: Vec<String> = call.ask_one(page).await?;
-    let attempts = page.iter().filter_map(|member| attempt_of(member));
-    let attempts =
-        attempts.map(|(id, token)| Cmd::hget(call.keys().task(id), row::attempt_field(token)));
-    let attempts: Vec<Option<String>> = call.ask(attempts).await?;
-    attempts.iter().flatten().map(|stored| json::read(stored)).collect()
+    let attempts: Vec<_> = page.iter().filter_map(|member| attempt_of(member)).collect();
+    let loaded = row::load(call, &attempts.iter().map(|(id, _)| *id).collect()).await?;
+    let attempts = attempts.iter().filter_map(|(id, token)| {
+        loaded.get(id)?.attempts.iter().find(|attempt| attempt.token == *token).cloned()
+    });
+    Ok(attempts.collect())
 }
 
 /// When the next task that may be claimed is due.

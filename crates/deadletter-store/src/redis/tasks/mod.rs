@@ -1,10 +1,12 @@
 //! Tasks, their attempts, payloads and answers in Redis.
 //!
 //! A call that writes loads all that it names, lets [`stage`](crate::stage) decide, and has all of
-//! it written by one script, under the revisions of what was loaded.
+//! it written by one script, under the marks of what was loaded. What this handle has written itself
+//! is kept, and not loaded again.
 
 mod adopt;
 pub(super) mod answer;
+mod bearers;
 mod claim;
 mod commit;
 pub(super) mod counts;
@@ -115,7 +117,7 @@ impl Tasks for RedisStore {
     }
 
     async fn bearers(&self, account: &AccountName, id: &UpstreamId) -> Result<u32> {
-        let call = |call| async move { look::bearers(&call, account, id).await };
+        let call = |call| async move { bearers::count(&call, account, id).await };
         self.look("look for an upstream id", call).await
     }
 }

@@ -1,11 +1,11 @@
 //! Tasks deleted with all that is theirs, and tasks frozen as items of an operation.
 
 use super::{
+    bearers::{self, Bearers},
     counts,
     index::Entries,
     insert,
     row::{self, Loaded},
-    write,
 };
 use crate::{
     Freeze, Frozen, Item,
@@ -14,6 +14,7 @@ use crate::{
         deliveries,
         failure::Outcome,
         items,
+        kept::Piece,
         keys::Keys,
         page,
         server::{Call, Work},
@@ -41,16 +42,18 @@ pub(in crate::redis) async fn purge(call: Call, tasks: &[(TaskId, u64)]) -> Outc
     let named = purged.iter().map(|task| names_of(keys, task.task.id));
     let named: Vec<Vec<String>> = call.ask(named).await?;
     let keyed: Vec<_> = purged.iter().filter_map(|it| Some((it, key_of(&it.task)?))).collect();
-    let leads = keyed.iter().map(|(_, key)| insert::leads_to(keys, key));
-    let leads: Vec<Option<u64>> = call.ask(leads).await?;
+    let leads = insert::leads_to(&call, keyed.iter().map(|(_, key)| key)).await?;
+    let borne = purged.iter().flat_map(|task| bearers::names_of(&task.attempts)).collect();
+    let mut bearers = Bearers::load(&call, borne).await?;
     let mut apply = Apply::default();
     for (task, documents) in purged.iter().zip(named) {
-        delete(&mut apply, keys, task, &documents);
+        delete(&mut apply, keys, task, &documents, &mut bearers);
     }
+    bearers.write(keys, &mut apply);
     for ((task, key), leads_to) in keyed.iter().zip(leads) {
-        if leads_to == Some(task.task.id.get()) {
-            apply.equals(&insert::leads_to(keys, key), task.task.id.get());
-            apply.then(&Cmd::hdel(keys.idempotency(), insert::field(key)));
+        if leads_to == Some(task.task.id) {
+            apply.holds(keys.idempotency(), insert::field(key), task.task.id.get());
+            apply.drop(keys.idempotency(), insert::field(key));
         }
     }
     counts::add(&stage.into_writes().counts, keys, &mut apply);
@@ -69,24 +72,30 @@ fn documents_of(id: TaskId) -> [String; 2] {
     [format!("[{head}"), format!("({}0", head.trim_end_matches('/'))]
 }
 
-fn delete(apply: &mut Apply, keys: &Keys, gone: &Loaded, documents: &[String]) {
+fn delete(
+    apply: &mut Apply,
+    keys: &Keys,
+    gone: &Loaded,
+    documents: &[String],
+    bearers: &mut Bearers,
+) {
     let id = gone.task.id;
-    write::stands(apply, keys, id, Some(gone));
+    row::stands(apply, keys, id, Some(gone));
     let before = Entries::of(keys, &gone.task, &gone.attempts);
-    Entries::default().replace(&before, keys, gone.task.updated_at, apply);
+    Entries::default().replace(&before, keys, gone.task.updated_at, bearers, apply);
     for (operation, item) in &gone.items {
-        write::count_item(apply, keys, operation, Some(item), None);
+        items::count(apply, keys, operation, Some(item), None);
     }
     deliveries::dropped(apply, keys, &gone.deliveries);
     for key in [keys.task(id), keys.request(id), keys.answers(id)] {
         apply.then(&Cmd::del(key));
     }
-    apply.forget(id);
+    apply.keep(Piece::Deleted(id));
     let [from, to] = documents_of(id);
     apply.equals(&Cmd::zlexcount(keys.document_names(), from, to), documents.len());
     for name in documents {
-        apply.then(&Cmd::hdel(keys.document_versions(), name));
-        apply.then(&Cmd::hdel(keys.document_bodies(), name));
+        apply.drop(keys.document_versions(), name);
+        apply.drop(keys.document_bodies(), name);
         apply.remove(keys.document_names(), name);
     }
 }
@@ -95,23 +104,20 @@ fn delete(apply: &mut Apply, keys: &Keys, gone: &Loaded, documents: &[String]) {
 pub(in crate::redis) async fn freeze(call: Call, freeze: &Freeze) -> Outcome<Work<Frozen>> {
     let keys = call.keys();
     let page = page::page(&call, &freeze.query).await?;
-    let field = items::field(&freeze.operation);
-    let rows = page
-        .tasks
-        .iter()
-        .map(|task| Cmd::hmget(keys.task(task.id), &[row::REVISION.to_owned(), field.clone()]));
-    let rows: Vec<(Option<u64>, Option<String>)> = call.ask(rows).await?;
+    let loaded = row::load(&call, &page.tasks.iter().map(|task| task.id).collect()).await?;
     let mut apply = Apply::default();
     let mut frozen = Frozen { added: 0, next: page.next };
-    for (task, row) in page.tasks.iter().zip(rows) {
+    for task in &page.tasks {
         // A task that is an item already, or gone.
-        let (Some(revision), None) = row else { continue };
+        let Some(before) = loaded.get(&task.id) else { continue };
+        if before.items.contains_key(&freeze.operation) {
+            continue;
+        }
         let item = Item { task: task.id, version: task.version, state: ItemState::Pending };
-        let key = keys.task(task.id);
-        apply.equals(&Cmd::hget(&key, row::REVISION), revision);
-        let raised = (row::REVISION, (revision + 1).to_string());
-        apply.then(&Cmd::hset_multiple(&key, &[raised, (&field, items::written(&item))]));
-        write::count_item(&mut apply, keys, &freeze.operation, None, Some(&item));
+        let mut after = Loaded { mark: call.mark(), ..Loaded::clone(before) };
+        after.items.insert(freeze.operation.clone(), item);
+        row::write(&mut apply, keys, Some(before), after);
+        items::count(&mut apply, keys, &freeze.operation, None, Some(&item));
         frozen.added += 1;
     }
     Ok(Work::of(frozen, apply))

@@ -1,7 +1,7 @@
 //! What the server has lost and this handle has kept, put back: a task that is gone as a new one
 //! with all that is known of it, into one that stands what it does not have.
 
-use super::{insert, row, write};
+use super::{bearers::Bearers, insert, row, write};
 use crate::{
     Inserted,
     redis::{
@@ -49,7 +49,7 @@ pub(in crate::redis) async fn behind(
             behind.push(kept.id);
         }
     }
-    let apply = write::write(stage.into_writes(), &loaded, call.keys(), call.now);
+    let apply = write::write(stage.into_writes(), &loaded, Bearers::default(), call);
     Ok(Work::of((standing, behind), apply))
 }
 

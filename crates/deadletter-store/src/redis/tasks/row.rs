@@ -1,94 +1,150 @@
-//! A task as a hash, and back: its row, and what is bound to its revision.
+//! A task as one text, and back: its row, and what is bound to it.
 //!
-//! Whatever is written of a task raises the revision by one, and is written only where that stands as
-//! it was read. So a row is decided with all its attempts and items in sight, and nobody changes one
-//! in between.
+//! ```text
+//! HANDLE.7                    the mark of the call that wrote it
+//! {"id":...}                  the row
+//! a{"token":...}              an attempt, one line each
+//! o4 pending OPERATION        an item of an operation, at a version
+//! d{"task":...}               a delivery
+//! ```
+//!
+//! Whatever is written of a task is the whole text, under a new mark, and is written only where that
+//! stands as it was read. So a row is decided with all its attempts and items in sight, and nobody
+//! changes one in between. One text, because a server reads and writes many of those by one command.
 
 use crate::{
     Item,
-    redis::{failure::Outcome, items, json, keys::Keys, server::Call},
+    redis::{
+        apply::Apply,
+        failure::Outcome,
+        json::{self, misfit},
+        kept::Piece,
+        keys::Keys,
+        server::Call,
+    },
     stage::Stage,
 };
-use deadletter_core::{Attempt, AttemptToken, Delivery, OperationId, Task, TaskId};
+use deadletter_core::{Attempt, Delivery, OperationId, Task, TaskId};
 use redis::Cmd;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// The field of the revision.
-pub(super) const REVISION: &str = "n";
-/// The field of the row.
-pub(super) const ROW: &str = "b";
-/// What begins the fields of attempts, items and deliveries.
-const ATTEMPT: &str = "a:";
-const ITEM: &str = "o:";
-const DELIVERY: &str = "d:";
-
-/// The field of an attempt.
-pub(super) fn attempt_field(token: AttemptToken) -> String {
-    format!("{ATTEMPT}{token}")
-}
-
-/// A row as it is read.
-pub(in crate::redis) fn task(row: &str) -> Outcome<Task> {
-    json::read(row)
-}
+/// What begins the lines of attempts, items and deliveries.
+const ATTEMPT: char = 'a';
+const ITEM: char = 'o';
+const DELIVERY: char = 'd';
 
 /// A task as it stands.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) revision: u64,
-    pub(super) task: Task,
+#[derive(Clone, Debug)]
+pub(in crate::redis) struct Loaded {
+    pub(in crate::redis) mark: Arc<str>,
+    pub(in crate::redis) task: Task,
     /// In no order.
-    pub(super) attempts: Vec<Attempt>,
-    pub(super) items: BTreeMap<OperationId, Item>,
-    pub(super) deliveries: Vec<Delivery>,
+    pub(in crate::redis) attempts: Vec<Attempt>,
+    pub(in crate::redis) items: BTreeMap<OperationId, Item>,
+    pub(in crate::redis) deliveries: Vec<Delivery>,
 }
 
 /// Tasks that stand, of those that were asked for.
-pub(super) type Tasks = BTreeMap<TaskId, Loaded>;
+pub(in crate::redis) type Tasks = BTreeMap<TaskId, Arc<Loaded>>;
 
-/// Asks for all of a task's hash.
-pub(super) fn question(keys: &Keys, id: TaskId) -> Cmd {
-    Cmd::hgetall(keys.task(id))
+impl Loaded {
+    /// A new one, not written yet.
+    pub(in crate::redis) fn new(mark: Arc<str>, task: Task) -> Self {
+        let (attempts, items, deliveries) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { mark, task, attempts, items, deliveries }
+    }
+
+    fn written(&self) -> String {
+        let mut text = format!("{}\n{}", self.mark, json::written(&self.task));
+        let mut line = |kind, line: &str| {
+            text.extend(['\n', kind]);
+            text.push_str(line);
+        };
+        for attempt in &self.attempts {
+            line(ATTEMPT, &json::written(attempt));
+        }
+        for (operation, Item { version, state, .. }) in &self.items {
+            line(ITEM, &format!("{version} {state} {operation}"));
+        }
+        for delivery in &self.deliveries {
+            line(DELIVERY, &json::written(delivery));
+        }
+        text
+    }
+
+    fn read(text: &str) -> Outcome<Self> {
+        let mut lines = text.split('\n');
+        let mark = lines.next().unwrap_or_default();
+        let row = lines.next().ok_or_else(|| misfit("a task without its row"))?;
+        let mut loaded = Self::new(Arc::from(mark), json::read(row)?);
+        for line in lines {
+            if let Some(attempt) = line.strip_prefix(ATTEMPT) {
+                loaded.attempts.push(json::read(attempt)?);
+            } else if let Some(item) = line.strip_prefix(ITEM) {
+                let (operation, item) = item_of(loaded.task.id, item)?;
+                loaded.items.insert(operation, item);
+            } else if let Some(delivery) = line.strip_prefix(DELIVERY) {
+                loaded.deliveries.push(json::read(delivery)?);
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+fn item_of(task: TaskId, line: &str) -> Outcome<(OperationId, Item)> {
+    let mut words = line.splitn(3, ' ');
+    let mut word = || words.next().ok_or_else(|| misfit("an item"));
+    let (version, state, operation) = (word()?, word()?, word()?);
+    let item = Item { task, version: json::word(version)?, state: json::word(state)? };
+    Ok((json::word(operation)?, item))
+}
+
+/// Asks for tasks, at least one; [`read`] takes the answer.
+pub(super) fn question(keys: &Keys, ids: impl IntoIterator<Item = TaskId>) -> Cmd {
+    let mut question = redis::cmd("MGET");
+    ids.into_iter().for_each(|id| {
+        question.arg(keys.task(id));
+    });
+    question
 }
 
 /// Loads tasks, in one round trip.
-pub(super) async fn load(call: &Call, ids: &BTreeSet<TaskId>) -> Outcome<Tasks> {
-    let questions = ids.iter().map(|id| question(call.keys(), *id));
-    read(call.ask(questions).await?)
+pub(in crate::redis) async fn load(call: &Call, ids: &BTreeSet<TaskId>) -> Outcome<Tasks> {
+    read(texts(call, ids).await?)
+}
+
+/// Rows alone, in the order asked for.
+pub(in crate::redis) async fn rows(call: &Call, ids: &[TaskId]) -> Outcome<Vec<Option<Task>>> {
+    let texts = texts(call, ids).await?.into_iter();
+    texts.map(|text| text.map(|text| row(&text)).transpose()).collect()
+}
+
+/// The row of a task's text.
+pub(super) fn row(text: &str) -> Outcome<Task> {
+    json::read(text.split('\n').nth(1).unwrap_or_default())
+}
+
+async fn texts(
+    call: &Call,
+    ids: impl IntoIterator<Item = &TaskId>,
+) -> Outcome<Vec<Option<String>>> {
+    let mut ids = ids.into_iter().copied().peekable();
+    if ids.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    call.ask_one(question(call.keys(), ids)).await
 }
 
 /// Reads what [`question`] was answered with.
-pub(super) fn read(hashes: Vec<Vec<(String, String)>>) -> Outcome<Tasks> {
-    let mut tasks = Tasks::new();
-    for hash in hashes {
-        if let Some(loaded) = read_one(hash)? {
-            tasks.insert(loaded.task.id, loaded);
-        }
-    }
-    Ok(tasks)
-}
-
-fn read_one(hash: Vec<(String, String)>) -> Outcome<Option<Loaded>> {
-    let (mut revision, mut row) = (None, None);
-    let (mut attempts, mut found, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
-    for (field, value) in hash {
-        if field == REVISION {
-            revision = Some(json::word(&value)?);
-        } else if field == ROW {
-            row = Some(task(&value)?);
-        } else if field.starts_with(ATTEMPT) {
-            attempts.push(json::read(&value)?);
-        } else if let Some(operation) = field.strip_prefix(ITEM) {
-            found.push((json::word::<OperationId>(operation)?, value));
-        } else if field.starts_with(DELIVERY) {
-            deliveries.push(json::read(&value)?);
-        }
-    }
-    let (Some(revision), Some(task)) = (revision, row) else { return Ok(None) };
-    let items =
-        found.into_iter().map(|(operation, value)| Ok((operation, items::read(task.id, &value)?)));
-    let items = items.collect::<Outcome<_>>()?;
-    Ok(Some(Loaded { revision, task, attempts, items, deliveries }))
+pub(super) fn read(texts: Vec<Option<String>>) -> Outcome<Tasks> {
+    let loaded = texts.iter().flatten().map(|text| {
+        let loaded = Loaded::read(text)?;
+        Ok((loaded.task.id, Arc::new(loaded)))
+    });
+    loaded.collect()
 }
 
 /// Hands what was loaded to the stage.
@@ -100,4 +156,56 @@ pub(super) fn stage(tasks: &Tasks) -> Stage {
         loaded.attempts.iter().for_each(|attempt| stage.load_attempt(attempt.clone()));
     }
     stage
+}
+
+/// Checks that a task stands as it was loaded, or does not.
+pub(in crate::redis) fn stands(
+    apply: &mut Apply,
+    keys: &Keys,
+    id: TaskId,
+    loaded: Option<&Loaded>,
+) {
+    apply.begins(keys.task(id), loaded.map_or_else(String::new, |it| format!("{}\n", it.mark)));
+}
+
+/// Writes a task, where it stands as it was loaded.
+pub(in crate::redis) fn write(
+    apply: &mut Apply,
+    keys: &Keys,
+    before: Option<&Loaded>,
+    after: Loaded,
+) {
+    let id = after.task.id;
+    stands(apply, keys, id, before);
+    let text = after.written();
+    let attempts_before = before.map_or(&[][..], |before| &before.attempts);
+    let changed = after.attempts.iter().filter(|attempt| !attempts_before.contains(attempt));
+    let attempts = changed.map(|attempt| attempt.token).collect();
+    apply.keep(Piece::Task { task: Arc::new(after), text: text.len(), attempts });
+    apply.set(keys.task(id), text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter_core::{AccountName, AttemptToken, ItemState, Policy, UnixMs, WorkerId};
+
+    #[test]
+    fn a_task_is_read_as_it_was_written() {
+        let id = TaskId::try_from(7_u64).unwrap();
+        let account = AccountName::new("main").unwrap();
+        let mut task = Task::queued(id, account.clone(), &Policy::default(), UnixMs(5));
+        task.dimensions.tags = vec!["two\nlines".to_owned()];
+        let mut loaded = Loaded::new(Arc::from("1-2.3"), task);
+        let (token, worker) = (AttemptToken::from_random(2), WorkerId::new("w").unwrap());
+        loaded.attempts.push(Attempt::intended(token, id, 1, account, worker, UnixMs(6)));
+        let operation = OperationId::new("an operation").unwrap();
+        let item = Item { task: id, version: 4, state: ItemState::Pending };
+        loaded.items.insert(operation, item);
+        let text = loaded.written();
+        assert_eq!(text.lines().count(), 4);
+        let read = Loaded::read(&text).unwrap();
+        assert_eq!((&read.mark, &read.task), (&loaded.mark, &loaded.task));
+        assert_eq!((&read.attempts, &read.items), (&loaded.attempts, &loaded.items));
+    }
 }

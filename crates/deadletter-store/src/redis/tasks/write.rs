@@ -1,36 +1,54 @@
 //! What a call has decided, as checks and writes.
 
 use super::{
-    answer, counts,
+    answer,
+    bearers::Bearers,
+    counts,
     index::Entries,
     row::{self, Loaded, Tasks},
 };
 use crate::{
     Item,
-    redis::{apply::Apply, deliveries, items, json, kept::Field, keys::Keys},
+    redis::{apply::Apply, deliveries, items, kept::Piece, keys::Keys, server::Call},
     stage::Writes,
 };
-use deadletter_core::{Attempt, AttemptToken, ItemState, OperationId, Task, TaskId, UnixMs};
+use deadletter_core::{
+    Answer, Attempt, AttemptToken, Delivery, ItemState, OperationId, Task, TaskId, Verdict,
+};
 use redis::Cmd;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What is written of one task.
 #[derive(Default)]
 struct Written {
     row: Option<Task>,
+    /// As it is stored.
+    request: Option<String>,
     attempts: BTreeMap<AttemptToken, Attempt>,
+    answers: Vec<Answer>,
     items: Vec<(OperationId, Item)>,
+    deliveries: Vec<Delivery>,
 }
 
-/// Everything but purges, given what was loaded.
-pub(super) fn write(writes: Writes, loaded: &Tasks, keys: &Keys, now: UnixMs) -> Apply {
-    let mut apply = Apply::default();
+/// Everything but purges, given what was loaded. `bearers` are those of all names that change.
+pub(super) fn write(writes: Writes, loaded: &Tasks, mut bearers: Bearers, call: &Call) -> Apply {
+    let (mut apply, keys) = (Apply::default(), call.keys());
+    deliveries::made(&mut apply, keys, &writes.deliveries);
+    counts::add(&writes.counts, keys, &mut apply);
+    writes.events.iter().for_each(|event| apply.event(event));
+    for (id, written) in by_task(writes, loaded) {
+        written.write(loaded.get(&id).map(Arc::as_ref), call, &mut bearers, &mut apply);
+    }
+    bearers.write(keys, &mut apply);
+    apply
+}
+
+fn by_task(writes: Writes, loaded: &Tasks) -> BTreeMap<TaskId, Written> {
     let mut written: BTreeMap<TaskId, Written> = BTreeMap::new();
     for (task, body) in writes.inserted {
-        apply.then(&Cmd::set(keys.request(task.id), &body));
-        apply.keep(task.id, Field::Request, body);
         let id = task.id;
-        written.entry(id).or_default().row = Some(task);
+        let new = Written { row: Some(task), request: Some(body), ..Written::default() };
+        written.insert(id, new);
     }
     for (id, row) in writes.rows {
         written.entry(id).or_default().row = Some(row.after);
@@ -44,6 +62,12 @@ pub(super) fn write(writes: Writes, loaded: &Tasks, keys: &Keys, now: UnixMs) ->
         let attempts = &mut written.entry(attempt.task).or_default().attempts;
         attempts.insert(attempt.token, attempt);
     }
+    for answer in writes.answers {
+        written.entry(answer.task).or_default().answers.push(answer);
+    }
+    for delivery in writes.deliveries {
+        written.entry(delivery.task).or_default().deliveries.push(delivery);
+    }
     for (operation, item) in writes.items {
         written.entry(item.task).or_default().items.push((operation, item));
     }
@@ -54,86 +78,58 @@ pub(super) fn write(writes: Writes, loaded: &Tasks, keys: &Keys, now: UnixMs) ->
             written.entry(id).or_default().items.push((operation, settled));
         }
     }
-    for (id, task) in written {
-        task.write(id, loaded.get(&id), keys, now, &mut apply);
-    }
-    for answer in &writes.answers {
-        // The first of an attempt stays.
-        let (key, token) = (keys.answers(answer.task), answer.token.to_string());
-        let body = answer::stored(answer);
-        apply.then(&Cmd::hset_nx(key, token, &body));
-        apply.keep(answer.task, Field::Answer(answer.token), body);
-    }
-    deliveries::made(&mut apply, keys, &writes.deliveries);
-    counts::add(&writes.counts, keys, &mut apply);
-    writes.events.iter().for_each(|event| apply.event(event));
-    apply
+    written
 }
 
 impl Written {
-    fn write(
-        self,
-        id: TaskId,
-        before: Option<&Loaded>,
-        keys: &Keys,
-        now: UnixMs,
-        apply: &mut Apply,
-    ) {
-        let Some(after) = self.row.as_ref().or(before.map(|before| &before.task)) else { return };
-        stands(apply, keys, id, before);
-        let attempts = before.map_or(&[][..], |before| &before.attempts);
-        let left = attempts.iter().filter(|attempt| !self.attempts.contains_key(&attempt.token));
-        let entries = Entries::of(keys, after, left.chain(self.attempts.values()));
+    fn write(self, before: Option<&Loaded>, call: &Call, bearers: &mut Bearers, apply: &mut Apply) {
+        let keys = call.keys();
+        let Some(task) = self.row.or_else(|| before.map(|before| before.task.clone())) else {
+            return;
+        };
+        let has_answers = before.is_some_and(has_answers);
+        let mut after = Loaded::new(call.mark(), task);
+        if let Some(before) = before {
+            after.attempts.clone_from(&before.attempts);
+            after.items.clone_from(&before.items);
+            after.deliveries.clone_from(&before.deliveries);
+        }
+        after.attempts.retain(|attempt| !self.attempts.contains_key(&attempt.token));
+        after.attempts.extend(self.attempts.into_values());
+        for (operation, item) in self.items {
+            let was = after.items.insert(operation.clone(), item);
+            items::count(apply, keys, &operation, was.as_ref(), Some(&item));
+        }
+        after.deliveries.extend(self.deliveries);
+        let entries = Entries::of(keys, &after.task, &after.attempts);
         let entries_before =
             before.map_or_else(Entries::default, |it| Entries::of(keys, &it.task, &it.attempts));
-        entries.replace(&entries_before, keys, now, apply);
-        let revision = before.map_or(1, |before| before.revision + 1);
-        let mut fields = vec![(row::REVISION.to_owned(), revision.to_string().into_bytes())];
-        if let Some(row) = &self.row {
-            let row = json::written(row);
-            apply.keep(id, Field::Row, row.clone());
-            fields.push((row::ROW.to_owned(), row.into_bytes()));
+        entries.replace(&entries_before, keys, call.now, bearers, apply);
+        let id = after.task.id;
+        row::write(apply, keys, before, after);
+        if let Some(request) = self.request {
+            apply.keep(Piece::Request(id, Arc::from(request.as_str())));
+            apply.set(keys.request(id), request);
         }
-        for (token, attempt) in &self.attempts {
-            let attempt = json::written(attempt);
-            apply.keep(id, Field::Attempt(*token), attempt.clone());
-            fields.push((row::attempt_field(*token), attempt.into_bytes()));
+        if !self.answers.is_empty() {
+            write_answers(id, &self.answers, has_answers, keys, apply);
         }
-        for (operation, item) in &self.items {
-            let was = before.and_then(|before| before.items.get(operation));
-            count_item(apply, keys, operation, was, Some(item));
-            fields.push((items::field(operation), items::written(item).into_bytes()));
-        }
-        apply.then(&Cmd::hset_multiple(keys.task(id), &fields));
     }
 }
 
-/// Checks that a task stands as it was loaded, or does not.
-pub(super) fn stands(apply: &mut Apply, keys: &Keys, id: TaskId, loaded: Option<&Loaded>) {
-    let revision = loaded.map_or_else(String::new, |loaded| loaded.revision.to_string());
-    apply.equals(&Cmd::hget(keys.task(id), row::REVISION), revision);
+/// True where answers of a task may stand.
+fn has_answers(loaded: &Loaded) -> bool {
+    let mut verdicts = loaded.attempts.iter().map(|attempt| attempt.verdict);
+    loaded.task.answered_by.is_some() || verdicts.any(|it| it == Some(Verdict::Solved))
 }
 
-/// An item that was something, or nothing, becomes something else: where it is found, and how many
-/// there are.
-pub(super) fn count_item(
-    apply: &mut Apply,
-    keys: &Keys,
-    operation: &OperationId,
-    was: Option<&Item>,
-    item: Option<&Item>,
-) {
-    let counts = || keys.item_counts(operation);
-    if let Some(was) = was {
-        apply.count(counts(), was.state.label(), -1);
-        if was.state == ItemState::Pending {
-            apply.remove(keys.pending(operation), items::member(was));
-        }
-    }
-    if let Some(item) = item {
-        apply.count(counts(), item.state.label(), 1);
-        if item.state == ItemState::Pending {
-            apply.add(keys.pending(operation), item.task.get(), items::member(item));
-        }
+/// Writes answers, behind those that stand.
+fn write_answers(id: TaskId, answers: &[Answer], stand: bool, keys: &Keys, apply: &mut Apply) {
+    let (key, text) = (keys.answers(id), answer::stored(answers));
+    apply.keep(Piece::Answers(id, Arc::from(text.as_str())));
+    if stand {
+        apply.then(&Cmd::append(key, text));
+    } else {
+        apply.set(key, text);
     }
 }
