@@ -60,6 +60,34 @@ pub(super) fn update<R>(table: &str, keys: &[Column<R>], columns: &[&[Column<R>]
     )
 }
 
+/// Rows that leave the table `from`, where they are in it, and stand in `to` as they are now. `also`
+/// is a condition on those that leave.
+pub(super) fn pass<R>(
+    (from, also): (&str, &str),
+    to: &str,
+    keys: &[Column<R>],
+    columns: &[&[Column<R>]],
+) -> String {
+    let names = |columns: &[&[Column<R>]]| -> Vec<&str> {
+        columns.iter().copied().flatten().map(|column| column.name).collect()
+    };
+    let sets: Vec<String> =
+        names(columns).iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    let same: Vec<String> =
+        names(&[keys]).iter().map(|name| format!("{from}.{name} = c.{name}")).collect();
+    let all: Vec<&[Column<R>]> = std::iter::once(keys).chain(columns.iter().copied()).collect();
+    let (key, cells) = (names(&[keys]).join(", "), names(&all).join(", "));
+    format!(
+        "WITH c AS (SELECT * FROM {}), \
+           gone AS (DELETE FROM {from} USING c WHERE {}{also}) \
+         INSERT INTO {to} ({cells}) SELECT {cells} FROM c \
+         ON CONFLICT ({key}) DO UPDATE SET {}",
+        rows(&all),
+        same.join(" AND "),
+        sets.join(", ")
+    )
+}
+
 /// Puts the values of all columns, in the order in which [`rows`] names them.
 pub(super) fn put<R>(statement: Statement, columns: &[&[Column<R>]], values: &[R]) -> Statement {
     columns

@@ -4,7 +4,7 @@ use super::{
     PostgresStore,
     columns::{Columns, bigint},
     failure::Outcome,
-    forget,
+    forget, partition,
     statement::Statement,
     tasks,
     transaction::Work,
@@ -157,6 +157,7 @@ impl Desk for PostgresStore {
         // Once in a round: it looks at all counts.
         if forget.events_after == 0 {
             self.transact("fold counts", |tx| forget::fold(tx, forget.limit)).await?;
+            partition::tend(&self.server).await;
         }
         self.transact("forget", |tx| forget::forget(tx, forget)).await
     }

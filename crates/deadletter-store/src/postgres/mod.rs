@@ -8,6 +8,7 @@
 //!   │   └ registry, deliveries, desk, page, forget: what other calls ask and write
 //!   ├ pool, connect, tls connections, lent to one piece of work at a time
 //!   ├ schema             tables, and the steps to them
+//!   ├ partition          past attempts by the day of their tasks, dropped whole
 //!   └ clock              the server's time, by which all processes measure (`crate::server_clock`)
 //! url                    what a `postgres://` URL names
 //! passfile               passwords that stand in a file; binding: what their proof is bound to
@@ -30,6 +31,7 @@ mod failure;
 mod forget;
 mod nul;
 mod page;
+mod partition;
 pub mod passfile;
 mod pool;
 mod registry;

@@ -46,7 +46,7 @@ const DECLARE: &str = "UPDATE workers SET dead_at = $1 WHERE id IN \
 const WORKERS: &str = "SELECT id, started_at, beat_at, dead_at, left_at, label FROM workers \
      ORDER BY started_at DESC, id DESC LIMIT $1";
 
-const PERMITS: &str = "SELECT count(*) FROM attempts WHERE closed_at IS NULL AND permit \
+const PERMITS: &str = "SELECT count(*) FROM open_attempts WHERE permit \
      AND account = $1 AND (permit_until IS NULL OR permit_until > $2)";
 
 const BEGIN_DOCUMENT: &str = "INSERT INTO documents (key, version, body) VALUES ($1, 1, $2) \

@@ -5,6 +5,7 @@ use super::{
     columns::Columns,
     connect::Connection,
     failure::{Failure, Outcome},
+    partition,
     pool::Pool,
     schema::{self, Schema},
     server::Server,
@@ -23,9 +24,11 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 const SETTINGS: &str = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
      current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
 
-/// Other transactions may see what this one sees as long as it is open, and it waits for nobody.
+/// Other transactions may see what this one sees as long as it is open, and it waits for nobody. No
+/// partition is dropped meanwhile.
 const KEEP_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-     SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_export_snapshot()";
+     SET LOCAL idle_in_transaction_session_timeout = 0; \
+     LOCK TABLE \"{schema}\".past_attempts IN ACCESS SHARE MODE; SELECT pg_export_snapshot()";
 
 /// Questions for the time until one is answered soon enough to go by.
 const CLOCK_TRIES: u32 = 3;
@@ -104,6 +107,9 @@ impl PostgresStore {
         let (inserts, commits) = (Gather::start(&server), Gather::start(&server));
         let store = Self { server, inserts, commits, server_clock, durability, _keeper: keeper };
         store.set_clock(&store.server.pool).await?;
+        if matches!(shows, Shows::Present { .. }) {
+            partition::make(&store.server).await;
+        }
         Ok(store)
     }
 
@@ -212,7 +218,7 @@ enum Shows {
 /// Takes a snapshot, and answers how transactions begin that see it, and what keeps it.
 async fn keep_snapshot(pool: &Pool, schema: &str) -> Result<(Begin, Option<Connection>)> {
     let keeper = pool.connect().await?;
-    let kept = keeper.run(KEEP_SNAPSHOT).await.and_then(|said| {
+    let kept = keeper.run(&KEEP_SNAPSHOT.replace("{schema}", schema)).await.and_then(|said| {
         let id = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,

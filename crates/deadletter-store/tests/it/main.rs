@@ -15,6 +15,7 @@ mod harness;
 mod line;
 mod moves;
 mod postgres_crowd;
+mod postgres_partitions;
 mod postgres_server;
 mod redis_cluster;
 mod redis_loss;

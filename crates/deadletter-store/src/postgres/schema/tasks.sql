@@ -53,9 +53,12 @@ CREATE TABLE idempotency (
 
 CREATE TABLE requests (task bigint PRIMARY KEY, body text NOT NULL);
 
--- `namesake` is 0 for an open attempt under an upstream id, and the token of any other: so the
+-- An attempt is open, or it is past: what is asked all the time (permits, ids that are polled) is asked
+-- of the few that are open, whatever number of others there is.
+--
+-- `namesake` is 0 but for an attempt whose upstream id an earlier open one of its task has: so the
 -- unique index refuses that two tasks have the same id open at a time, whoever commits first.
-CREATE TABLE attempts (
+CREATE TABLE open_attempts (
   task bigint NOT NULL, token bigint NOT NULL, n integer NOT NULL,
   account text COLLATE "C" NOT NULL, worker text COLLATE "C", intent_at bigint NOT NULL,
   upstream_id text COLLATE "C", namesake bigint NOT NULL,
@@ -64,11 +67,39 @@ CREATE TABLE attempts (
   permit boolean NOT NULL, permit_until bigint,
   PRIMARY KEY (task, token)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX attempts_open ON attempts (account, worker) WHERE closed_at IS NULL;
-CREATE INDEX attempts_lapsing ON attempts (account, permit_until)
-  WHERE permit_until IS NOT NULL AND closed_at IS NULL;
-CREATE UNIQUE INDEX attempts_upstream ON attempts (account, upstream_id, namesake)
+CREATE INDEX open_attempts_worker ON open_attempts (account, worker);
+CREATE INDEX open_attempts_lapsing ON open_attempts (account, permit_until)
+  WHERE permit_until IS NOT NULL;
+CREATE UNIQUE INDEX open_attempts_upstream ON open_attempts (account, upstream_id, namesake)
   WHERE upstream_id IS NOT NULL;
+
+-- The closed ones lie in a partition for each day on which ids were chosen, which goes as a whole when
+-- no task of that day stands. Partitions are made ahead; what fits none lies in the last of these.
+CREATE TABLE past_attempts (
+  task bigint NOT NULL, token bigint NOT NULL, n integer NOT NULL,
+  account text COLLATE "C" NOT NULL, worker text COLLATE "C", intent_at bigint NOT NULL,
+  upstream_id text COLLATE "C",
+  accepted_at bigint, resumed_at bigint, abandoned_at bigint, closed_at bigint,
+  verdict text COLLATE "C", cause text COLLATE "C", class text COLLATE "C", detail text,
+  permit boolean NOT NULL, permit_until bigint,
+  PRIMARY KEY (task, token)
+) PARTITION BY RANGE (task);
+CREATE INDEX past_attempts_upstream ON past_attempts (account, upstream_id)
+  WHERE upstream_id IS NOT NULL;
+CREATE TABLE past_attempts_other PARTITION OF past_attempts DEFAULT;
+-- A partition for the days before the store was made, when it is known which day that is.
+CREATE TABLE past_attempts_before (LIKE past_attempts INCLUDING ALL);
+
+-- All of them. What a purge has left of a task waits for its partition to go, and nobody sees it.
+CREATE VIEW attempts AS
+  SELECT task, token, n, account, worker, intent_at, upstream_id, accepted_at, resumed_at,
+    abandoned_at, closed_at, verdict, cause, class, detail, permit, permit_until
+  FROM open_attempts
+  UNION ALL
+  SELECT task, token, n, account, worker, intent_at, upstream_id, accepted_at, resumed_at,
+    abandoned_at, closed_at, verdict, cause, class, detail, permit, permit_until
+  FROM past_attempts
+  WHERE EXISTS (SELECT 1 FROM tasks WHERE tasks.id = past_attempts.task);
 
 CREATE TABLE answers (
   task bigint NOT NULL, token bigint NOT NULL, dialect text NOT NULL, raw text NOT NULL,

@@ -40,7 +40,7 @@ const FREE_TASKS: &str = concat!(
 /// Tasks of open attempts that no task waits for and nobody alive polls, oldest intent first.
 /// There are never many more open attempts than their accounts have threads.
 const WITH_ABANDONED: &str = "SELECT id, attempt FROM tasks WHERE id IN ( \
-       SELECT a.task FROM attempts AS a WHERE a.closed_at IS NULL AND a.account = ANY($1) \
+       SELECT a.task FROM open_attempts AS a WHERE a.account = ANY($1) \
        AND a.upstream_id IS NOT NULL AND (a.permit_until IS NULL OR a.permit_until > $2) \
        AND NOT EXISTS (SELECT 1 FROM workers AS w \
          WHERE w.id = a.worker AND w.dead_at IS NULL AND w.left_at IS NULL) \

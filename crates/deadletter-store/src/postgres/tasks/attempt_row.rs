@@ -1,4 +1,4 @@
-//! An attempt as a row of `attempts`, and back.
+//! An attempt as a row of `open_attempts` or `past_attempts`, and back.
 
 use crate::{
     postgres::{
@@ -45,13 +45,15 @@ const FIXED: &[Column<Written>] = &[
     column!("intent_at": "bigint", |it| it.attempt.intent_at.0),
 ];
 
+/// Of open ones alone.
+const NAMESAKE: &[Column<Written>] = &[column!("namesake": "bigint", namesake)];
+
 /// What may be learned.
 const LEARNED: &[Column<Written>] = &[
     column!("worker": "text", |it| it.attempt.worker.as_ref().map(|it| it.as_str().to_owned())),
     column!("upstream_id": "text", |it| {
         it.attempt.upstream_id.as_ref().map(|id| id.as_str().to_owned())
     }),
-    column!("namesake": "bigint", namesake),
     column!("accepted_at": "bigint", |it| instant(it.attempt.accepted_at)),
     column!("resumed_at": "bigint", |it| instant(it.attempt.resumed_at)),
     column!("abandoned_at": "bigint", |it| instant(it.attempt.abandoned_at)),
@@ -64,34 +66,55 @@ const LEARNED: &[Column<Written>] = &[
     column!("permit_until": "bigint", |it| instant(it.attempt.permit_until)),
 ];
 
-const ALL: &[&[Column<Written>]] = &[KEY, FIXED, LEARNED];
+const OPEN: &[&[Column<Written>]] = &[KEY, FIXED, NAMESAKE, LEARNED];
+const PAST: &[&[Column<Written>]] = &[KEY, FIXED, LEARNED];
+const STILL_OPEN: &[&[Column<Written>]] = &[KEY, NAMESAKE, LEARNED];
 
-static INSERT: LazyLock<String> = LazyLock::new(|| bulk::insert("attempts", ALL));
-static UPDATE: LazyLock<String> = LazyLock::new(|| bulk::update("attempts", KEY, &[LEARNED]));
+static BEGIN: LazyLock<String> = LazyLock::new(|| bulk::insert("open_attempts", OPEN));
+static UPDATE: LazyLock<String> =
+    LazyLock::new(|| bulk::update("open_attempts", KEY, &[NAMESAKE, LEARNED]));
+static CLOSE: LazyLock<String> =
+    LazyLock::new(|| bulk::pass(("open_attempts", ""), "past_attempts", KEY, &[FIXED, LEARNED]));
+static REOPEN: LazyLock<String> = LazyLock::new(|| {
+    // The tasks are named twice, for whoever chooses partitions.
+    let from = ("past_attempts", " AND past_attempts.task = ANY($1)");
+    bulk::pass(from, "open_attempts", KEY, &[FIXED, NAMESAKE, LEARNED])
+});
 
 /// Stores new attempts.
-pub(super) fn insert(rows: &[Written]) -> Statement {
-    bulk::put(Statement::new(INSERT.as_str()), ALL, rows)
+pub(super) fn insert(rows: Vec<Written>) -> Vec<Statement> {
+    let (open, past): (Vec<_>, Vec<_>) = rows.into_iter().partition(|it| it.attempt.is_open());
+    [(&BEGIN, OPEN, open), (&CLOSE, PAST, past)].into_iter().filter_map(written).collect()
 }
 
-/// Writes what has been learned of attempts.
-pub(super) fn update(rows: &[Written]) -> Statement {
-    bulk::put(Statement::new(UPDATE.as_str()), &[KEY, LEARNED], rows)
+/// Writes what has been learned of attempts: first of those that are closed by now, whose upstream
+/// ids may be others' in the same call.
+pub(super) fn update(rows: Vec<Written>) -> Vec<Statement> {
+    let (open, past): (Vec<_>, Vec<_>) = rows.into_iter().partition(|it| it.attempt.is_open());
+    // Only a resumption opens an attempt again.
+    let (resumed, open): (Vec<_>, Vec<_>) =
+        open.into_iter().partition(|it| it.attempt.resumed_at.is_some());
+    [(&CLOSE, PAST, past), (&UPDATE, STILL_OPEN, open), (&REOPEN, OPEN, resumed)]
+        .into_iter()
+        .filter_map(written)
+        .collect()
+}
+
+type Columned = &'static [&'static [Column<Written>]];
+
+fn written((sql, columns, rows): (&LazyLock<String>, Columned, Vec<Written>)) -> Option<Statement> {
+    let statement = || bulk::put(Statement::new(sql.as_str().to_owned()), columns, &rows);
+    (!rows.is_empty()).then(statement)
 }
 
 fn instant(at: Option<UnixMs>) -> Option<i64> {
     at.map(|at| at.0)
 }
 
-/// 0 for an open attempt under an upstream id: the server lets only one such stand. An earlier one
+/// 0 for an attempt under an upstream id: the server lets only one such stand. An earlier one
 /// of the same task keeps the 0, and is not in the way of this one.
-fn namesake(it: &Written) -> i64 {
-    if takes_its_id(it) { 0 } else { it.attempt.token.get() }
-}
-
-/// True where no other task's attempt may be open under its upstream id.
-pub(super) const fn takes_its_id(it: &Written) -> bool {
-    it.attempt.is_open() && it.attempt.upstream_id.is_some() && !it.has_namesake
+const fn namesake(it: &Written) -> i64 {
+    if it.has_namesake { it.attempt.token.get() } else { 0 }
 }
 
 /// Reads an attempt from a row of [`columns!`].

@@ -32,15 +32,14 @@ const ALIVE: &str = "SELECT 1 FROM workers \
 
 /// Tasks with attempts whose time has come. One that somebody is writing is left to the next call.
 const LOCK_LAPSED: &str = "SELECT id FROM tasks WHERE id IN ( \
-       SELECT task FROM attempts WHERE account = ANY($1) AND permit_until <= $2 \
-       AND permit_until IS NOT NULL AND closed_at IS NULL LIMIT $3) \
+       SELECT task FROM open_attempts WHERE account = ANY($1) AND permit_until <= $2 \
+       AND permit_until IS NOT NULL LIMIT $3) \
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
 
 const LAPSED: &str = concat!(
     "SELECT ",
     attempt_row::columns!(),
-    " FROM attempts WHERE account = ANY($1) AND permit_until <= $2 \
-     AND permit_until IS NOT NULL AND closed_at IS NULL"
+    " FROM open_attempts WHERE account = ANY($1) AND permit_until <= $2 AND permit_until IS NOT NULL"
 );
 
 /// Makes waiting tasks ready that are due.
@@ -58,7 +57,7 @@ const TAKE: &str = concat!(
     "WITH held AS MATERIALIZED ( \
        SELECT count(*) AS permits, \
               count(*) FILTER (WHERE permit_until IS NULL OR permit_until > $3) AS unlapsed \
-       FROM attempts WHERE account = $1 AND closed_at IS NULL AND permit), \
+       FROM open_attempts WHERE account = $1 AND permit), \
      due AS MATERIALIZED ( SELECT ",
     task_row::columns!(),
     " FROM tasks WHERE ready AND account = $1 AND lane = $2 AND due_at <= $3 \

@@ -36,18 +36,25 @@ const ATTEMPTS: &str =
 
 /// Open attempts of other tasks under the upstream ids that attempts are given (or have already).
 /// The fence (`OFFSET 0`) keeps the condition out of the search: an account's open attempts would
-/// else be walked for each of them.
+/// else be walked for each of them. Tasks of past attempts are named twice, for whoever chooses
+/// partitions.
 const NAMESAKES: &str = concat!(
-    "SELECT ",
+    "WITH c AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
+         AS c (task, token, upstream_id)), \
+     mine AS ( \
+       SELECT o.task, o.account, coalesce(c.upstream_id, o.upstream_id) AS upstream_id \
+       FROM c JOIN open_attempts AS o ON o.task = c.task AND o.token = c.token \
+       UNION ALL \
+       SELECT p.task, p.account, coalesce(c.upstream_id, p.upstream_id) \
+       FROM c JOIN past_attempts AS p ON p.task = c.task AND p.token = c.token \
+         AND p.task = ANY($1)) \
+     SELECT ",
     attempt_row::columns!(),
-    " FROM attempts WHERE (task, token) IN ( \
-       SELECT other.task, other.token \
-       FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS c (task, token, upstream_id) \
-       JOIN attempts AS mine ON mine.task = c.task AND mine.token = c.token \
-       CROSS JOIN LATERAL (SELECT a.task, a.token, a.closed_at FROM attempts AS a \
-         WHERE a.account = mine.account \
-         AND a.upstream_id = coalesce(c.upstream_id, mine.upstream_id) OFFSET 0) AS other \
-       WHERE other.closed_at IS NULL AND other.task <> mine.task)"
+    " FROM open_attempts WHERE (task, token) IN ( \
+       SELECT other.task, other.token FROM mine \
+       CROSS JOIN LATERAL (SELECT a.task, a.token FROM open_attempts AS a \
+         WHERE a.account = mine.account AND a.upstream_id = mine.upstream_id OFFSET 0) AS other \
+       WHERE other.task <> mine.task)"
 );
 
 /// Commits of many callers, as the contract of `Tasks::commit` says.

@@ -30,7 +30,7 @@ const OVERDUE: &str = concat!(
 const ABANDONED: &str = concat!(
     "SELECT ",
     attempt_row::columns!(),
-    " FROM attempts WHERE closed_at IS NULL AND account = $1 AND worker = $2 \
+    " FROM open_attempts AS attempts WHERE account = $1 AND worker = $2 \
      AND upstream_id IS NOT NULL AND (intent_at, task, token) > ($3, $4, $5) \
      AND NOT EXISTS (SELECT 1 FROM tasks AS t \
                      WHERE t.id = attempts.task AND t.attempt = attempts.token) \

@@ -7,13 +7,14 @@ use crate::{
         columns::Columns,
         deliveries,
         failure::Outcome,
+        partition,
         statement::Statement,
         transaction::{Transaction, Work},
     },
     requests::document_of,
     stage::{Stage, Writes},
 };
-use deadletter_core::TaskId;
+use deadletter_core::{TaskId, UnixMs};
 use std::collections::HashMap;
 
 const LOCK: &str = concat!(
@@ -71,22 +72,23 @@ pub(super) async fn purge(tx: &Transaction, tasks: &[(TaskId, u64)]) -> Outcome<
         purged += u64::from(version.is_some_and(|version| stage.purge(&task, *version, tx.now)));
     }
     let writes = stage.into_writes();
-    let statements = if purged == 0 { Vec::new() } else { delete(&writes, tx.slot) };
+    let statements = if purged == 0 { Vec::new() } else { delete(&writes, tx.slot, tx.now) };
     Ok(Work::of(purged, statements))
 }
 
 /// In the order of locks, which `write` explains.
-fn delete(writes: &Writes, slot: i16) -> Vec<Statement> {
+fn delete(writes: &Writes, slot: i16, now: UnixMs) -> Vec<Statement> {
     let tasks: Vec<TaskId> = writes.purged.keys().copied().collect();
     let ids: Vec<i64> = tasks.iter().map(|id| id.as_i64()).collect();
     let mut all: Vec<Statement> = [
         "DELETE FROM answers WHERE task = ANY($1)",
-        "DELETE FROM attempts WHERE task = ANY($1)",
+        "DELETE FROM open_attempts WHERE task = ANY($1)",
         "DELETE FROM requests WHERE task = ANY($1)",
         "DELETE FROM tasks WHERE id = ANY($1)",
     ]
     .map(|sql| Statement::new(sql).put(ids.clone()))
     .into();
+    all.extend(partition::purged(&tasks, now));
     let keys = keys::of(&writes.purged);
     all.extend((!keys.is_empty()).then(|| keys::let_go(&keys)));
     all.extend(deliveries::purged(slot, &tasks));

@@ -18,7 +18,7 @@
 
 use super::{answer_row, attempt_row, counts, keys, task_row};
 use crate::{
-    postgres::{deliveries, statement::Statement},
+    postgres::{deliveries, partition, statement::Statement},
     stage::{Writes, Written},
 };
 use deadletter_core::{Attempt, Task, UnixMs};
@@ -43,14 +43,8 @@ pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statemen
             rows.into_iter().map(|row| task_row::Entry { task: row.after, now }).collect();
         all.extend((!rows.is_empty()).then(|| task_row::update(&rows, place)));
     }
-    let begun = named(begun);
-    all.extend((!begun.is_empty()).then(|| attempt_row::insert(&begun)));
-    // An id that one attempt gives up may be another's in the same call.
-    let (taking, giving): (Vec<_>, Vec<_>) =
-        learned.into_iter().partition(attempt_row::takes_its_id);
-    for rows in [giving, taking] {
-        all.extend((!rows.is_empty()).then(|| attempt_row::update(&rows)));
-    }
+    all.extend(attempt_row::insert(named(begun)));
+    all.extend(attempt_row::update(learned));
     all.extend((!answers.is_empty()).then(|| answer_row::insert(&answers)));
     if !readings.is_empty() {
         let (tasks, instants): (Vec<i64>, Vec<i64>) =
@@ -68,11 +62,14 @@ pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statemen
     all
 }
 
-fn insert(inserted: Vec<(Task, String)>, now: UnixMs) -> [Statement; 2] {
+fn insert(inserted: Vec<(Task, String)>, now: UnixMs) -> Vec<Statement> {
     let (tasks, bodies): (Vec<Task>, Vec<String>) = inserted.into_iter().unzip();
     let ids: Vec<i64> = tasks.iter().map(|task| task.id.as_i64()).collect();
+    let left = tasks.iter().map(|task| task.id).filter(|id| partition::may_be_left(*id, now));
+    let mut all = Vec::from_iter(partition::forget(left.collect()));
     let rows: Vec<_> = tasks.into_iter().map(|task| task_row::Entry { task, now }).collect();
-    [task_row::insert(&rows), Statement::new(REQUESTS).put(ids).put(bodies)]
+    all.extend([task_row::insert(&rows), Statement::new(REQUESTS).put(ids).put(bodies)]);
+    all
 }
 
 /// An intent has no upstream id yet, and so is in nobody's way; a task that comes from another store
