@@ -90,7 +90,8 @@ const TRAIL: u32 = 1_000;
 impl Shelf {
     /// When a task died last; what has changed about it since is not meant.
     pub(crate) async fn died_at(&self, task: &Task) -> Result<UnixMs> {
-        let trail = self.store.trail(task.id, TRAIL).await.map_err(fault)?;
+        let trail =
+            self.store.trail(task.id, &store::Seen::default(), TRAIL).await.map_err(fault)?;
         let is_death = |event: &Event| matches!(event.state, StateKind::Dead | StateKind::Buried);
         let last = trail.events.into_iter().rev().find(|(_, event)| is_death(event));
         Ok(last.map_or(task.updated_at, |(_, event)| event.at))
@@ -98,7 +99,7 @@ impl Shelf {
 
     /// What is on record of a task beside its attempts.
     pub(crate) async fn record(&self, id: TaskId) -> Result<Record> {
-        let trail = self.store.trail(id, TRAIL).await.map_err(fault)?;
+        let trail = self.store.trail(id, &store::Seen::default(), TRAIL).await.map_err(fault)?;
         let mut record = Record {
             events: trail.events.into_iter().map(|(_, event)| event).collect(),
             operations: Vec::new(),

@@ -66,6 +66,7 @@ calls! {
     Documents = "documents",
     Audit = "audit",
     AuditLog = "audit_log",
+    AuditAfter = "audit_after",
     TakeDeliveries = "take_deliveries",
     SettleDeliveries = "settle_deliveries",
     NextDelivery = "next_delivery",

@@ -8,7 +8,7 @@
 use crate::{
     Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
     Desk, Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item,
-    NewTasks, NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken,
+    NewTasks, NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken,
     Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
@@ -312,8 +312,8 @@ impl<S: Store + ?Sized> Desk for Faulty<S> {
         self.meet(Call::Events, self.inner.events(after, limit)).await
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        self.meet(Call::Trail, self.inner.trail(id, limit)).await
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        self.meet(Call::Trail, self.inner.trail(id, seen, limit)).await
     }
 }
 
@@ -370,6 +370,10 @@ impl<S: Store + ?Sized> Registry for Faulty<S> {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.meet(Call::AuditLog, self.inner.audit_log(writer, limit)).await
+    }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        self.meet(Call::AuditAfter, self.inner.audit_after(after, limit)).await
     }
 }
 

@@ -35,7 +35,7 @@ pub use redis::RedisStore;
 pub use requests::{
     Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,
     Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page, Query,
-    SILENT_MS, Sequenced, TakeOver, Taken, Totals, Trail, Worker, document_of,
+    SILENT_MS, Seen, Sequenced, TakeOver, Taken, Totals, Trail, Worker, document_of,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

@@ -1,11 +1,12 @@
 //! Moves everything from one store into another: copies what is missing there, and then compares
 //! all of it. Whoever breaks off in the middle goes on with the same call.
 
-use crate::{Document, Error, Inserted, Query, Result, SILENT_MS, Store, Totals};
+use crate::{
+    AuditEntry, Document, Error, Inserted, Query, Result, SILENT_MS, Seen, Store, Totals, Trail,
+};
 use deadletter_core::{Filter, NewTask, Past, Task, TaskId};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 
 /// The document of the target that tells where its tasks come from.
 pub const MIGRATION: &str = "migration";
@@ -13,6 +14,8 @@ pub const MIGRATION: &str = "migration";
 const PAGE: u32 = 100;
 /// Documents read at once.
 const DOCUMENTS: u32 = 500;
+/// Lines of the audit log, and of a task's trail, read at once.
+const LINES: u32 = 500;
 /// Workers that are looked at: more have never been at one store.
 const WORKERS: u32 = 10_000;
 
@@ -117,18 +120,7 @@ async fn copy_all(
         news(Phase::Copying, moved.tasks);
     }
     moved.documents = copy_documents(from, to).await?;
-    let mut log = from.audit_log(None, u32::MAX).await?;
-    log.reverse();
-    let standing = to.audit_log(None, u32::MAX).await?;
-    let standing: HashSet<_> = standing.iter().map(|it| (&it.writer, it.seq, &it.hash)).collect();
-    for entry in &log {
-        let is_there = standing.contains(&(&entry.writer, entry.seq, &entry.hash));
-        if !is_there && !to.audit(entry).await? {
-            let (writer, seq) = (&entry.writer, entry.seq);
-            return Err(Error::Refused(format!("line {seq} of {writer} differs in the audit log")));
-        }
-    }
-    moved.audit = log.len() as u64;
+    moved.audit = copy_audit(from, to).await?;
     compare(from, to, news).await?;
     Ok(moved)
 }
@@ -240,7 +232,7 @@ async fn copy(from: &dyn Store, to: &dyn Store, tasks: &[Task]) -> Result<u64> {
 /// Errors: `Refused` where its request cannot be read; and the store's.
 pub async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
     let id = task.id;
-    let trail = store.trail(id, u32::MAX).await?;
+    let trail = whole_trail(store, id).await?;
     let items = trail.items.into_iter();
     let past = Past {
         attempts: store.history(id).await?,
@@ -257,6 +249,72 @@ pub async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
     })?;
     // An earlier task with its key has ended, or the key would not have passed to it.
     Ok(NewTask { task, payload, past, is_folded: true })
+}
+
+/// All that is on record of a task, read in pages.
+async fn whole_trail(store: &dyn Store, id: TaskId) -> Result<Trail> {
+    let (mut whole, mut seen) = (Trail::default(), Seen::default());
+    loop {
+        let page = store.trail(id, &seen, LINES).await?;
+        let is_last = page.events.len().max(page.items.len()) < LINES as usize;
+        seen = seen.with(&page);
+        whole.events.extend(page.events);
+        whole.items.extend(page.items);
+        if is_last {
+            return Ok(whole);
+        }
+    }
+}
+
+/// Appends what is missing of the audit log, in its order; answers how many lines there are.
+async fn copy_audit(from: &dyn Store, to: &dyn Store) -> Result<u64> {
+    let (mut ours, mut standing) = (Log::of(from), Log::of(to));
+    let mut n = 0;
+    while let Some(entry) = ours.next().await? {
+        n += 1;
+        // What an earlier call has appended stands in the same order, and others' lines between.
+        let is_there = loop {
+            match standing.next().await? {
+                Some(known) if known == entry => break true,
+                Some(_) => {}
+                None => break false,
+            }
+        };
+        if !is_there && !to.audit(&entry).await? {
+            let AuditEntry { writer, seq, .. } = entry;
+            return Err(Error::Refused(format!("line {seq} of {writer} differs in the audit log")));
+        }
+    }
+    Ok(n)
+}
+
+/// The audit log of a store, read in pages.
+struct Log<'s> {
+    store: &'s dyn Store,
+    page: std::vec::IntoIter<(u64, AuditEntry)>,
+    after: u64,
+    has_ended: bool,
+}
+
+impl<'s> Log<'s> {
+    fn of(store: &'s dyn Store) -> Self {
+        Self { store, page: Vec::new().into_iter(), after: 0, has_ended: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<AuditEntry>> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        if self.page.len() == 0 {
+            self.page = self.store.audit_after(self.after, LINES).await?.into_iter();
+        }
+        let Some((n, entry)) = self.page.next() else {
+            self.has_ended = true;
+            return Ok(None);
+        };
+        self.after = n;
+        Ok(Some(entry))
+    }
 }
 
 async fn copy_documents(from: &dyn Store, to: &dyn Store) -> Result<u64> {

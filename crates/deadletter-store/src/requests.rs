@@ -193,6 +193,26 @@ pub struct Trail {
     pub items: Vec<(OperationId, Item)>,
 }
 
+/// How far the trail of a task was read: the next page goes on behind it. By default, nothing was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The number of the last event; 0 where none was read.
+    pub event: u64,
+    /// The last item's operation.
+    pub operation: Option<OperationId>,
+}
+
+impl Seen {
+    /// What was read when `page` was read too.
+    #[must_use]
+    pub fn with(self, page: &Trail) -> Self {
+        Self {
+            event: page.events.last().map_or(self.event, |(n, _)| *n),
+            operation: page.items.last().map(|(operation, _)| operation.clone()).or(self.operation),
+        }
+    }
+}
+
 /// What is past its time, one bounded step of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forget {

@@ -6,8 +6,8 @@
 use crate::{
     Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
     Desk, Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
-    NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals,
-    Trail, Worker, clock::Stopwatch,
+    NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken, Tasks,
+    Totals, Trail, Worker, clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -247,8 +247,8 @@ impl<S: Store + ?Sized> Desk for Traced<S> {
         self.watch(Call::Events, limit as usize, self.inner.events(after, limit)).await
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        self.watch(Call::Trail, limit as usize, self.inner.trail(id, limit)).await
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        self.watch(Call::Trail, limit as usize, self.inner.trail(id, seen, limit)).await
     }
 }
 
@@ -310,6 +310,10 @@ impl<S: Store + ?Sized> Registry for Traced<S> {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.watch(Call::AuditLog, limit as usize, self.inner.audit_log(writer, limit)).await
+    }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        self.watch(Call::AuditAfter, limit as usize, self.inner.audit_after(after, limit)).await
     }
 }
 

@@ -16,7 +16,7 @@
 use crate::{
     Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document, Due,
     Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NextDelivery, Page, Query,
-    Result, TakeOver, Taken, Totals, Trail, Worker,
+    Result, Seen, TakeOver, Taken, Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
 use async_trait::async_trait;
@@ -195,8 +195,8 @@ pub trait Desk: Send + Sync {
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Sequenced>>;
 
     /// What is on record of a task beside its attempts: its events in their order, and its items
-    /// by operation, of each at most `limit`. The events of a purged task stay.
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail>;
+    /// by operation, those behind `seen`, of each at most `limit`. The events of a purged task stay.
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail>;
 }
 
 /// Workers, permits, documents, audit: what keeps a fleet in order.
@@ -247,6 +247,10 @@ pub trait Registry: Send + Sync {
 
     /// The audit log of a writer, or of all, last appended first, at most `limit`.
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// The audit log of all in the order in which it was appended, from behind the number `after`
+    /// on, at most `limit`, each entry with its number: for whoever reads all of it.
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>>;
 }
 
 /// Deliveries: what is to be told of tasks that ended, and what came of it.

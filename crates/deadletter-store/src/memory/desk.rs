@@ -2,7 +2,8 @@
 
 use super::{contents::Contents, operation::Operation};
 use crate::{
-    Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Sequenced, Totals, Trail, document_of,
+    Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Seen, Sequenced, Totals, Trail,
+    document_of,
 };
 use deadletter_core::{ItemState, OperationId, StateKind, TaskId, UnixMs, counts::Deltas};
 use std::ops::Bound;
@@ -152,10 +153,11 @@ impl Contents {
         (gone.len() as u64, next)
     }
 
-    pub(super) fn trail(&self, id: TaskId, limit: u32) -> Trail {
-        let numbers = self.events_of.get(&id).into_iter().flatten();
+    pub(super) fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Trail {
+        let numbers = self.events_of.get(&id).into_iter().flatten().filter(|n| **n > seen.event);
         let event = |n: u64| Some((n, self.events.get(&n)?.clone()));
         let items = self.operations.iter();
+        let items = items.filter(|(operation, _)| Some(*operation) > seen.operation.as_ref());
         let items = items.filter_map(|(operation, it)| Some((operation.clone(), it.item(id)?)));
         Trail {
             events: numbers.take(limit as usize).filter_map(|n| event(*n)).collect(),

@@ -30,8 +30,8 @@ mod tasks;
 use crate::{
     Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
     Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
-    NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals,
-    Trail, Worker,
+    NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken, Tasks,
+    Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use contents::Contents;
@@ -218,8 +218,8 @@ impl Desk for MemoryStore {
         self.with(|contents| contents.events(after, limit))
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        self.with(|contents| contents.trail(id, limit))
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        self.with(|contents| contents.trail(id, seen, limit))
     }
 
     async fn last_event(&self) -> Result<u64> {
@@ -280,6 +280,10 @@ impl Registry for MemoryStore {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.with(|contents| contents.audit_log(writer, limit))
+    }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        self.with(|contents| contents.audit_after(after, limit))
     }
 }
 

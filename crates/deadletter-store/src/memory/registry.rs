@@ -122,6 +122,11 @@ impl Contents {
             .cloned()
             .collect()
     }
+
+    pub(super) fn audit_after(&self, after: u64, limit: u32) -> Vec<(u64, AuditEntry)> {
+        let numbered = (1..).zip(&self.audit).skip(usize::try_from(after).unwrap_or(usize::MAX));
+        numbered.take(limit as usize).map(|(n, entry)| (n, entry.clone())).collect()
+    }
 }
 
 const fn is_alive(worker: &Worker) -> bool {

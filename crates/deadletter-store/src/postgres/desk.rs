@@ -10,7 +10,7 @@ use super::{
     transaction::Work,
 };
 use crate::{
-    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Totals, Trail,
+    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Seen, Totals, Trail,
     requests::Sequenced,
 };
 use async_trait::async_trait;
@@ -44,10 +44,10 @@ const EVENTS: &str = "SELECT seq, task, at, state, reason, cause, answered_by FR
      WHERE seq > $1 ORDER BY seq LIMIT $2";
 
 const EVENTS_OF: &str = "SELECT seq, task, at, state, reason, cause, answered_by FROM events \
-     WHERE task = $1 ORDER BY seq LIMIT $2";
+     WHERE task = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
 const ITEMS_OF: &str = "SELECT operation, task, version, state FROM operation_items \
-     WHERE task = $1 ORDER BY operation LIMIT $2";
+     WHERE task = $1 AND operation > $2 ORDER BY operation LIMIT $3";
 
 #[async_trait]
 impl Desk for PostgresStore {
@@ -173,10 +173,16 @@ impl Desk for PostgresStore {
         self.list("get events", events, event).await
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        // No operation has an empty name.
+        let operation = seen.operation.as_ref().map_or("", |operation| operation.as_str());
         self.look("get a trail", |tx| async move {
-            let of = |sql| Statement::new(sql).put(id.as_i64()).put(i64::from(limit));
-            let answers = tx.read_all(&[of(EVENTS_OF), of(ITEMS_OF)]).await?;
+            let of = |sql| Statement::new(sql).put(id.as_i64());
+            let asked = [
+                of(EVENTS_OF).put(bigint(seen.event)).put(i64::from(limit)),
+                of(ITEMS_OF).text(operation).put(i64::from(limit)),
+            ];
+            let answers = tx.read_all(&asked).await?;
             let mut answers = answers.iter().map(|rows| rows.iter());
             let (events, items) = (answers.next(), answers.next());
             let events = events.into_iter().flatten().map(|row| event(&mut Columns::of(row)));

@@ -60,13 +60,17 @@ const DOCUMENT: &str = "SELECT key, version, body FROM documents WHERE key = $1"
 const DOCUMENTS: &str = "SELECT key, version, body FROM documents \
      WHERE key >= $1 AND key > $2 AND starts_with(key, $3) ORDER BY key LIMIT $4";
 
-const AUDIT: &str = "INSERT INTO audit (writer, seq, at, body, hash) VALUES ($1, $2, $3, $4, $5) \
+const AUDIT: &str = "INSERT INTO audit (n, writer, seq, at, body, hash) \
+     SELECT coalesce(max(n), 0) + 1, $1, $2, $3, $4, $5 FROM audit \
      ON CONFLICT (writer, seq) DO NOTHING RETURNING 1";
 
 const LOG_OF_ALL: &str = "SELECT writer, seq, at, body, hash FROM audit ORDER BY n DESC LIMIT $1";
 
 const LOG_OF_ONE: &str = "SELECT writer, seq, at, body, hash FROM audit WHERE writer = $2 \
      ORDER BY n DESC LIMIT $1";
+
+const LOG_AFTER: &str = "SELECT n, writer, seq, at, body, hash FROM audit WHERE n > $1 \
+     ORDER BY n LIMIT $2";
 
 #[async_trait]
 impl Registry for PostgresStore {
@@ -177,6 +181,12 @@ impl Registry for PostgresStore {
             None => Statement::new(LOG_OF_ALL).put(i64::from(limit)),
         };
         self.list("get the audit log", log, read_entry).await
+    }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        let log = Statement::new(LOG_AFTER).put(bigint(after)).put(i64::from(limit));
+        self.list("get the audit log", log, |columns| Ok((columns.number()?, read_entry(columns)?)))
+            .await
     }
 }
 

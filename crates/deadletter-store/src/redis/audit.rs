@@ -41,3 +41,21 @@ pub(super) async fn newest(
     let entries: Vec<Option<String>> = call.ask_one(Cmd::hmget(keys.audit(), names)).await?;
     entries.iter().flatten().map(|entry| json::read(entry)).collect()
 }
+
+/// The log of all in the order in which it was appended, from behind a number on: its place in the
+/// list, from 1.
+pub(super) async fn after(call: Call, after: u64, limit: u32) -> Outcome<Vec<(u64, AuditEntry)>> {
+    let keys = call.keys();
+    let first = isize::try_from(after).unwrap_or(isize::MAX);
+    let last = first.saturating_add(isize::try_from(limit).unwrap_or(isize::MAX)) - 1;
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = call.ask_one(Cmd::lrange(keys.audit_log(None), first, last)).await?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entries: Vec<Option<String>> = call.ask_one(Cmd::hmget(keys.audit(), names)).await?;
+    let numbered = (after + 1..).zip(entries).filter_map(|(n, entry)| Some((n, entry?)));
+    numbered.map(|(n, entry)| Ok((n, json::read(&entry)?))).collect()
+}

@@ -4,7 +4,7 @@ use super::{
     RedisStore, census, events, failure::Outcome, forget, items, page, server::Call, tasks,
 };
 use crate::{
-    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Totals, Trail,
+    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Seen, Totals, Trail,
     requests::Sequenced,
 };
 use async_trait::async_trait;
@@ -89,8 +89,9 @@ impl Desk for RedisStore {
         self.look(what, |call| async move { events::after(&call, after, limit).await }).await
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        self.look("get a trail", |call| async move { events::trail(&call, id, limit).await }).await
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        let what = "get a trail";
+        self.look(what, |call| async move { events::trail(&call, id, seen, limit).await }).await
     }
 }
 

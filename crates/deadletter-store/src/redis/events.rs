@@ -6,7 +6,7 @@ use super::{
     server::Call,
     tasks::row,
 };
-use crate::{Sequenced, Trail};
+use crate::{Seen, Sequenced, Trail};
 use deadletter_core::TaskId;
 use redis::Cmd;
 
@@ -28,17 +28,20 @@ pub(super) async fn after(call: &Call, after: u64, limit: u32) -> Outcome<Vec<Se
 }
 
 /// What is on record of a task beside its attempts.
-pub(super) async fn trail(call: &Call, id: TaskId, limit: u32) -> Outcome<Trail> {
+pub(super) async fn trail(call: &Call, id: TaskId, seen: &Seen, limit: u32) -> Outcome<Trail> {
     let keys = call.keys();
-    let limit = isize::try_from(limit).unwrap_or(isize::MAX);
-    let numbers = Cmd::zrangebyscore_limit(keys.events_of(), id.get(), id.get(), 0, limit);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Members of one score cannot be asked for from one of them on: numbers are small, and all come.
+    let numbers = Cmd::zrangebyscore(keys.events_of(), id.get(), id.get());
     let numbers: Vec<u64> = call.ask_one(numbers).await?;
-    let events = numbers.iter().map(|n| Cmd::zrangebyscore(keys.events(), n, n));
-    let events: Vec<Vec<String>> = call.ask(events).await?;
+    let page = numbers.iter().filter(|n| **n > seen.event).take(limit);
+    let events: Vec<Vec<String>> =
+        call.ask(page.map(|n| Cmd::zrangebyscore(keys.events(), n, n))).await?;
     let events = events.iter().flatten().map(|event| read(event)).collect::<Outcome<_>>()?;
     let task = row::load(call, &[id].into()).await?.remove(&id);
-    let items = task.map(|task| task.items.clone()).unwrap_or_default();
-    Ok(Trail { events, items: items.into_iter().take(limit.unsigned_abs()).collect() })
+    let items = task.map(|task| task.items.clone()).unwrap_or_default().into_iter();
+    let items = items.filter(|(operation, _)| Some(operation) > seen.operation.as_ref());
+    Ok(Trail { events, items: items.take(limit).collect() })
 }
 
 /// An event among those of all tasks.

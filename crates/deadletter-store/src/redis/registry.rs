@@ -70,4 +70,8 @@ impl Registry for RedisStore {
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         self.look("get the audit log", |call| audit::newest(call, writer, limit)).await
     }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        self.look("get the audit log", |call| audit::after(call, after, limit)).await
+    }
 }

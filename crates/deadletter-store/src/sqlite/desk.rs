@@ -5,7 +5,7 @@ use super::{
     page, writer::Session,
 };
 use crate::{
-    Item, Page, Totals, Trail,
+    Item, Page, Seen, Totals, Trail,
     requests::{Sequenced, document_of},
 };
 use deadletter_core::{
@@ -19,10 +19,10 @@ pub(super) const PENDING: &str = "SELECT task, version, state FROM operation_ite
      AND task > ? ORDER BY task LIMIT ?";
 
 pub(super) const EVENTS_OF: &str = "SELECT seq, task, at, state, reason, cause, answered_by FROM events INDEXED BY events_task \
-     WHERE task = ? ORDER BY seq LIMIT ?";
+     WHERE task = ? AND seq > ? ORDER BY seq LIMIT ?";
 
 pub(super) const ITEMS_OF: &str = "SELECT operation, version, state FROM operation_items \
-     INDEXED BY operation_items_task WHERE task = ? ORDER BY operation LIMIT ?";
+     INDEXED BY operation_items_task WHERE task = ? AND operation > ? ORDER BY operation LIMIT ?";
 
 /// The rows of `standing` for one dimension, largest first.
 pub(super) fn census(
@@ -253,11 +253,14 @@ pub(super) fn events(conn: &Connection, after: u64, limit: u32) -> Outcome<Vec<S
 }
 
 /// What is on record of a task beside its attempts.
-pub(super) fn trail(conn: &Connection, id: TaskId, limit: u32) -> Outcome<Trail> {
+pub(super) fn trail(conn: &Connection, id: TaskId, seen: &Seen, limit: u32) -> Outcome<Trail> {
     let mut statement = conn.prepare_cached(EVENTS_OF)?;
-    let events = statement.query_map((id.as_i64(), limit), read_event)?;
+    let event = i64::try_from(seen.event).unwrap_or(i64::MAX);
+    let events = statement.query_map((id.as_i64(), event, limit), read_event)?;
     let mut items = conn.prepare_cached(ITEMS_OF)?;
-    let items = items.query_map((id.as_i64(), limit), |row| {
+    // No operation has an empty name.
+    let operation = seen.operation.as_ref().map_or("", |operation| operation.as_str());
+    let items = items.query_map((id.as_i64(), operation, limit), |row| {
         let columns = &mut Columns::of(row);
         let operation = columns.text()?;
         let (version, state) = (columns.number()?, columns.text()?);

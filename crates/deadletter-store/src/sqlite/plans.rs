@@ -84,8 +84,8 @@ fn lists_for_sweepers_and_operations_walk_an_index_in_its_order() {
     assert!(events.contains("events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{events}");
     assert_direct(&conn, forget::TALLIES, "PRIMARY KEY (dim=? AND minute<?)");
     assert_direct(&conn, desk::PENDING, "operation_items_pending (operation=? AND task>?)");
-    assert_direct(&conn, desk::EVENTS_OF, "events_task (task=?)");
-    assert_direct(&conn, desk::ITEMS_OF, "operation_items_task (task=?)");
+    assert_direct(&conn, desk::EVENTS_OF, "events_task (task=? AND rowid>?)");
+    assert_direct(&conn, desk::ITEMS_OF, "operation_items_task (task=? AND operation>?)");
 }
 
 #[test]

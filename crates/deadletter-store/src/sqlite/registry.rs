@@ -211,16 +211,6 @@ pub(super) fn audit_log(
     writer: Option<&str>,
     limit: u32,
 ) -> Outcome<Vec<AuditEntry>> {
-    let read = |row: &Row<'_>| {
-        let columns = &mut Columns::of(row);
-        Ok(AuditEntry {
-            writer: columns.take()?,
-            seq: columns.number()?,
-            at: columns.instant()?,
-            body: columns.take()?,
-            hash: columns.take()?,
-        })
-    };
     let columns = "SELECT writer, seq, at, body, hash FROM audit";
     let mut statement =
         match writer {
@@ -229,6 +219,33 @@ pub(super) fn audit_log(
             None => conn
                 .prepare_cached(&format!("{columns} WHERE ?1 IS NULL ORDER BY n DESC LIMIT ?2"))?,
         };
-    let rows = statement.query_map((writer, limit), read)?;
+    let rows = statement.query_map((writer, limit), |row| read_entry(&mut Columns::of(row)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The audit log of all in the order in which it was appended, from behind a number on.
+pub(super) fn audit_after(
+    conn: &Connection,
+    after: u64,
+    limit: u32,
+) -> Outcome<Vec<(u64, AuditEntry)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT n, writer, seq, at, body, hash FROM audit WHERE n > ? ORDER BY n LIMIT ?",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows = statement.query_map((after, limit), |row| {
+        let columns = &mut Columns::of(row);
+        Ok((columns.number()?, read_entry(columns)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn read_entry(columns: &mut Columns<'_, '_>) -> rusqlite::Result<AuditEntry> {
+    Ok(AuditEntry {
+        writer: columns.take()?,
+        seq: columns.number()?,
+        at: columns.instant()?,
+        body: columns.take()?,
+        hash: columns.take()?,
+    })
 }

@@ -12,8 +12,8 @@ use deadletter_core::{
 use deadletter_store::{
     Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts, Desk,
     Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
-    NextDelivery, Page, Query, Registry, Result, Sequenced, Store, TakeOver, Taken, Tasks, Totals,
-    Trail, Worker,
+    NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken, Tasks,
+    Totals, Trail, Worker,
 };
 use std::{fmt::Debug, mem::discriminant, sync::Arc};
 use tokio::sync::Mutex;
@@ -98,6 +98,7 @@ said_by_debug!(
     AuditEntry,
     WorkerId,
     Sequenced,
+    (u64, AuditEntry),
     (Standing, i64),
     (Tally, i64),
 );
@@ -317,8 +318,8 @@ impl Desk for Twins {
         alike!(self.events(after, limit))
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        alike!(self.trail(id, limit))
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        alike!(self.trail(id, seen, limit))
     }
 
     async fn last_event(&self) -> Result<u64> {
@@ -375,6 +376,10 @@ impl Registry for Twins {
 
     async fn audit_log(&self, writer: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>> {
         alike!(self.audit_log(writer, limit))
+    }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        alike!(self.audit_after(after, limit))
     }
 }
 

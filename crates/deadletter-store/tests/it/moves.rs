@@ -7,7 +7,7 @@ use crate::{
     server::{Here, Schema},
 };
 use deadletter_store::{
-    AuditEntry, Call, Desk, Error, Faulty, MemoryStore, SqliteStore,
+    AuditEntry, Call, Desk, Error, Faulty, MemoryStore, Registry, SqliteStore,
     backup::Snapshot,
     faulty::Fault,
     migrate::{Moved, migrate, plan, unfinished},
@@ -22,18 +22,17 @@ async fn filled(h: &Harness) {
         h.store.put_document(&format!("times/main/{n}"), 0, "{}").await.unwrap();
     }
     for seq in 1..=lines {
-        let entry = AuditEntry {
-            writer: "ada".to_owned(),
-            seq,
-            at: h.now(),
-            body: "{}".to_owned(),
-            hash: seq.to_string(),
-        };
-        assert!(h.store.audit(&entry).await.unwrap());
+        assert!(h.store.audit(&line(h, "ada", seq)).await.unwrap());
     }
     for worker in h.store.workers(MANY).await.unwrap() {
         h.store.leave(&worker.id).await.unwrap();
     }
+}
+
+/// A line of the audit log.
+fn line(h: &Harness, writer: &str, seq: u64) -> AuditEntry {
+    let (writer, hash) = (writer.to_owned(), seq.to_string());
+    AuditEntry { writer, seq, at: h.now(), body: "{}".to_owned(), hash }
 }
 
 async fn moved(from: &Harness, to: &Harness) -> Moved {
@@ -82,11 +81,15 @@ async fn everything_moves_from_postgres_into_every_store() {
 async fn what_breaks_off_goes_on_and_nobody_works_there_meanwhile() {
     harness::run(memory(), async |from: &mut Harness| {
         filled(from).await;
+        // More lines than are read at once; one of the target's own stands among them.
+        for seq in 3..=1_200 {
+            assert!(from.store.audit(&line(from, "ada", seq)).await.unwrap());
+        }
         let to = Arc::new(MemoryStore::new(from.store.clock()));
         let faulty = Faulty::new(Arc::clone(&to));
         // At the first page of tasks, at a document, at the audit log, at the end.
         for (call, passed) in
-            [(Call::Insert, 0), (Call::PutDocument, 1), (Call::Audit, 1), (Call::Recount, 0)]
+            [(Call::Insert, 0), (Call::PutDocument, 1), (Call::Audit, 700), (Call::Recount, 0)]
         {
             let fates = [None].repeat(passed).into_iter().chain([Some(Fault::Unavailable)]);
             faulty.script(call, fates);
@@ -95,9 +98,11 @@ async fn what_breaks_off_goes_on_and_nobody_works_there_meanwhile() {
             faulty.heal();
             let half = unfinished(to.as_ref()).await.unwrap().expect("it has not ended");
             assert_eq!(half.from, from.store.url());
+            to.audit(&line(from, "bob", 1)).await.unwrap();
         }
         let moved = migrate(from.store.as_ref(), to.as_ref(), &|_, _| {}).await.unwrap();
-        assert_eq!((moved.copied, moved.documents, moved.audit), (0, 3, 2));
+        assert_eq!((moved.copied, moved.documents, moved.audit), (0, 3, 1_200));
+        assert_eq!(to.audit_log(None, MANY).await.unwrap().len(), 1_201);
         assert_eq!(unfinished(to.as_ref()).await.unwrap(), None);
         drop(over(to));
     })
@@ -148,13 +153,7 @@ async fn what_must_not_be_moved_is_refused_and_nothing_is_written() {
         let store = Arc::new(MemoryStore::new(from.store.clock()));
         let faulty = Faulty::new(Arc::clone(&store));
         faulty.script(Call::Audit, [Some(Fault::Unavailable)]);
-        let entry = AuditEntry {
-            writer: "ada".to_owned(),
-            seq: 1,
-            at: from.now(),
-            body: "{}".to_owned(),
-            hash: "a".to_owned(),
-        };
+        let entry = line(from, "ada", 1);
         assert!(from.store.audit(&entry).await.unwrap());
         migrate(from.store.as_ref(), &faulty, &|_, _| {}).await.expect_err("it breaks off");
         let to = from.beside(Box::new(over(store))).await;

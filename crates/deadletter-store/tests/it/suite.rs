@@ -235,6 +235,7 @@ macro_rules! every_case {
             }
             audit {
                 entries_are_listed_last_appended_first
+                the_log_is_read_in_its_order_page_by_page
                 a_number_that_stands_is_not_written_again
             }
             handles {

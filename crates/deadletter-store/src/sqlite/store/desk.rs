@@ -2,7 +2,8 @@
 
 use super::SqliteStore;
 use crate::{
-    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Sequenced, Totals, Trail,
+    Desk, Forget, Forgotten, Freeze, Frozen, Item, Page, Query, Result, Seen, Sequenced, Totals,
+    Trail,
     sqlite::{desk, forget, page},
 };
 use async_trait::async_trait;
@@ -89,7 +90,8 @@ impl Desk for SqliteStore {
         self.read("get events", move |conn| desk::events(conn, after, limit)).await
     }
 
-    async fn trail(&self, id: TaskId, limit: u32) -> Result<Trail> {
-        self.read("get a trail", move |conn| desk::trail(conn, id, limit)).await
+    async fn trail(&self, id: TaskId, seen: &Seen, limit: u32) -> Result<Trail> {
+        let seen = seen.clone();
+        self.read("get a trail", move |conn| desk::trail(conn, id, &seen, limit)).await
     }
 }

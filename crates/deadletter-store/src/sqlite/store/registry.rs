@@ -108,4 +108,9 @@ impl Registry for SqliteStore {
         })
         .await
     }
+
+    async fn audit_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, AuditEntry)>> {
+        let read = move |conn: &_| registry::audit_after(conn, after, limit);
+        self.read("get the audit log", read).await
+    }
 }

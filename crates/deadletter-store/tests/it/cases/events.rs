@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, MANY, answered, operation};
 use deadletter_core::{Event, Happened, ItemState, StateKind, UnixMs};
-use deadletter_store::{Forgotten, Freeze};
+use deadletter_store::{Forgotten, Freeze, Seen, Trail};
 
 pub(crate) async fn each_terminal_change_is_one_event_in_order(h: &mut Harness) {
     let worker = h.worker("w").await;
@@ -60,7 +60,7 @@ pub(crate) async fn a_trail_holds_what_is_on_record_of_one_task(h: &mut Harness)
     }
     h.store.skip(&operation("op-2"), &[dead.id]).await.unwrap();
     h.happens(dead.id, None, Happened::Buried).await;
-    let trail = h.store.trail(dead.id, MANY).await.unwrap();
+    let trail = h.store.trail(dead.id, &Seen::default(), MANY).await.unwrap();
     let states: Vec<_> = trail.events.iter().map(|(_, event)| event.state).collect();
     assert_eq!(states, [StateKind::Dead, StateKind::Buried]);
     assert!(trail.events.is_sorted_by(|a, b| a.0 < b.0));
@@ -69,12 +69,19 @@ pub(crate) async fn a_trail_holds_what_is_on_record_of_one_task(h: &mut Harness)
     assert!(
         trail.items.iter().all(|(_, item)| (item.task, item.version) == (dead.id, dead.version))
     );
-    assert_eq!(h.store.trail(other.id, MANY).await.unwrap().events.len(), 1);
-    let first = h.store.trail(dead.id, 1).await.unwrap();
-    assert_eq!((first.events.len(), first.items.len()), (1, 1));
+    assert_eq!(h.store.trail(other.id, &Seen::default(), MANY).await.unwrap().events.len(), 1);
+    let (mut seen, mut read) = (Seen::default(), Trail::default());
+    for left in [1, 1, 0] {
+        let page = h.store.trail(dead.id, &seen, 1).await.unwrap();
+        assert_eq!((page.events.len(), page.items.len()), (left, left));
+        seen = seen.with(&page);
+        read.events.extend(page.events);
+        read.items.extend(page.items);
+    }
+    assert_eq!(read, trail, "page by page");
     let buried = h.task(dead.id).await;
     assert_eq!(h.store.purge(&[(buried.id, buried.version)]).await.unwrap(), 1);
-    let after = h.store.trail(dead.id, MANY).await.unwrap();
+    let after = h.store.trail(dead.id, &Seen::default(), MANY).await.unwrap();
     assert_eq!((after.events, after.items), (trail.events, Vec::new()));
 }
 
@@ -98,8 +105,8 @@ pub(crate) async fn events_of_purged_tasks_are_forgotten_and_the_newest_stays(h:
     let left: Vec<u64> =
         h.store.events(0, MANY).await.unwrap().into_iter().map(|(n, _)| n).collect();
     assert_eq!(left, [2, 4], "one of a task that stands, and the newest");
-    assert_eq!(h.store.trail(tasks[1].id, MANY).await.unwrap().events.len(), 1);
-    assert!(h.store.trail(tasks[0].id, MANY).await.unwrap().events.is_empty());
+    assert_eq!(h.store.trail(tasks[1].id, &Seen::default(), MANY).await.unwrap().events.len(), 1);
+    assert!(h.store.trail(tasks[0].id, &Seen::default(), MANY).await.unwrap().events.is_empty());
     h.solved(&worker, |_| ()).await;
     assert_eq!(h.store.last_event().await.unwrap(), 5, "a number was given twice");
     let younger = h.store.forget(&h.forget_before(UnixMs(0))).await.unwrap();

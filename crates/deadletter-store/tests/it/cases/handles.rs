@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, account, operation};
 use deadletter_core::{Happened, UnixMs, WorkerId, counts::Dim};
-use deadletter_store::{Among, AuditEntry, Error, Freeze};
+use deadletter_store::{Among, AuditEntry, Error, Freeze, Seen};
 
 pub(crate) async fn the_pulse_changes_with_each_write_of_another_handle(h: &mut Harness) {
     let other = h.another_handle().await;
@@ -101,7 +101,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.forget(&h.forget_before(h.now())).await));
     assert!(is_closed(s.last_event().await));
     assert!(is_closed(s.events(0, 1).await));
-    assert!(is_closed(s.trail(id, 1).await));
+    assert!(is_closed(s.trail(id, &Seen::default(), 1).await));
 
     assert!(is_closed(s.register(&WorkerId::new("new").unwrap(), "").await));
     assert!(is_closed(s.beat(&worker).await));
@@ -114,6 +114,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.documents("", 1).await));
     assert!(is_closed(s.audit(&entry).await));
     assert!(is_closed(s.audit_log(None, 1).await));
+    assert!(is_closed(s.audit_after(0, 1).await));
 
     assert!(is_closed(s.take_deliveries(&h.due("a", 1)).await));
     assert!(is_closed(s.settle_deliveries(&[]).await));
