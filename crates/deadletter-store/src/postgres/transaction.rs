@@ -17,7 +17,7 @@
 use super::{
     columns::Columns,
     connect::Connection,
-    failure::{Failure, Outcome, Verdict},
+    failure::{Failure, Outcome, Verdict, told},
     pool::{Lease, Pool},
     statement::Statement,
 };
@@ -28,7 +28,7 @@ use futures_util::{
     future::{join, try_join_all},
 };
 use std::{future::Future, time::Duration};
-use tokio_postgres::{Row, SimpleQueryMessage};
+use tokio_postgres::{Row, SimpleQueryMessage, error::SqlState};
 
 /// Tries of one call that meets others, or whose connection is gone: with the waits between them
 /// some two seconds, far longer than others hold their locks.
@@ -107,6 +107,8 @@ impl Transaction {
 pub(super) struct Begin {
     write: String,
     read: String,
+    /// True where all see one instant, as long as somebody keeps it.
+    is_of_snapshot: bool,
 }
 
 impl Begin {
@@ -116,7 +118,20 @@ impl Begin {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{id}'; \
              SET LOCAL search_path = \"{schema}\"; {LIMITS}"
         );
-        Self { write: read.clone(), read }
+        Self { write: read.clone(), read, is_of_snapshot: true }
+    }
+
+    /// What a failure means here: a snapshot is gone with the connection that kept it.
+    fn explain(&self, failure: Failure) -> Failure {
+        let Failure::Sql(error) = &failure else { return failure };
+        // invalid_parameter_value, object_not_in_prerequisite_state, undefined_object: which of them
+        // depends on the server's version, and on how far that connection has ended.
+        let is_gone = |code: &SqlState| matches!(code.code(), "22023" | "55000" | "42704");
+        if !(self.is_of_snapshot && error.code().is_some_and(is_gone)) {
+            return failure;
+        }
+        let what = "read a snapshot, whose connection has ended; begin again".to_owned();
+        Error::Unavailable { what, source: Some(told(error).into()) }.into()
     }
 
     /// For a schema with this name, in which nothing needs to be escaped.
@@ -125,6 +140,7 @@ impl Begin {
         Self {
             write: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {local}; SELECT txid_current()"),
             read: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {local}"),
+            is_of_snapshot: false,
         }
     }
 }
@@ -254,7 +270,7 @@ impl Pool {
                     lease.give_back();
                     return Ok(answer);
                 }
-                Err(failure) => undo(what, lease, failure).await,
+                Err(failure) => undo(what, lease, begin.explain(failure)).await,
             };
             tries.next(stop, slot).await?;
         }

@@ -4,7 +4,7 @@ use crate::{
     backends::{Backend, memory, over, postgres, sqlite},
     cases::conservation,
     harness::{self, Harness, MANY},
-    server::{Here, Schema},
+    server::{Here, Schema, client},
 };
 use deadletter_store::{
     AuditEntry, Call, Desk, Error, Faulty, MemoryStore, Registry, SqliteStore,
@@ -207,6 +207,30 @@ async fn a_server_is_copied_as_it_was_at_one_instant_while_others_work_on_it() {
         assert_eq!(restored.copied, n);
         back.check().await;
         back.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_whose_snapshot_is_lost_says_so_and_speaks_of_no_damage() {
+    let schema = Schema::new();
+    let url = format!("{}&application_name={}", schema.url, schema.name);
+    harness::run(Here(schema), async |from: &mut Harness| {
+        from.insert_many(3, |_, _| {}).await;
+        let snapshot = Snapshot::open(&url, from.store.clock()).await.unwrap();
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = $1 AND state = 'idle in transaction'";
+        let name = url.rsplit('=').next().unwrap().to_owned();
+        let ended = client().await.query_one(end, &[&name]).await.unwrap();
+        assert_eq!(ended.get::<_, i64>(0), 1);
+        // It has ended a moment after it was told to.
+        let lost = loop {
+            if let Err(error) = snapshot.store().totals().await {
+                break error;
+            }
+        };
+        assert!(matches!(lost, Error::Unavailable { .. }), "{lost:?}");
+        assert!(lost.to_string().contains("begin again"), "{lost}");
     })
     .await;
 }
