@@ -8,7 +8,7 @@ use crate::{
     delivery::deliverer,
     dispatcher,
     health::Health,
-    heartbeat, keeper, operator,
+    heartbeat, holds, keeper, operator,
     outbound::{Courier, Guard},
     poller, readings, reporter, retention,
     shared::{Parts, Shared},
@@ -165,6 +165,7 @@ impl Deadletter {
 
 /// What must be known before the first claim.
 async fn prepare(shared: &Arc<Shared>) -> Result<()> {
+    holds::read_first(shared).await?;
     for account in shared.accounts.values() {
         account.gate.sync(shared.store.as_ref(), shared.now()).await?;
         stop::read_first(shared, account).await?;

@@ -59,6 +59,9 @@ pub enum Error {
     /// A filter is too large, or says what cannot be said.
     #[error(transparent)]
     Filter(#[from] deadletter_core::filter::FilterError),
+    /// More holds stand than may.
+    #[error("{0} holds stand already: end one of them first")]
+    TooManyHolds(usize),
     /// Somebody else kept changing the same document.
     #[error("the document {0} was changed by others at every try; try again")]
     Contended(String),

@@ -1,7 +1,7 @@
 //! From jobs to stored tasks: what a new row says, and an id that nobody else has.
 
 use crate::{
-    Error, Job, Result, Submitted, account::Account, delivery::Target, fold, shared::Shared,
+    Error, Job, Result, Submitted, account::Account, delivery::Target, fold, holds, shared::Shared,
 };
 use deadletter_core::{NewTask, Task, TaskId};
 use deadletter_store::Inserted;
@@ -14,10 +14,13 @@ const ID_TRIES: u32 = 16;
 /// Inserts one batch; an id that is taken is chosen anew.
 pub(crate) async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submitted>> {
     let mut tasks = Vec::with_capacity(jobs.len());
+    let holds = shared.holds.copy();
     for job in jobs {
         let account = shared.account(job.account.as_ref().unwrap_or(&shared.first_account))?;
         account.turns.read(shared, &account.name).await?;
-        tasks.push(new_task(shared, account, job).await?);
+        let mut new = new_task(shared, account, job).await?;
+        holds.mark(&mut new.task, shared.now());
+        tasks.push(new);
     }
     let mut outcomes: Vec<Option<Submitted>> = vec![None; tasks.len()];
     let mut open: Vec<(usize, NewTask)> = tasks.into_iter().enumerate().collect();
@@ -40,7 +43,14 @@ pub(crate) async fn insert(shared: &Shared, jobs: Vec<Job>) -> Result<Vec<Submit
             }
         }
         if taken.is_empty() {
-            return Ok(outcomes.into_iter().flatten().collect());
+            let submitted: Vec<Submitted> = outcomes.into_iter().flatten().collect();
+            let new: Vec<TaskId> =
+                submitted.iter().filter(|it| it.is_new).map(|it| it.id).collect();
+            // They are stored: that is not undone where this fails.
+            if let Err(error) = holds::look_after(shared, &holds, &new).await {
+                tracing::warn!(%error, "new tasks may have slipped through a hold");
+            }
+            return Ok(submitted);
         }
         open = taken;
     }

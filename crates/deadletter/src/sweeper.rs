@@ -7,7 +7,7 @@ use crate::{
     gate::Pass,
     heap::Entry,
     heartbeat::BEAT,
-    orphans,
+    holds, orphans,
     patience::{Patience, may_pass, patiently},
     retention::Retention,
     shared::Shared,
@@ -69,6 +69,7 @@ async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
         account.suspect();
         account.wake.notify_one();
     }
+    holds::sweep(shared).await?;
     retention.sweep(shared).await
 }
 

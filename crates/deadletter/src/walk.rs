@@ -21,6 +21,11 @@ impl Walk {
         Self { filter, after: None, is_over: false }
     }
 
+    /// Over those of them whose ids are larger.
+    pub(crate) const fn behind(after: TaskId, filter: Filter) -> Self {
+        Self { filter, after: Some(after), is_over: false }
+    }
+
     /// The tasks of the next page, which may have none and not be the last; none behind the last.
     pub(crate) async fn next(&mut self, shared: &Shared) -> Result<Option<Vec<Task>>> {
         if self.is_over {

@@ -1,6 +1,6 @@
 //! Notices what is new in the store, whoever wrote it: wakes waiters, listeners, dispatchers.
 
-use crate::{Result, notice::Notice, shared::Shared, stop};
+use crate::{Result, holds, notice::Notice, shared::Shared, stop};
 use std::{sync::Arc, time::Duration};
 
 /// Other processes' work is noticed within this time; real time, because people wait for it.
@@ -37,6 +37,7 @@ pub(crate) async fn look(shared: &Shared, seen: &mut u64, pulse: &mut Option<u64
             }
             account.hint_due(shared.now());
         }
+        holds::read(shared).await?;
         *pulse = Some(beat);
         shared.operations_written.notify_one();
     }

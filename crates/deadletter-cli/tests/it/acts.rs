@@ -336,3 +336,26 @@ fn what_is_solved_is_deleted_when_its_retention_is_over_and_the_setting_says_so(
     let row = shown.iter().find(|row| row["setting"] == "retention.solved").expect("listed");
     assert_eq!((&row["value"], &row["from"]), (&"24h".into(), &"default".into()));
 }
+
+#[test]
+fn a_standing_hold_is_told_of_kept_and_ended_by_its_filter() {
+    let bench = filled();
+    let hold = |more: &[&str]| {
+        run(&bench, &[&["hold", "--where", "sitekey:later", "--reason", "down"], more].concat())
+    };
+    assert_eq!(hold(&["--standing"]).code, 2, "nobody can be asked");
+    let held = hold(&["--standing", "--yes"]);
+    assert_eq!(held.code, 0, "{}", held.stderr);
+    assert!(held.stderr.contains("what is stored from now on is held too"), "{}", held.stderr);
+    assert_eq!(hold(&["--standing", "--limit", "3", "--yes"]).code, 2);
+    let release = |filter: &str| run(&bench, &["release", "--where", filter, "--yes"]);
+    let other = release("sitekey:other");
+    assert!(other.stderr.contains("still held where sitekey:later matches"), "{}", other.stderr);
+    assert!(other.stderr.contains(": down)"), "{}", other.stderr);
+    let ended = release("sitekey:later");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("is not held any more"), "{}", ended.stderr);
+    let again = release("sitekey:later");
+    assert!(!again.stderr.contains("held any more"), "{}", again.stderr);
+    assert!(!again.stderr.contains("still held"), "{}", again.stderr);
+}

@@ -3,11 +3,11 @@
 use crate::{
     acts::{carry_out, prepare},
     operations::{dead_letters, redrive, settled, sick},
-    rig::{account, all_rest, engine, jobs, memory, soon, sound, submit},
+    rig::{account, all_rest, engine, job, jobs, memory, soon, sound, submit},
 };
 use deadletter::{
-    Act, RedriveOptions, Skip,
-    core::Class,
+    Act, Deadletter, RedriveOptions, Skip,
+    core::{Class, Filter},
     provider::{
         Polled,
         scripted::{ScriptedProvider, answer},
@@ -71,4 +71,64 @@ async fn a_held_task_is_not_submitted_and_a_released_one_is() {
     all_rest(&dl, &ids).await;
     assert_eq!(store.totals().await.expect("counted").solved, 17);
     sound(store.as_ref(), &ids).await;
+}
+
+/// Waits until so many tasks are held.
+async fn held(dl: &Deadletter, n: usize) {
+    soon(async {
+        let filter: Filter = "held:yes".parse().expect("a filter");
+        while dl.desk().page(&filter, None, 100).await.expect("read").tasks.len() != n {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_standing_hold_holds_what_any_process_stores_until_it_ends() {
+    let store = memory();
+    let solver = || account(Arc::new(ScriptedProvider::default()));
+    let (one, other) = (engine(&store, solver()).await, engine(&store, solver()).await);
+    let filter: Filter = "sitekey:held".parse().expect("a filter");
+    let desk = one.desk();
+    desk.hold_what_comes(&filter, desk.now(), "ada", Some("it is down")).await.expect("stored");
+    // Whoever begins later knows it from its first task on; this process does since it asked for it.
+    let third = engine(&store, solver()).await;
+    let mut ids = submit(&third, vec![job("held"), job("free")]).await;
+    ids.extend(submit(&one, vec![job("held"), job("free")]).await);
+    held(&one, 2).await;
+    all_rest(&one, &[ids[1], ids[3]]).await;
+    assert_eq!(desk.standing_holds().await.expect("read").len(), 1);
+
+    let ended = other.desk().end_hold(&filter, "ada").await.expect("stored").expect("it stood");
+    assert_eq!((ended.by.as_str(), ended.why.as_deref()), ("ada", Some("it is down")));
+    assert!(other.desk().end_hold(&filter, "ada").await.expect("read").is_none());
+    // They were stored within the last minute: whoever ends it lets them go.
+    all_rest(&one, &ids).await;
+    let later = submit(&other, vec![job("held")]).await;
+    all_rest(&other, &later).await;
+    sound(store.as_ref(), &ids).await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_stored_before_its_process_has_noticed_a_hold_is_held_all_the_same() {
+    let store = memory();
+    // Nothing is ever answered, and there are ten threads: what comes behind them waits.
+    let provider =
+        Arc::new(ScriptedProvider::default().on_poll(|_| async { Ok(Polled::NotReady) }));
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    submit(&dl, jobs(10)).await;
+    soon(provider.submits().wait_for(|n| *n == 10)).await.expect("counted");
+    let before = submit(&dl, vec![job("held")]).await;
+    let filter: Filter = "sitekey:held".parse().expect("a filter");
+    // Another process has written the document, and this one has not looked yet.
+    let hold = serde_json::json!({ "standing": [{
+        "filter": filter.to_string(), "by": "ada", "why": null, "at": dl.desk().now(),
+    }] });
+    store.put_document("holds", 0, &hold.to_string()).await.expect("stored").expect("it is new");
+    let ids = submit(&dl, vec![job("held"), job("free")]).await;
+    held(&dl, 2).await;
+    let tasks = store.get(&[before[0], ids[0], ids[1]]).await.expect("read");
+    let held: Vec<_> = tasks.iter().flatten().map(|task| task.is_held_by_hand()).collect();
+    assert_eq!(held, [true, true, false]);
 }

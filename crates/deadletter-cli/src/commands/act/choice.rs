@@ -38,6 +38,24 @@ pub(in crate::commands) struct Choice {
 }
 
 impl Choice {
+    /// The filter of an act that is for whatever comes, too: not for a list, and not for some of them.
+    pub(in crate::commands) fn open_ended(&self) -> Result<Option<Filter>> {
+        match &self.filter {
+            Some(text) if self.limit.is_none() => filter_of(std::slice::from_ref(text)),
+            _ => Ok(None),
+        }
+    }
+
+    /// True where nothing is to be changed.
+    pub(in crate::commands) const fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Why, in the words of whoever asks for it.
+    pub(in crate::commands) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
     /// The filter, or an error with an example of the act.
     pub(super) fn filter(&self, example: &str) -> Result<Filter> {
         match &self.filter {
