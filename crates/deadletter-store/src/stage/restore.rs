@@ -15,6 +15,8 @@ impl Stage {
     ) -> bool {
         let attempts: Vec<Attempt> = self.attempts.of(task.id).cloned().collect();
         let back = held.against(task, &attempts, since, now);
+        // One that stands already stays; the row may have come back without, by whoever had it alone.
+        self.writes.answers.extend(held.answers.iter().cloned());
         let is_news = back.row.is_some() || !back.begun.is_empty() || !back.learned.is_empty();
         if !is_news {
             return false;
@@ -30,8 +32,6 @@ impl Stage {
             });
         }
         self.writes.begun.extend(back.begun);
-        // One that stands already stays.
-        self.writes.answers.extend(held.answers.iter().cloned());
         if let Some(row) = back.row {
             let winner = row.after.answered_by.filter(|_| row.event().is_some());
             let won = winner.and_then(|token| held.answers.iter().find(|it| it.token == token));

@@ -6,7 +6,7 @@ use crate::{
     redis_prefix::{Prefix, say},
     server::variable,
 };
-use deadletter_core::{Happened, StateKind, Task, TaskId, Verdict};
+use deadletter_core::{Happened, Reading, StateKind, Task, TaskId, Verdict};
 use deadletter_store::{Error, Inserted, Store};
 use std::sync::Arc;
 
@@ -278,6 +278,25 @@ async fn a_right_that_is_taken_away_from_an_open_store_leaves_nothing_half_writt
         assert_eq!(h.store.recount().await.unwrap(), h.store.totals().await.unwrap());
         let id = new.task.id;
         assert_eq!(h.store.insert(vec![new]).await.unwrap(), [Inserted::New(id)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_comes_back_to_a_row_that_another_one_had_put_back_without() {
+    with_keys(async |h, keys| {
+        let worker = h.worker("w").await;
+        let (task, attempt) = h.polling(&worker, |_| ()).await;
+        let another = h.another_handle().await;
+        keys.keep();
+        h.happens(task.id, Some(&attempt), answered(&attempt, "token")).await;
+        let version = h.task(task.id).await.version;
+        let reading = Reading { task: task.id, version, at: h.now(), expires_at: None };
+        assert_eq!(another.mark_read(&[reading]).await.unwrap(), 1);
+        keys.go_back();
+        another.pulse().await.unwrap();
+        assert_eq!(h.task(task.id).await.kind(), StateKind::Solved);
+        assert!(h.store.answer(task.id).await.unwrap().is_some());
     })
     .await;
 }
