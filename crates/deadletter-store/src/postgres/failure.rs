@@ -96,12 +96,17 @@ impl Failure {
 
 const NO_ANSWER: &str = "the server did not answer in time";
 
+/// What a person can do where others have taken all connections.
+const NO_ROOM: &str = "the server has no connection left (raise max_connections, give each program fewer \
+     with connections=, or put PgBouncer between)";
+
 fn of_driver(what: String, error: &tokio_postgres::Error) -> Error {
     let source = Some(told(error).into());
     let Some(db) = error.as_db_error() else { return Error::Unavailable { what, source } };
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     match db.code().code() {
         "53100" => Error::Full { what, source },
+        "53300" => Error::Unavailable { what: format!("{what}: {NO_ROOM}"), source },
         "25006" | "42501" => Error::ReadOnly { what, source },
         "28000" | "28P01" | "3D000" => Error::Denied { what, source },
         "22021" | "22P05" => {

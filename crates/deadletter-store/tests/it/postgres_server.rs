@@ -9,6 +9,7 @@ use deadletter_core::{Task, UnixMs, WorkerId};
 use deadletter_store::{Durability, Error, ManualClock, PostgresStore, Registry, Result, Store};
 use futures_util::future::join_all;
 use std::{net::TcpListener, sync::Arc};
+use tokio_postgres::NoTls;
 
 async fn open(url: &str) -> Result<PostgresStore> {
     PostgresStore::open(url, Arc::new(ManualClock::at(UnixMs(1_800_000_000_000)))).await
@@ -243,4 +244,47 @@ async fn counts_of_what_was_purged_leave_no_rows() {
         assert_eq!(h.store.totals().await.unwrap(), before);
     })
     .await;
+}
+
+#[tokio::test]
+async fn where_strangers_have_taken_all_connections_it_says_so_and_goes_on_when_they_leave() {
+    let schema = Schema::new();
+    let (name, role) = (&schema.name, format!("{}_few", schema.name));
+    let behind = client().await;
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 3; \
+         CREATE SCHEMA {name} AUTHORIZATION {role}"
+    );
+    behind.batch_execute(&sql).await.unwrap();
+    let login = format!("{role}:hunter2");
+    let url = schema.url.replace(&format!("deadletter:{}", password()), &login);
+    let store = open(&url.replace("connections=4", "connections=2")).await.unwrap();
+    store.put_document("a", 0, "{}").await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
+    let stranger = server().replace(&format!("deadletter:{}", password()), &login);
+    let mut strangers = Vec::new();
+    while strangers.len() < 3 {
+        // Ours end a moment after they are told to.
+        behind.execute(end, &[&role]).await.unwrap();
+        strangers.clear();
+        while let Ok((client, line)) = tokio_postgres::connect(&stranger, NoTls).await {
+            tokio::spawn(line);
+            strangers.push(client);
+        }
+    }
+    let error = store.document("a").await.expect_err("there is no room");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable(), "{error:?}");
+    assert!(error.to_string().contains("no connection left"), "{error}");
+    strangers.clear();
+    let found = loop {
+        match store.document("a").await {
+            Ok(found) => break found,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    };
+    assert_eq!(found.unwrap().version, 1);
+    store.close().await.unwrap();
+    behind.execute(end, &[&role]).await.unwrap();
+    schema.end().await;
+    behind.batch_execute(&format!("DROP ROLE {role}")).await.unwrap();
 }
