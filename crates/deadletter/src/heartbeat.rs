@@ -19,6 +19,9 @@ use std::{
 /// A beat every two seconds of real time: three may be missed before a worker is declared dead.
 pub(crate) const BEAT: Duration = Duration::from_secs(2);
 
+/// A beat that was not taken is made again soon: a store that is away for a moment is no silence.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A store that does not hear the good-bye finds out by itself that the worker is gone.
 const LEAVE_TRIES: u32 = 4;
 
@@ -59,12 +62,15 @@ async fn leave(shared: &Shared) -> Result<()> {
 
 /// Runs until the engine stops, and beats on until nothing of it is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut pause = BEAT;
     loop {
         tokio::select! {
             () = shared.at_rest() => return,
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        match beat(&shared).await {
+        let beaten = beat(&shared).await;
+        pause = if beaten.is_ok() { BEAT } else { AGAIN };
+        match beaten {
             Ok(()) => shared.health.wrote(),
             Err(Error::Store(error)) => shared.health.failed("beat", &error),
             Err(error) => shared.health.could_not("beat", &error),
@@ -86,6 +92,7 @@ async fn beat(shared: &Shared) -> Result<()> {
 
 /// Whoever works with this store shares each account's retries.
 fn hear(shared: &Shared, beat: Beat) {
+    shared.hearing.is_heard(shared.clock.as_ref());
     for account in shared.accounts.values() {
         account.share_budget(beat.workers);
     }

@@ -40,6 +40,7 @@ mod gate;
 mod guarded;
 mod health;
 mod heap;
+mod hearing;
 mod heartbeat;
 mod holds;
 mod inhand;

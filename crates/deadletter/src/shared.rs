@@ -9,6 +9,7 @@ use crate::{
     fold::Folding,
     health::Health,
     heap::Poller,
+    hearing::Hearing,
     holds::Holding,
     inhand::InHand,
     notice::{Notice, Waiters},
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) has_operator: AtomicBool,
     /// True while the store knows the worker and has not heard its good-bye.
     pub(crate) has_joined: AtomicBool,
+    pub(crate) hearing: Hearing,
     /// True from the moment that the engine stops.
     pub(crate) stopping: watch::Sender<bool>,
     /// Dispatchers that may still have a submit on the wire.
@@ -103,6 +105,7 @@ impl Shared {
             deliveries_written: Notify::new(),
             has_operator: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
+            hearing: Hearing::default(),
             stopping: parts.health.stopping.clone(),
             health: parts.health,
             dispatching: watch::channel(0).0,

@@ -14,7 +14,7 @@ use crate::{
     strangers,
 };
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
-use deadletter_store::{Error as StoreError, SILENT_MS, TakeOver, Taken};
+use deadletter_store::{Error as StoreError, TakeOver, Taken};
 use futures_util::future::join_all;
 use std::{pin::pin, sync::Arc};
 
@@ -73,9 +73,9 @@ async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
     retention.sweep(shared).await
 }
 
-/// Declares those dead who are silent or gone.
+/// Declares those dead who are gone, or silent while this worker was heard.
 pub(crate) async fn declare_dead(shared: &Shared) -> Result<()> {
-    let silent_ms = (SILENT_MS * shared.clock.speed()) as i64;
+    let silent_ms = shared.hearing.silent_ms(shared.clock.as_ref());
     for worker in shared.store.declare_dead(silent_ms).await? {
         tracing::warn!(%worker, "declared dead; its tasks are taken over");
     }
