@@ -1,10 +1,12 @@
 //! A replica that was behind takes over from a Redis server that is killed: what it lacks is told, put
 //! back by the gateways, and paid for once.
 
+use super::gateway::Gateway;
 use super::line::{Line, State};
 use super::redis::Redis;
 use super::server::Server;
-use super::{ANSWERS, Gateway, LONGEST_WAIT, Site, look, stand_down, started};
+use super::site::Site;
+use super::working::{ANSWERS, Fleet, LONGEST_WAIT};
 use deadletter::store::clock::Stopwatch;
 use deadletter_sim::{Fault, Phase, Rule, Scenario};
 use std::time::Duration;
@@ -40,7 +42,7 @@ fn a_fleet_whose_redis_fails_over_to_a_replica_that_was_behind_keeps_every_promi
     let url = master.url(line.port);
     let near = Gateway::start(site.dir.path(), site.variables(&url));
     let far = Gateway::start(site.dir.path(), site.variables(&url));
-    let mut fleet = started(&[&near, &far], site.store(&url));
+    let mut fleet = Fleet::start(&[&near, &far], site.store(&url));
     fleet.goes_on_after("the start");
 
     follows(&replica, &master);
@@ -49,19 +51,20 @@ fn a_fleet_whose_redis_fails_over_to_a_replica_that_was_behind_keeps_every_promi
     line.becomes(State::Cut);
     let lacks = written(&master) - written(&replica);
     assert!(lacks > ANSWERS as u64, "the replica lacks {lacks} changes");
+    fleet.is_struck();
     master.kill();
     line.now_leads_to(replica.port());
     line.becomes(State::Whole);
     fleet.goes_on_after(&format!("a replica that lacks {lacks} changes took over"));
 
     let logs = [&near, &far].map(Gateway::log);
-    let solved = stand_down(fleet, [near, far]);
+    let (solved, _) = fleet.stands_down(vec![near, far]);
     for log in logs {
         let log = std::fs::read_to_string(log).expect("a gateway has a log");
         let told = log.lines().find(|line| line.contains("lost_changes"));
         println!("{}", told.unwrap_or_else(|| panic!("nobody says what was lost: {log}")));
     }
     let url = replica.url(replica.port());
-    let evidence = look(&site.runtime, site.dir.path(), &url, &solved);
-    site.accepts(&evidence, &solved);
+    let evidence = site.evidence(&url, &solved);
+    site.accepts(&evidence);
 }

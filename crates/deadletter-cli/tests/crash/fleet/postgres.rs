@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the test's own, which it stops, kills and starts again.
 
 use super::server::Server;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,13 +35,30 @@ impl Postgres {
         let postgres = Self { dir, programs: programs.into(), port };
         let made = postgres
             .program("initdb")
-            .args(["-U", "deadletter", "-A", "trust", "-E", "UTF8", "--no-locale", "-D"])
+            .args(["-U", "admin", "-A", "trust", "-E", "UTF8", "--no-locale", "-D"])
             .arg(postgres.data())
             .output()
             .expect("initdb starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         postgres.begin();
         postgres
+            .says("CREATE ROLE deadletter LOGIN; GRANT CREATE ON DATABASE postgres TO deadletter");
+        postgres
+    }
+
+    /// An administrator at work.
+    fn psql(&self) -> Command {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "admin"]);
+        psql.args(["-d", "postgres", "-p", &self.port.to_string()]);
+        psql
+    }
+
+    /// What an administrator is answered.
+    fn says(&self, sql: &str) -> String {
+        let asked = self.psql().args(["-c", sql]).output().expect("psql starts");
+        assert!(asked.status.success(), "{sql}: {}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8_lossy(&asked.stdout).trim().to_owned()
     }
 
     fn data(&self) -> PathBuf {
@@ -74,6 +92,10 @@ impl Postgres {
 }
 
 impl Server for Postgres {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
     fn port(&self) -> u16 {
         self.port
     }
@@ -100,19 +122,40 @@ impl Server for Postgres {
     }
 
     fn end_connections(&self) -> u32 {
-        const SQL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-             WHERE application_name = 'deadletter'";
-        let port = self.port.to_string();
-        let asked = Command::new(self.programs.join("psql"))
-            .args(["-qAtX", "-h", "127.0.0.1", "-U", "deadletter", "-d", "postgres", "-p", &port])
-            .args(["-c", SQL])
-            .output()
-            .expect("psql starts");
-        String::from_utf8_lossy(&asked.stdout).trim().parse().expect("psql counts them")
+        let ended = self.says(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = 'deadletter'",
+        );
+        ended.parse().expect("the server counts them")
+    }
+
+    fn lets_nobody_in(&self) -> Box<dyn FnOnce() + '_> {
+        self.says("ALTER ROLE deadletter CONNECTION LIMIT 0");
+        assert!(self.end_connections() > 0, "nobody was connected");
+        Box::new(|| {
+            self.says("ALTER ROLE deadletter CONNECTION LIMIT -1");
+        })
     }
 
     fn least_ended(&self, often: u32) -> u32 {
         often
+    }
+
+    fn leaves_a_transaction_open(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        let mut stranger =
+            self.psql().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql starts");
+        let mut says = stranger.stdin.take().expect("piped");
+        // It sees all rows as they are now, so that none of them may be cleared away.
+        says.write_all(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_snapshot();\n")
+            .expect("it takes words");
+        let mut line = String::new();
+        let mut hears = BufReader::new(stranger.stdout.take().expect("piped"));
+        assert_ne!(hears.read_line(&mut line).expect("it answers"), 0, "it has ended");
+        Some(Box::new(move || {
+            says.write_all(b"COMMIT;\n").expect("it is still there");
+            drop(says);
+            assert!(stranger.wait().expect("it is ours").success(), "it was ended before");
+        }))
     }
 
     fn url(&self, port: u16) -> String {

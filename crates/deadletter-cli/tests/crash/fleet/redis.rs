@@ -1,7 +1,7 @@
 //! A Redis server of the test's own, which it stops, kills and starts again.
 
 use super::server::Server;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -52,6 +52,10 @@ impl Redis {
 }
 
 impl Server for Redis {
+    fn name(&self) -> &'static str {
+        "Redis"
+    }
+
     fn port(&self) -> u16 {
         self.port
     }
@@ -94,6 +98,32 @@ impl Server for Redis {
     fn least_ended(&self, often: u32) -> u32 {
         // A gateway has one alone, and may not have it again yet.
         often / 3
+    }
+
+    fn lets_nobody_in(&self) -> Box<dyn FnOnce() + '_> {
+        // The only connection that is left is this one's.
+        let mut stranger = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli starts");
+        let mut says = stranger.stdin.take().expect("piped");
+        let mut hears = BufReader::new(stranger.stdout.take().expect("piped"));
+        says.write_all(b"CONFIG SET maxclients 1\nCLIENT KILL TYPE normal SKIPME yes\n")
+            .expect("it takes words");
+        let mut line = String::new();
+        hears.read_line(&mut line).expect("it answers");
+        assert_eq!(line.trim(), "OK");
+        line.clear();
+        hears.read_line(&mut line).expect("it answers");
+        let killed: u32 = line.trim().parse().expect("the server counts them");
+        assert!(killed > 0, "nobody was connected");
+        Box::new(move || {
+            says.write_all(b"CONFIG SET maxclients 10000\n").expect("it takes words");
+            drop(says);
+            assert!(stranger.wait().expect("it is ours").success());
+        })
     }
 
     fn url(&self, port: u16) -> String {
