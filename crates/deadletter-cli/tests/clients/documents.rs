@@ -1,7 +1,7 @@
 //! The tables in the documents: `scripts/clients --write` puts them there, and each run looks
 //! whether they tell of every client and scene.
 
-use crate::{install, table::Table};
+use crate::{install, marked::parts, table::Table};
 
 /// Each table by the document that has it, and its name there.
 fn tables(table: &Table<'_>) -> [(&'static str, &'static str, String); 3] {
@@ -40,12 +40,4 @@ pub(crate) fn missing(table: &Table<'_>) -> Vec<String> {
             .then(|| format!("{document}: the table \"{name}\" is old; scripts/clients --write"))
     };
     tables(table).into_iter().filter_map(wrong).collect()
-}
-
-/// What stands before a table, with its mark, the table, and what stands behind it.
-fn parts<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
-    let (begin, end) = (format!("<!-- table: {name} -->"), "<!-- end of table -->");
-    let from = text.find(&begin)? + begin.len();
-    let to = from + text.get(from..)?.find(end)?;
-    Some((text.get(..from)?, text.get(from..to)?, text.get(to..)?))
 }

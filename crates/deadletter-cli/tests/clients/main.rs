@@ -13,6 +13,8 @@ mod documents;
 mod door;
 mod drive;
 mod install;
+#[path = "../marked/mod.rs"]
+mod marked;
 mod native;
 mod relay;
 mod scene;

@@ -14,6 +14,8 @@ mod check;
 mod fleet;
 mod ledger;
 mod life;
+#[path = "../marked/mod.rs"]
+mod marked;
 mod place;
 mod tally;
 mod together;

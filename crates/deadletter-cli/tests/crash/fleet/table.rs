@@ -2,6 +2,7 @@
 //! and each run looks whether the document tells of every blow.
 
 use super::pace::Pace;
+use crate::marked::parts;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -77,12 +78,4 @@ impl Table {
 
 fn document() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reliability.md")
-}
-
-/// What stands before a table, with its mark, the table, and what stands behind it.
-fn parts<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
-    let (begin, end) = (format!("<!-- table: {name} -->"), "<!-- end of table -->");
-    let from = text.find(&begin)? + begin.len();
-    let to = from + text.get(from..)?.find(end)?;
-    Some((text.get(..from)?, text.get(from..to)?, text.get(to..)?))
 }
