@@ -8,7 +8,7 @@ use crate::{
     shelf::{Shelf, fault},
 };
 use deadletter::store::{
-    Clock, SILENT_MS, Worker,
+    Clock, SILENT_MS, Totals, Worker,
     sqlite::inspect::{Inspection, Tolerance},
 };
 use serde_json::json;
@@ -42,20 +42,22 @@ pub(super) async fn look(shelf: &Shelf, workers: Result<usize>) -> Finding {
         Err(fault) => return Finding::Bad(fault),
     }
     match (workers, shelf.store.totals().await.map_err(fault)) {
-        (Ok(workers), Ok(totals)) => {
-            let waiting = totals.queued + totals.submitting + totals.polling;
-            let detail = format!(
-                "{workers} at work, {waiting} waiting, {} dead, {} solved",
-                totals.dead, totals.solved
-            );
-            if workers == 0 && waiting > 0 {
-                let fix = "`deadletter run FILE --resume` or any command that works on this store";
-                return Finding::Doubtful(detail, format!("nobody works on them: {fix}"));
-            }
-            Finding::Good(detail)
-        }
+        (Ok(workers), Ok(totals)) => told(workers, &totals),
         (Err(fault), _) | (_, Err(fault)) => Finding::Bad(fault),
     }
+}
+
+fn told(workers: usize, totals: &Totals) -> Finding {
+    let at_upstream = totals.submitting + totals.polling;
+    let detail = format!(
+        "{workers} at work, {} waiting, {at_upstream} at upstream, {} dead, {} solved",
+        totals.queued, totals.dead, totals.solved
+    );
+    if workers == 0 && totals.queued + at_upstream > 0 {
+        let fix = "`deadletter run FILE --resume` or any command that works on this store";
+        return Finding::Doubtful(detail, format!("nobody works on them: {fix}"));
+    }
+    Finding::Good(detail)
 }
 
 /// How many work on the store's file, if it stands. To be asked before this process opens the
@@ -76,9 +78,59 @@ pub(super) async fn workers(clock: Arc<dyn Clock>, path: &Path) -> Result<usize>
 /// How many work on a store that a server keeps.
 pub(super) async fn workers_of(shelf: &Shelf) -> Result<usize> {
     let workers = shelf.store.workers(WORKERS).await.map_err(fault)?;
-    let lives = |it: &&Worker| {
-        let silent_ms = shelf.now().since(it.beat_at) as f64;
-        it.dead_at.is_none() && it.left_at.is_none() && silent_ms <= SILENT_MS
+    let clock = shelf.store.clock();
+    Ok(workers.iter().filter(|worker| lives(worker, clock.as_ref())).count())
+}
+
+/// A clock that runs fast has its workers silent for longer between two beats.
+fn lives(worker: &Worker, clock: &dyn Clock) -> bool {
+    let silent_ms = clock.now().since(worker.beat_at) as f64;
+    worker.dead_at.is_none()
+        && worker.left_at.is_none()
+        && silent_ms <= SILENT_MS * clock.speed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadletter::{
+        core::{UnixMs, WorkerId},
+        store::ManualClock,
     };
-    Ok(workers.iter().filter(lives).count())
+
+    /// A clock at 100,000 that runs fifty times as fast.
+    struct Fast;
+
+    impl Clock for Fast {
+        fn now(&self) -> UnixMs {
+            UnixMs(100_000)
+        }
+
+        fn speed(&self) -> f64 {
+            50.0
+        }
+    }
+
+    #[test]
+    fn a_worker_on_a_fast_clock_is_alive_as_long_as_it_beats() {
+        let worker = Worker {
+            id: WorkerId::new("w").expect("an id"),
+            label: String::new(),
+            started_at: UnixMs(1),
+            beat_at: UnixMs(10_000),
+            dead_at: None,
+            left_at: None,
+        };
+        assert!(lives(&worker, &Fast), "it is silent for less than 2 s");
+        assert!(!lives(&worker, &ManualClock::at(UnixMs(100_000))));
+        assert!(!lives(&Worker { left_at: Some(UnixMs(10_001)), ..worker }, &Fast));
+    }
+
+    #[test]
+    fn what_is_polled_does_not_wait() {
+        let totals = Totals { queued: 1, submitting: 1, polling: 2, ..Totals::default() };
+        let Finding::Good(detail) = told(1, &totals) else { panic!("somebody works") };
+        assert!(detail.starts_with("1 at work, 1 waiting, 3 at upstream"), "{detail}");
+        assert!(matches!(told(0, &totals), Finding::Doubtful(..)));
+    }
 }
