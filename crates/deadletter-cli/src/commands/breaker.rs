@@ -25,7 +25,7 @@ const NO_REASON: &str = "no reason given";
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter breaker status\n  deadletter breaker trip --for 10m --reason 'their maintenance'",
-    after_help = "The breaker of an account opens by itself when upstream is away, and lets probes through until\none is answered. It is shared by every process of the store: what is done here, a running one sees\nwithin seconds. Every hand on it is written to the audit log, with who and why."
+    after_help = "The breaker of an account opens by itself when upstream is away, and lets probes through until one is answered. It is shared by every process of the store: what is done here, a running one sees within seconds. Every hand on it is written to the audit log, with who and why."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -37,7 +37,7 @@ enum What {
     /// How each stands, why, and when something may pass again
     #[command(
         before_help = "Examples:\n  deadletter breaker status\n  deadletter breaker status --account main --json",
-        after_help = "closed: everything passes. open: nothing is submitted, until its time is over or somebody resets\nit. half_open: one probe passes, and its answer closes it or opens it for longer. Outages are\ncounted among the outcomes of the last minute, and in a row; each change begins a generation."
+        after_help = "closed: everything passes. open: nothing is submitted, until its time is over or somebody resets it. half_open: one probe passes, and its answer closes it or opens it for longer. Outages are counted among the outcomes of the last minute, and in a row; each change begins a generation."
     )]
     Status {
         /// Of this account only
@@ -47,7 +47,7 @@ enum What {
     /// Open it: nothing is submitted until it is reset, or for a time
     #[command(
         before_help = "Examples:\n  deadletter breaker trip --reason 'their maintenance'\n  deadletter breaker trip --account main --for 10m",
-        after_help = "With --for it probes when the time is over, as after an outage; without, not even a probe passes\nuntil `breaker reset`."
+        after_help = "With --for it probes when the time is over, as after an outage; without, not even a probe passes until `breaker reset`."
     )]
     Trip {
         #[command(flatten)]

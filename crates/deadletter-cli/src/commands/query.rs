@@ -32,7 +32,7 @@ const EXAMPLES: &str = "\
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = format!("Examples:\n  deadletter query\n{EXAMPLES}"),
-    after_help = "Without a question it lists the tables. The question can only read: one SELECT (or a PRAGMA\nthat tells something), on one snapshot, beside a running process. What was asked for\n(requests.body), what came back (answers) and what the engine keeps (documents.body) is refused\nwithout --with-secrets. Instants are milliseconds since 1970. Ctrl-C ends a question that takes too long."
+    after_help = "Without a question it lists the tables. The question can only read: one SELECT (or a PRAGMA that tells something), on one snapshot, beside a running process. What was asked for (requests.body), what came back (answers) and what the engine keeps (documents.body) is refused without --with-secrets. Instants are milliseconds since 1970. Ctrl-C ends a question that takes too long."
 )]
 pub(crate) struct Args {
     /// One question in SQL [default: list the tables]

@@ -25,7 +25,7 @@ const SEND_FIX: &str = "--param NAME=VALUE sets what has no option of its own; \
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter solve --sitekey 6Le-wvkSAAAAAPBMRTvw --pageurl https://example.com/login\n  deadletter solve --method turnstile --sitekey 0x4AAA --pageurl https://example.com\n  deadletter solve --method base64 --param body=@captcha.png --param numeric=1",
-    after_help = "The answer is the only line on standard output; with --json, an object with its age.\nWhat cannot be solved stays in the dead-letter queue: `deadletter list`."
+    after_help = "The answer is the only line on standard output; with --json, an object with its age. What cannot be solved stays in the dead-letter queue: `deadletter list`."
 )]
 pub(crate) struct Args {
     /// Kind of job, in the provider's words

@@ -20,7 +20,7 @@ use story::Story;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter demo\n  deadletter demo --seed 7 --json\n  deadletter demo --workers 2",
-    after_help = "Everything happens on 127.0.0.1 and in a temporary directory. Time runs 60 times faster\nthan on the clock; every time in the report is the story's own.\n\nWith --workers, 400 tasks are worked on by processes of this program that share a store, a temporary\nfile unless --store names another; time runs 10 times faster. Kill one of them by its pid: what it held\nis taken over, and the figures at the end say what became of it. --store must name an empty store, and\nwhat the demo leaves there stays."
+    after_help = "Everything happens on 127.0.0.1 and in a temporary directory. Time runs 60 times faster than on the clock; every time in the report is the story's own.\n\nWith --workers, 400 tasks are worked on by processes of this program that share a store, a temporary file unless --store names another; time runs 10 times faster. Kill one of them by its pid: what it held is taken over, and the figures at the end say what became of it. --store must name an empty store, and what the demo leaves there stays."
 )]
 pub(crate) struct Args {
     /// Decides every draw of the simulated upstream

@@ -24,7 +24,7 @@ const LIKENESS: f64 = 0.8;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter explain ERROR_ZERO_BALANCE\n  deadletter explain TIMEOUT attempts_exhausted\n  deadletter explain permanent --json",
-    after_help = "What is done is told by the rules themselves, with the policy of your configuration.\nWithout a word it lists all: codes of upstream's, causes of our own, classes, reasons of death."
+    after_help = "What is done is told by the rules themselves, with the policy of your configuration. Without a word it lists all: codes of upstream's, causes of our own, classes, reasons of death."
 )]
 pub(crate) struct Args {
     /// A code, a class, or why a task is dead

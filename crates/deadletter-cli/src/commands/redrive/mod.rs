@@ -32,7 +32,7 @@ pub(super) const ANSWERS_STAY: &str =
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter redrive --where cause:TIMEOUT --dry-run\n  deadletter redrive --where 'host:shop.example.com age:<24h' --rate 5 --yes\n  deadletter redrive --resume redrive-116230479282176 --yes",
-    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive\ngrants two more submits, and the failure that makes seven buries. It takes dead letters alone,\nbegins with a few, speeds up to --rate, and waits while the breaker is open. What nobody waits for any more (its client was told of\nthe death, or its deadline passed) is counted before, and --out keeps its answer. Where nearly all die\nagain it pauses itself, and the rest stays dead until --resume lets it go on. Ctrl-C ends the watching: the next process that\nworks goes on with it. Exit code 3: some died again."
+    after_help = "A redrive asks first for what is paid for already; what it submits again counts: each redrive grants two more submits, and the failure that makes seven buries. It takes dead letters alone, begins with a few, speeds up to --rate, and waits while the breaker is open. What nobody waits for any more (its client was told of the death, or its deadline passed) is counted before, and --out keeps its answer. Where nearly all die again it pauses itself, and the rest stays dead until --resume lets it go on. Ctrl-C ends the watching: the next process that works goes on with it. Exit code 3: some died again."
 )]
 pub(crate) struct Args {
     /// Ids of tasks
