@@ -27,8 +27,46 @@ pub(crate) fn own_tools(url: &str) -> &'static str {
     }
 }
 
+/// What is told alike of every kind of store that is moved.
+pub(crate) fn of_move(error: &Error) -> Option<Fault> {
+    Some(match error {
+        Error::AtWork { .. } => Fault::failed("the store must be at rest, and somebody works on it")
+            .fix(
+                "stop its gateways, batches and drains (ctrl-C, or `systemctl stop`), then run the \
+                 same command again; `deadletter doctor` tells how many are at work",
+            ),
+        Error::AlreadyMoved { .. } => Fault::failed("it is done already; nothing was changed")
+            .fix("work on the target from now on; for another copy name an empty store"),
+        Error::Occupied(_) => Fault::failed("the target is not empty; nothing was changed")
+            .fix(
+                "name an empty one: another file, another schema of a PostgreSQL database \
+                 (?schema=NAME), another prefix of a Redis server (?prefix=NAME)",
+            ),
+        Error::Differs(_) => Fault::failed("the two stores are not the same").fix(
+            "look that nobody works on either of them, then move the source into another, empty store",
+        ),
+        _ => return None,
+    })
+}
+
+/// Who is to vouch for a server.
+const VOUCH: &str = "name the certificate of the authority that signed the server's by \
+     sslrootcert=FILE (PEM) in the URL, and write the host as the certificate names it";
+
 fn postgres(error: &Error) -> Option<Fault> {
     Some(match error {
+        Error::NoPassword(_) => Fault::failed("the server wants a password").fix(
+            "put it into the URL (postgres://USER:PASSWORD@HOST/DATABASE), or into ~/.pgpass or the \
+             file of the variable PGPASSFILE, as a line HOST:PORT:DATABASE:USER:PASSWORD that only \
+             its owner can read",
+        ),
+        Error::Untrusted { .. } => Fault::failed("the server's certificate is not trusted").fix(
+            format!("{VOUCH}; sslmode=require encrypts without asking who the server is"),
+        ),
+        Error::NoTls { .. } => Fault::failed("the server speaks no TLS there").fix(
+            "set ssl = on in its postgresql.conf, or write sslmode=disable on a network that you \
+             trust",
+        ),
         Error::ReadOnly { .. } => Fault::failed(UNWRITABLE).fix(
             "name the primary server, and give the role of the URL the rights to its schema; \
              docs/postgresql.md has the lines of SQL",
@@ -38,7 +76,7 @@ fn postgres(error: &Error) -> Option<Fault> {
              connections it has left; then try again",
         ),
         Error::Refused(_) => {
-            Fault::failed(UNFIT).fix("name another schema by ?schema=NAME, or another server")
+            Fault::failed(UNFIT).fix("name another schema by ?schema=NAME, or another server; docs/postgresql.md says what one needs")
         }
         Error::Damaged { .. } => Fault::failed(ODD).fix(
             "look whether somebody has changed the tables of its schema, and into the log of the \
@@ -51,6 +89,13 @@ fn postgres(error: &Error) -> Option<Fault> {
 
 fn redis(error: &Error) -> Option<Fault> {
     Some(match error {
+        Error::Untrusted { .. } => {
+            Fault::failed("the server's certificate is not trusted").fix(VOUCH)
+        }
+        Error::NoTls { .. } => Fault::failed("the server speaks no TLS there").fix(
+            "name its port for TLS (tls-port in its settings), or write redis:// on a network that \
+             you trust",
+        ),
         Error::Denied { .. } => Fault::failed("the server does not let this program in").fix(
             "look for a slip in user, password and number of the database of the URL; docs/redis.md \
              has the line that makes a user",
@@ -68,7 +113,7 @@ fn redis(error: &Error) -> Option<Fault> {
              again",
         ),
         Error::Refused(_) => Fault::failed(UNFIT)
-            .fix("docs/redis.md says what a server needs; or name another one"),
+            .fix("docs/redis.md says what a server needs; ?prefix=NAME names another place on it"),
         Error::Damaged { .. } => Fault::failed(ODD).fix(
             "look whether somebody else writes keys of its prefix; ?prefix=NAME names another one",
         ),

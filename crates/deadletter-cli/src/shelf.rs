@@ -29,9 +29,17 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// Opens the store that the settings name, and creates it where nothing stands.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+    /// Opens the store that the settings name, and creates it where nothing stands: then that is said,
+    /// since a slip in its name looks like that.
+    pub(crate) async fn open(app: &App, settings: &Settings) -> Result<Self> {
+        match store::open_existing(&settings.store, clock(settings)).await {
+            Err(store::Error::Missing(_)) => {}
+            opened => return Ok(Self { store: opened.map_err(fault)? }),
+        }
         let store = store::open(&settings.store, clock(settings)).await.map_err(fault)?;
+        let url = store.url();
+        tracing::info!(store = url, "a new store was begun");
+        app.out.say(&format!("a new store was begun at {url}"));
         Ok(Self { store })
     }
 
@@ -199,7 +207,7 @@ pub(crate) fn shared_fault(error: &store::Error) -> Fault {
 
 /// What failed, and what to do.
 fn kind(error: &store::Error) -> Fault {
-    if let Some(fault) = on_a_server::kind(error) {
+    if let Some(fault) = on_a_server::of_move(error).or_else(|| on_a_server::kind(error)) {
         return fault;
     }
     match error {

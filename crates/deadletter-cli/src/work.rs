@@ -24,7 +24,7 @@ pub(crate) async fn engine(app: &App, settings: &Settings) -> Result<Deadletter>
 /// The same, which works on nothing until it is told to [`begin`].
 pub(crate) async fn idle(app: &App, settings: &Settings) -> Result<Deadletter> {
     let account = account(settings)?;
-    let shelf = Shelf::open(settings).await?;
+    let shelf = Shelf::open(app, settings).await?;
     let builder = builder(app, shelf.store, account, settings.keep_solved_ms, &settings.guard);
     builder.desk_only().await.map_err(of_engine)
 }

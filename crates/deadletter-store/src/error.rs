@@ -46,6 +46,27 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+    /// The server wants a password, and none was named.
+    #[error("the server of the store wants a password, and none is named: {0}")]
+    NoPassword(String),
+    /// Nobody who is trusted vouches for the server.
+    #[error("the certificate of the store's server is not trusted: {what}")]
+    Untrusted {
+        /// What was tried.
+        what: String,
+        /// What is wrong with the certificate.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+    /// The server speaks no TLS where it was asked to.
+    #[error("the server of the store speaks no TLS there: {what}")]
+    NoTls {
+        /// What was tried.
+        what: String,
+        /// What came instead.
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
     /// What was read is damaged; it is never overwritten.
     #[error("the store is damaged: {what}")]
     Damaged {
@@ -102,6 +123,28 @@ pub enum Error {
     /// Something stands where a copy was to be laid; nothing was overwritten.
     #[error("{0} stands already")]
     Exists(PathBuf),
+    /// Somebody works on a store that must be at rest while it is moved.
+    #[error("{store} is at work ({workers} {})", if *.workers == 1 { "worker" } else { "workers" })]
+    AtWork {
+        /// The store, without secrets.
+        store: String,
+        /// How many work on it.
+        workers: usize,
+    },
+    /// All of it was moved there by an earlier call.
+    #[error("{to} holds all that was moved from {from}, by an earlier call")]
+    AlreadyMoved {
+        /// The store that was moved, without secrets.
+        from: String,
+        /// Where it stands now.
+        to: String,
+    },
+    /// Something else stands where a store was to be moved; it was left alone.
+    #[error("{0}")]
+    Occupied(String),
+    /// Two stores that should be the same differ, or one cannot be read whole.
+    #[error("{0}")]
+    Differs(String),
     /// A question that is wrong, or that would do more than it may.
     #[error("{0}")]
     Refused(String),
@@ -121,6 +164,9 @@ impl Error {
         | Self::ReadOnly { what, .. }
         | Self::Damaged { what, .. }
         | Self::Denied { what, .. }
+        | Self::NoPassword(what)
+        | Self::Untrusted { what, .. }
+        | Self::NoTls { what, .. }
         | Self::Refused(what)
         | Self::InDoubt { what, .. } = &mut self
             && !what.contains(store)
@@ -133,6 +179,12 @@ impl Error {
     /// True where the same call may succeed later and nothing was written.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Full { .. }
+                | Self::Untrusted { .. }
+                | Self::NoTls { .. }
+        )
     }
 }

@@ -50,12 +50,15 @@ pub struct Moved {
     pub audit: u64,
 }
 
-/// What would be moved; nothing is written.
+/// What would be moved; nothing is written. A target that does not exist yet is none.
 ///
 /// Errors: as [`migrate`].
-pub async fn plan(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
+pub async fn plan(from: &dyn Store, to: Option<&dyn Store>) -> Result<Totals> {
     refuse_at_work(from).await?;
-    plan_from_rest(from, to).await
+    match to {
+        Some(to) => plan_from_rest(from, to).await,
+        None => from.totals().await,
+    }
 }
 
 /// The same where nothing changes in the source.
@@ -63,10 +66,13 @@ async fn plan_from_rest(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
     refuse_at_work(to).await?;
     let target = to.totals().await?;
     match begun(to).await? {
-        Some((_, begun)) if begun.has_ended || begun.from != from.url() => {
-            Err(Error::Refused(format!("{} holds what was moved from {}", to.url(), begun.from)))
+        Some((_, begun)) if begun.from != from.url() => {
+            Err(Error::Occupied(format!("{} holds what was moved from {}", to.url(), begun.from)))
         }
-        None if target.accepted > 0 => Err(Error::Refused(format!(
+        Some((_, begun)) if begun.has_ended => {
+            Err(Error::AlreadyMoved { from: begun.from, to: to.url() })
+        }
+        None if target.accepted > 0 => Err(Error::Occupied(format!(
             "{} has tasks of its own ({} stand there): a migration goes into an empty store",
             to.url(),
             target.standing()
@@ -80,8 +86,9 @@ async fn plan_from_rest(from: &dyn Store, to: &dyn Store) -> Result<Totals> {
 /// of what was accepted and purged. The source is only read. `news` hears how many tasks are
 /// through a phase.
 ///
-/// Errors: `Refused` where somebody works on either store, where the target holds other tasks or all of
-/// these from an earlier migration, where a request of the source cannot be read, and where source and target differ; and the stores'.
+/// Errors: `AtWork` where somebody works on either store, `Occupied` where the target holds other tasks,
+/// `AlreadyMoved` where it holds all of these from an earlier migration, `Differs` where a request of the
+/// source cannot be read, and where source and target differ; and the stores'.
 pub async fn migrate(
     from: &dyn Store,
     to: &dyn Store,
@@ -159,7 +166,7 @@ async fn note(to: &dyn Store, migration: &Migration) -> Result<()> {
     })?;
     match to.put_document(MIGRATION, version, &body).await? {
         Some(_) => Ok(()),
-        None => Err(Error::Refused(format!("somebody else moves tasks into {}", to.url()))),
+        None => Err(Error::Occupied(format!("somebody else moves tasks into {}", to.url()))),
     }
 }
 
@@ -174,10 +181,7 @@ async fn refuse_at_work(store: &dyn Store) -> Result<()> {
     let workers = store.workers(WORKERS).await?;
     match workers.iter().filter(is_at_work).count() {
         0 => Ok(()),
-        n => Err(Error::Refused(format!(
-            "{n} workers are at work on {}: stop them first",
-            store.url()
-        ))),
+        workers => Err(Error::AtWork { store: store.url(), workers }),
     }
 }
 
@@ -216,7 +220,7 @@ async fn copy(from: &dyn Store, to: &dyn Store, tasks: &[Task]) -> Result<u64> {
         match inserted {
             Inserted::New(_) => {}
             Inserted::Existing(id) => {
-                return Err(Error::Refused(format!(
+                return Err(Error::Differs(format!(
                     "task {id}, which is not over, has the idempotency key of a later one: move the \
                      store when it has ended"
                 )));
@@ -229,7 +233,7 @@ async fn copy(from: &dyn Store, to: &dyn Store, tasks: &[Task]) -> Result<u64> {
 
 /// A task with all that is its own, as another store takes it in.
 ///
-/// Errors: `Refused` where its request cannot be read; and the store's.
+/// Errors: `Differs` where its request cannot be read; and the store's.
 pub async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
     let id = task.id;
     let trail = whole_trail(store, id).await?;
@@ -242,7 +246,7 @@ pub async fn whole(store: &dyn Store, task: Task) -> Result<NewTask> {
         items: items.map(|(operation, item)| (operation, item.version, item.state)).collect(),
     };
     let payload = store.payload(id).await?.ok_or_else(|| {
-        Error::Refused(format!(
+        Error::Differs(format!(
             "the request of task {id} cannot be read in {}: `deadletter store check` tells more",
             store.url()
         ))
@@ -282,7 +286,7 @@ async fn copy_audit(from: &dyn Store, to: &dyn Store) -> Result<u64> {
         };
         if !is_there && !to.audit(&entry).await? {
             let AuditEntry { writer, seq, .. } = entry;
-            return Err(Error::Refused(format!("line {seq} of {writer} differs in the audit log")));
+            return Err(Error::Differs(format!("line {seq} of {writer} differs in the audit log")));
         }
     }
     Ok(n)
@@ -328,7 +332,7 @@ async fn copy_documents(from: &dyn Store, to: &dyn Store) -> Result<u64> {
             if to.put_document(key, 0, body).await?.is_none()
                 && to.document(key).await?.is_none_or(|known| known.body != *body)
             {
-                return Err(Error::Refused(format!(
+                return Err(Error::Differs(format!(
                     "the document {key:?} differs: it has changed"
                 )));
             }
@@ -360,13 +364,13 @@ async fn compare(
     }
     let (ours, theirs) = (from.totals().await?, to.totals().await?);
     if ours.by_state() != theirs.by_state() || theirs != to.recount().await? {
-        return Err(Error::Refused(format!("the counts differ: {ours:?} and {theirs:?}")));
+        return Err(Error::Differs(format!("the counts differ: {ours:?} and {theirs:?}")));
     }
     Ok(())
 }
 
 fn differs(task: TaskId) -> Error {
-    Error::Refused(format!(
+    Error::Differs(format!(
         "task {task} differs in the two stores: somebody has worked on one of them meanwhile"
     ))
 }

@@ -1,6 +1,6 @@
 //! `deadletter bury`: dead letters given up for good.
 
-use super::act::{self, Begun, Choice};
+use super::act::{self, Begun, Choice, Meant};
 use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::Act;
 
@@ -8,7 +8,7 @@ use deadletter::Act;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter bury 116230479282176 --reason 'the page is gone'\n  deadletter bury --where 'class:permanent age:>7d' --dry-run",
-    after_help = "A buried task is kept with its history, and no redrive or drain takes it; `exhume` undoes it.\nOnly dead letters are buried. Exit code 1: some were skipped, and it says why."
+    after_help = "A buried task is kept with its history, and no redrive or drain takes it; `exhume` undoes it. Only dead letters are buried. Exit code 1: some were skipped, and it says why."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -19,8 +19,8 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    match act::begin(app, Act::Bury, &args.choice).await? {
-        Begun::Nothing => Ok(act::nothing(&args.choice)),
+    match act::begin(app, Act::Bury, &args.choice, Meant::Standing).await? {
+        Begun::Nothing(_) => Ok(act::nothing(&args.choice)),
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
             let question = format!(

@@ -1,6 +1,6 @@
 //! `deadletter cancel`: tasks stopped by their owner.
 
-use super::act::{self, Begun, Choice};
+use super::act::{self, Begun, Choice, Meant};
 use crate::{app::App, exit::Exit, fault::Result, render};
 use deadletter::{Act, core::StateKind};
 
@@ -8,7 +8,7 @@ use deadletter::{Act, core::StateKind};
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter cancel 116230479282176\n  deadletter cancel --where 'batch:nightly state:queued' --reason 'wrong file'",
-    after_help = "A cancelled task is never submitted again. What is submitted already stays paid for: a late\nanswer is kept, unused, and its thread stays taken for as long as upstream may work on it. A\nfilter chooses queued, submitting and polling tasks, unless it names states. Exit code 1: some\nwere skipped (they were claimed or ended in the meantime), and it says so."
+    after_help = "A cancelled task is never submitted again. What is submitted already stays paid for: a late answer is kept, unused, and its thread stays taken for as long as upstream may work on it. A filter chooses queued, submitting and polling tasks, unless it names states. Exit code 1: some were skipped (they were claimed or ended in the meantime), and it says so."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -19,8 +19,8 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    match act::begin(app, Act::Cancel, &args.choice).await? {
-        Begun::Nothing => Ok(act::nothing(&args.choice)),
+    match act::begin(app, Act::Cancel, &args.choice, Meant::Standing).await? {
+        Begun::Nothing(_) => Ok(act::nothing(&args.choice)),
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
             let plan = &prepared.plan;

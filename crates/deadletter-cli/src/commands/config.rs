@@ -2,6 +2,7 @@
 
 use crate::{app::App, config, exit::Exit, fault::Result, render, shelf, upstream};
 use clap::Subcommand;
+use deadletter::store;
 use serde_json::json;
 
 /// Arguments.
@@ -54,6 +55,9 @@ fn show(app: &App) -> Result<Exit> {
             app.out.json(&json!({"setting": key, "value": value, "from": origin}))?;
         }
     }
+    // Shown first: whoever looks for what is wrong sees where it comes from.
+    let store = layers.get("store").map(|store| store::check_url(&store.raw));
+    store.transpose().map_err(shelf::fault)?;
     Ok(Exit::Good)
 }
 

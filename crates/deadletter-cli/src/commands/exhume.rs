@@ -1,6 +1,6 @@
 //! `deadletter exhume`: buried tasks are dead letters again, with room for more submits.
 
-use super::act::{self, Begun, Choice};
+use super::act::{self, Begun, Choice, Meant};
 use crate::{
     app::App,
     exit::Exit,
@@ -16,7 +16,7 @@ const MOST_SUBMITS: i64 = 100;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter exhume 116230479282176 --submits 2\n  deadletter exhume --where 'state:buried cause:TIMEOUT' --submits 3 --reason repaired",
-    after_help = "An exhumed task is a dead letter: `redrive` brings it back. --submits is the only way to raise\nthe number of submits that a task may ever spend (7, unless configured): it may spend N more than\nit has spent. Exit code 1: some were skipped, and it says why."
+    after_help = "An exhumed task is a dead letter: `redrive` brings it back. --submits is the only way to raise the number of submits that a task may ever spend (7, unless configured): it may spend N more than it has spent. Exit code 1: some were skipped, and it says why."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -35,8 +35,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             .fix("for example: deadletter exhume 116230479282176 --submits 2"));
     };
     let exhume = Act::Exhume { more_submits: submits };
-    match act::begin(app, exhume, &args.choice).await? {
-        Begun::Nothing => Ok(act::nothing(&args.choice)),
+    match act::begin(app, exhume, &args.choice, Meant::Standing).await? {
+        Begun::Nothing(_) => Ok(act::nothing(&args.choice)),
         Begun::Shown => Ok(Exit::Good),
         Begun::Ready(prepared) => {
             let fit = prepared.plan.fit;

@@ -1,6 +1,6 @@
 //! `deadletter hold` and `deadletter release`: tasks kept back by hand, and let go.
 
-use super::act::{self, Begun, Choice};
+use super::act::{self, Begun, Choice, Meant};
 use crate::{
     app::App,
     exit::Exit,
@@ -16,7 +16,7 @@ use deadletter::{
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter hold --where 'host:shop.example' --reason 'their site is down'\n  deadletter hold --where 'host:shop.example' --standing --yes\n  deadletter hold --where 'batch:nightly state:queued' --dry-run\n  deadletter list held:yes",
-    after_help = "A held task waits: nobody claims it, and no redrive takes it, until `release`. Its deadline runs\non. A filter chooses queued tasks and dead letters, unless it names a state; what is submitted\nalready is polled to its verdict. What is stored later is held with --standing alone, by whatever\nprocess it comes. Exit code 1: some were skipped (they were claimed or ended in the meantime), and\nit says so."
+    after_help = "A held task waits: nobody claims it, and no redrive takes it, until `release`. Its deadline runs on. A filter chooses queued tasks and dead letters, unless it names a state; what is submitted already is polled to its verdict. What is stored later is held with --standing alone, by whatever process it comes. Exit code 1: some were skipped (they were claimed or ended in the meantime), and it says so."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter release --where host:shop.example --reason 'it is back'\n  deadletter release --where 'held:yes batch:nightly' --dry-run",
-    after_help = "Ends holds of `hold` alone: a letter that was imported with masked secrets stays held, since it\ncannot be sent as it stands. What `hold --standing` began ends by the same filter.\nA released task is claimed when its turn comes; a dead letter waits for a redrive as before. Exit\ncode 1: some were skipped, and it says why."
+    after_help = "Ends holds of `hold` alone: a letter that was imported with masked secrets stays held, since it cannot be sent as it stands. What `hold --standing` began ends by the same filter. A released task is claimed when its turn comes; a dead letter waits for a redrive as before. Exit code 1: some were skipped, and it says why."
 )]
 pub(crate) struct ReleaseArgs {
     #[command(flatten)]
@@ -44,20 +44,20 @@ pub(crate) struct ReleaseArgs {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    let begun = act::begin(app, Act::Hold, &args.choice).await?;
+    let meant = if args.standing { Meant::Coming } else { Meant::Standing };
+    let begun = act::begin(app, Act::Hold, &args.choice, meant).await?;
     let stands = match args.standing {
         true => args.choice.open_ended()?,
         false => None,
     };
     match (begun, stands) {
-        (Begun::Nothing, Some(filter)) if !args.choice.is_dry_run() => {
-            agree(app, args.yes, "hold what comes from now on?")?;
-            let engine = work::desk(&app.settings()?).await?;
+        (Begun::Nothing(engine), Some(filter)) if !args.choice.is_dry_run() => {
+            agree(app, args.yes, "nothing that stands matches; hold what comes from now on?")?;
             let desk = engine.desk();
             stand(app, &desk, &filter, desk.now(), &args.choice).await?;
             Ok(Exit::Good)
         }
-        (Begun::Nothing, _) => Ok(act::nothing(&args.choice)),
+        (Begun::Nothing(_), _) => Ok(act::nothing(&args.choice)),
         (Begun::Shown, _) => Ok(Exit::Good),
         (Begun::Ready(prepared), None) => {
             let asked = question(Act::Hold, prepared.plan.fit, "");
@@ -80,13 +80,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
 }
 
 pub(super) async fn release(app: &App, args: ReleaseArgs) -> Result<Exit> {
-    let begun = act::begin(app, Act::Release, &args.choice).await?;
+    let begun = act::begin(app, Act::Release, &args.choice, Meant::Standing).await?;
     let ends = args.choice.open_ended()?;
     match begun {
         Begun::Shown => Ok(Exit::Good),
-        Begun::Nothing if args.choice.is_dry_run() => Ok(Exit::Good),
-        Begun::Nothing => {
-            let engine = work::desk(&app.settings()?).await?;
+        Begun::Nothing(_) if args.choice.is_dry_run() => Ok(Exit::Good),
+        Begun::Nothing(engine) => {
             let has_ended = end(app, &engine.desk(), ends.as_ref()).await?;
             Ok(if has_ended { Exit::Good } else { act::nothing(&args.choice) })
         }

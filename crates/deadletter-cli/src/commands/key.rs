@@ -22,7 +22,7 @@ use serde_json::json;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter key add shop\n  deadletter key list",
-    after_help = "Each program or team that uses the gateway gets a key under a name of its own, and sees its own\ntasks only. Until the first one is issued, `deadletter serve` accepts the account's own key, from\nthis machine alone. A gateway that runs knows of a change within a second."
+    after_help = "Each program or team that uses the gateway gets a key under a name of its own, and sees its own tasks only. Until the first one is issued, `deadletter serve` accepts the account's own key, from this machine alone. A gateway that runs knows of a change within a second."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ enum What {
     /// Issue a key and show it, once
     #[command(
         before_help = "Examples:\n  deadletter key add shop\n  deadletter key add nightly --priority low --rate 5/s --in-flight 20 --per-day 2000",
-        after_help = "The key alone goes to standard output; the store keeps its hash and its last four characters. From\nthe first key on, the account's own key is not accepted by the gateway any more. A name that was\nrevoked may be given a new key, which sees the tasks of the old one."
+        after_help = "The key alone goes to standard output; the store keeps its hash and its last four characters. From the first key on, the account's own key is not accepted by the gateway any more. A name that was revoked may be given a new key, which sees the tasks of the old one."
     )]
     Add(Add),
     /// List the keys, revoked ones too
@@ -128,7 +128,7 @@ async fn add(app: &App, settings: &Settings, args: &Add) -> Result<()> {
             "name the store that `deadletter serve` uses, for example --store sqlite:tasks.db",
         ));
     }
-    let shelf = Shelf::open(settings).await?;
+    let shelf = Shelf::open(app, settings).await?;
     let engine = work::desk_on(settings, shelf).await?;
     let key = new_key(&mut rand::rng());
     let (name, who) = (&args.name, who(app));
@@ -144,9 +144,9 @@ async fn add(app: &App, settings: &Settings, args: &Add) -> Result<()> {
     app.out.say(&format!("this is the key of {name}; it is shown this once, and kept as a hash"));
     if issued.is_first {
         app.out.warn(
-            "it is the first one: the gateway does not accept the account's own key any more, from \
-             a gateway that runs neither; scripts that use it need a key of their own, and tasks \
-             that came with it are seen at the command line alone",
+            "it is the first one: from now on gateways refuse the account's own key, those that run \
+             already within a second. Each script needs an issued key; tasks that came with the \
+             account's own are seen by the command line alone",
         );
     }
     Ok(())

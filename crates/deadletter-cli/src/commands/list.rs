@@ -55,10 +55,16 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     if !table.is_empty() {
         app.out.picture(&table.draw(app.out.width, app.out.glyphs))?;
     }
-    if app.out.is_table() {
+    // Nothing at all is told in a pipe too: it may be the wrong question.
+    if app.out.is_table() || listed == 0 {
         let more = if has_more { "; there are more, see --limit" } else { "" };
         let tasks = render::counted(listed, "task", "tasks");
-        app.out.say(&format!("{tasks} ({filter}){more}"));
+        let others = if listed == 0 && args.filter.is_empty() {
+            "; `deadletter list '*'` lists those of every state"
+        } else {
+            ""
+        };
+        app.out.say(&format!("{tasks} ({filter}){more}{others}"));
     }
     Ok(Exit::Good)
 }

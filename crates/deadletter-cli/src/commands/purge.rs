@@ -2,7 +2,7 @@
 
 mod keepsake;
 
-use super::act::{self, Begun, Choice, Prepared, asked};
+use super::act::{self, Begun, Choice, Meant, Prepared, asked};
 use crate::{
     app::App,
     exit::Exit,
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter purge --where 'state:buried idle:>30d' --dry-run\n  deadletter purge --where 'state:buried idle:>30d' --export-first buried.jsonl --confirm 12",
-    after_help = "Deletes tasks that are solved, dead, buried or cancelled, with request, history and answer; only\ntheir number is kept. At a terminal the count is to be typed again; elsewhere --confirm N has to\nname it. What was counted is exactly what is deleted: a task that joins later is no part of it,\nand one that changes is skipped. --export-first writes a file that `import` reads, on the disk\nbefore the first task is deleted; where it cannot be written, nothing is. Exit code 1: some were\nskipped, because they changed or may still be answered, and it says why."
+    after_help = "Deletes tasks that are solved, dead, buried or cancelled, with request, history and answer; only their number is kept. At a terminal the count is to be typed again; elsewhere --confirm N has to name it. What was counted is exactly what is deleted: a task that joins later is no part of it, and one that changes is skipped. --export-first writes a file that `import` reads, on the disk before the first task is deleted; where it cannot be written, nothing is. Exit code 1: some were skipped, because they changed or may still be answered, and it says why."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -36,9 +36,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     if let Some(path) = &args.export_first {
         keepsake::refuse_existing(path)?;
     }
-    match act::begin(app, Act::Purge, &args.choice).await? {
+    match act::begin(app, Act::Purge, &args.choice, Meant::Standing).await? {
         Begun::Shown => Ok(Exit::Good),
-        Begun::Nothing => match args.confirm {
+        Begun::Nothing(_) => match args.confirm {
             Some(n) if n > 0 => Err(miscounted(0, n)),
             _ => Ok(act::nothing(&args.choice)),
         },

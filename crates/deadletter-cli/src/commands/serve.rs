@@ -32,12 +32,12 @@ const SHOWN_KEYS: usize = 5;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter serve\n  deadletter serve --listen 127.0.0.1:9000 --deadline 10m\n  deadletter serve --fold-window 3m --tls local",
-    after_help = "Point a script at it by its base URL; its key is the account's own, until the first\n\
-                  `deadletter key add NAME`: then each client has a key of its own, and its own tasks.\n\
-                  Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what\n\
-                  is on the wire is awaited, everything else waits for the next start. Started by a\n\
-                  socket unit of systemd (docs/serving.md), it listens at that socket, and clients wait\n\
-                  where its port would refuse them while it is started again. Beside a simulator that\n\
+    after_help = "Point a script at it by its base URL; its key is the account's own, until the first \
+                  `deadletter key add NAME`: then each client has a key of its own, and its own tasks. \
+                  Every job that it accepts is stored before it is answered. Stop it with ctrl-C: what \
+                  is on the wire is awaited, everything else waits for the next start. Started by a \
+                  socket unit of systemd (docs/serving.md), it listens at that socket, and clients wait \
+                  where its port would refuse them while it is started again. Beside a simulator that \
                   runs faster than time (DEADLETTER_TIME_SCALE), deadlines pass as much faster."
 )]
 pub(crate) struct Args {
@@ -195,7 +195,7 @@ fn announce(
             "url": url,
             "submit_endpoint": format!("{url}/in.php"),
             "result_endpoint": format!("{url}/res.php"),
-            "store": settings.shown_store(),
+            "store": settings.shown_store,
             "upstream": settings.submit_endpoint,
             "authority": trust.map(|trust| &trust.certificate),
             "authority_bundle": trust.map(|trust| &trust.bundle),
@@ -203,7 +203,7 @@ fn announce(
         }));
     }
     app.out.say(&format!("upstream  {}, account {}", settings.submit_endpoint, settings.account));
-    app.out.say(&format!("store     {}", settings.shown_store()));
+    app.out.say(&format!("store     {}", settings.shown_store));
     app.out.say(&format!("key       {}", accepted(settings, keys)));
     if let Some([python, node]) = trust.map(tls::Trust::lines) {
         app.out

@@ -71,6 +71,8 @@ pub(crate) struct Layers {
     pub(crate) values: BTreeMap<String, Sourced>,
     /// Variables that look like ours and are not.
     pub(crate) remarks: Vec<String>,
+    /// The parameter that names a folder for submits to the store, where its URL does not.
+    pub(crate) ledger: Option<String>,
     /// The time scale of tests.
     pub(crate) time_scale: Option<String>,
 }
@@ -113,7 +115,8 @@ pub(crate) fn load(environment: &Environment, flags: &Flags) -> Result<Layers> {
         layers.values.insert((*key).to_owned(), value);
     }
     if let Some(store) = layers.values.get_mut("store") {
-        store.raw = ledger::complete(environment, passfile::complete(environment, &store.raw));
+        store.raw = passfile::complete(environment, &store.raw);
+        layers.ledger = ledger::parameter(environment, &store.raw);
     }
     layers.time_scale = variables.get(TIME_SCALE_VARIABLE).map(|value| value.raw);
     Ok(layers)

@@ -3,6 +3,7 @@
 use super::{
     key,
     layers::{Layers, Origin, Sourced},
+    ledger,
     provider::ProviderName,
     table::{SETTINGS, nearest},
 };
@@ -33,6 +34,8 @@ const SHORTEST_RETENTION_MS: i64 = 60_000;
 pub(crate) struct Settings {
     /// The store's URL.
     pub(crate) store: String,
+    /// The same as it was written, and without its password: for people.
+    pub(crate) shown_store: String,
     /// What names the store; none for the default.
     pub(crate) store_from: Option<String>,
     /// The account's name.
@@ -71,7 +74,8 @@ impl Settings {
         let provider: ProviderName = word("account.provider", name, names)?;
         let [submits_to, asks_at] = provider.endpoint_settings();
         let mut settings = Self {
-            store: required(layers, "store")?.raw.clone(),
+            store: ledger::complete(&required(layers, "store")?.raw, layers.ledger.as_deref()),
+            shown_store: without_password(&required(layers, "store")?.raw),
             store_from: required(layers, "store").map(named_by)?,
             account: parsed(layers, "account.name")?,
             provider,
@@ -156,13 +160,6 @@ pub(crate) fn shown(layers: &Layers) -> Result<Vec<(String, String, String)>> {
         }
     }
     Ok(rows)
-}
-
-impl Settings {
-    /// The store's URL for people: without the password that it may carry.
-    pub(crate) fn shown_store(&self) -> String {
-        without_password(&self.store)
-    }
 }
 
 /// A URL without the password that it may carry (`scheme://user:password@host`).

@@ -2,6 +2,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod acts;
+mod advice;
+mod begun;
 mod bench;
 mod canary;
 mod config;

@@ -94,7 +94,7 @@ fn a_store_goes_into_a_file_and_back() {
     let all = ["list", "*"];
     assert_eq!(run(&other, &all).stdout, run(&url, &all).stdout);
     let again = run(&other, &["store", "restore", "copy.db"]);
-    assert!(again.code == 1 && again.stderr.contains("holds what was moved"), "{}", again.stderr);
+    assert!(again.code == 1 && again.stderr.contains("done already"), "{}", again.stderr);
     let memory = run("memory:", &["store", "restore", "copy.db"]);
     assert!(memory.code == 2 && memory.stderr.contains("would be gone"), "{}", memory.stderr);
 }

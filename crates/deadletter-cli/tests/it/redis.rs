@@ -104,3 +104,73 @@ fn a_look_makes_no_store_and_a_server_that_refuses_is_told_without_its_password(
     let gone = "redis://me:hunter2@127.0.0.1:1";
     told(gone, &["list"], &["not available", "127.0.0.1:1", "redis-cli ping"]);
 }
+
+#[test]
+fn a_doctor_tells_whether_submits_are_noted_beside_the_store() {
+    let (url, _) = place("DLQ_TEST_REDIS", "ledger");
+    let bench = Bench::new();
+    bench.write("file", "");
+    let ledger = |url: &str, has_home: bool| {
+        let mut command = on(url, bench.command(&["doctor", "--offline"]));
+        if !has_home {
+            command.env_remove("HOME");
+        }
+        let told = ran(command);
+        let found = lines(&told).into_iter().find(|check| check["check"] == "ledger");
+        let found = found.unwrap_or_else(|| panic!("{}", told.stdout));
+        (found["status"].clone(), found["fix"].as_str().unwrap_or("").contains("ledger=FOLDER"))
+    };
+    assert_eq!(ledger(&url, true), ("ok".into(), false), "in the folder of our data");
+    assert_eq!(ledger(&url, false), ("doubtful".into(), true), "there is no such folder");
+    let file = format!("{url}&ledger=file");
+    assert_eq!(ledger(&file, true), ("doubtful".into(), true), "a file is no folder");
+}
+
+/// A user who may not ask how the server flushes; ends with this value.
+struct Curt {
+    url: String,
+    name: String,
+    server: String,
+}
+
+impl Curt {
+    fn new(url: &str, password: &str) -> Self {
+        let server = std::env::var("DLQ_TEST_REDIS").expect("it is set");
+        let name = format!("curt-{}", std::process::id());
+        let url = url.replace(&format!("default:{password}"), &format!("{name}:short"));
+        let curt = Self { url, name, server };
+        curt.ask(&["ACL", "SETUSER", &curt.name, "on", ">short", "~*", "+@all", "-config"]);
+        curt
+    }
+
+    fn ask(&self, words: &[&str]) {
+        let mut asked = Command::new("redis-cli");
+        let done = asked.args(["--no-auth-warning", "-u", &self.server]).args(words).output();
+        assert!(done.expect("redis-cli exists").status.success());
+    }
+}
+
+impl Drop for Curt {
+    fn drop(&mut self) {
+        self.ask(&["ACL", "DELUSER", &self.name]);
+    }
+}
+
+#[test]
+fn what_is_weak_about_a_server_is_said_once_by_a_command() {
+    let (url, password) = place("DLQ_TEST_REDIS", "once");
+    let scene = Scene::happy();
+    scene.rows("tasks.csv", GOOD, 1);
+    let curt = Curt::new(&url, &password);
+    let commands: [&[&str]; 4] = [
+        &["run", "tasks.csv"],
+        &["doctor", "--offline"],
+        &["hold", "--where", "host:x.example", "--standing", "--yes"],
+        &["release", "--where", "host:x.example", "--yes"],
+    ];
+    for args in commands {
+        let told = ran(on(&curt.url, scene.command(args)));
+        assert_eq!(told.code, 0, "{args:?}: {}", told.stderr);
+        assert_eq!(told.stderr.matches("+config|get").count(), 1, "{args:?}: {}", told.stderr);
+    }
+}

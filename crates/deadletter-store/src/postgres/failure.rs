@@ -1,6 +1,9 @@
 //! PostgreSQL's errors in the store's words.
 
-use crate::Error;
+use crate::{
+    Error,
+    trust::{Refusal, refusal},
+};
 use std::error::Error as StdError;
 use tokio_postgres::error::{DbError, Severity};
 
@@ -102,7 +105,7 @@ const NO_ROOM: &str = "the server has no connection left (raise max_connections,
 
 fn of_driver(what: String, error: &tokio_postgres::Error) -> Error {
     let source = Some(told(error).into());
-    let Some(db) = error.as_db_error() else { return Error::Unavailable { what, source } };
+    let Some(db) = error.as_db_error() else { return of_line(what, error) };
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
     match db.code().code() {
         "53100" => Error::Full { what, source },
@@ -118,6 +121,19 @@ fn of_driver(what: String, error: &tokio_postgres::Error) -> Error {
             Some("22" | "23" | "3F" | "42" | "54" | "0A") => Error::Damaged { what, source },
             _ => Error::Unavailable { what, source },
         },
+    }
+}
+
+/// What the driver finds by itself is about the line, and how it was to be opened.
+fn of_line(what: String, error: &tokio_postgres::Error) -> Error {
+    let source = Some(told(error).into());
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    match refusal(error) {
+        Some(Refusal::Certificate) => Error::Untrusted { what, source },
+        Some(Refusal::Plain) => Error::NoTls { what, source },
+        None if cause == "server does not support TLS" => Error::NoTls { what, source },
+        None if cause == "password missing" => Error::NoPassword(what),
+        None => Error::Unavailable { what, source },
     }
 }
 

@@ -21,6 +21,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A cut line is noticed before the worker behind it is declared dead twice over.
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The parameters that are read here.
+const OURS: &str = "schema=, sslmode=, sslrootcert= and connections=";
+/// The driver's, as far as they are of use here.
+const THEIRS: &str = "application_name=, connect_timeout=, options=, hostaddr=, target_session_attrs=, \
+     channel_binding=, load_balance_hosts=, keepalives= and tcp_user_timeout=";
+
 /// How a connection is kept from being read and forged on its way, in the words that users of
 /// PostgreSQL know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +87,9 @@ impl Target {
             }
         }
         let place = format!("{place}?{}", theirs.join("&"));
-        target.config =
-            place.parse().map_err(|error: tokio_postgres::Error| bad(&cause(&error)))?;
+        target.config = place
+            .parse()
+            .map_err(|error: tokio_postgres::Error| bad(&explained(&cause(&error))))?;
         target.complete()?;
         Ok(target)
     }
@@ -224,6 +231,14 @@ fn is_plain_name(name: &str) -> bool {
 /// Why the driver cannot read it; it names parameters and never repeats their values.
 fn cause(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Where a parameter is unknown, those that there are.
+fn explained(why: &str) -> String {
+    match why.contains("unknown option") {
+        true => format!("{why}; its parameters are {OURS}, and of libpq's {THEIRS}"),
+        false => why.to_owned(),
+    }
 }
 
 fn bad(why: &str) -> Error {

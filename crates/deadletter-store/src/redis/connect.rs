@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    trust::{roots, unusable},
+    trust::{Refusal, roots, unusable},
 };
 use redis::{
     AsyncConnectionConfig, Cmd, FromRedisValue, RedisConnectionInfo, Value,
@@ -26,6 +26,8 @@ use tokio_rustls::TlsConnector;
 const OLDEST: (u32, u32) = (7, 0);
 /// Who takes a connection and does not say hello for so long is lost, or no server at all.
 const GREETING: Duration = Duration::from_secs(5);
+/// Less than a greeting takes in all, so that what is missing is told.
+const HANDSHAKE: Duration = Duration::from_secs(4);
 /// No question here takes so long but on a server that is lost. Beats come every 2 s.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions that wait to be sent: more callers wait for room.
@@ -85,7 +87,7 @@ async fn greet(
     tls: Option<&TlsConnector>,
     place: &Place,
 ) -> Outcome<(MultiplexedConnection, Info)> {
-    let away = |error: std::io::Error| Failure::Lost(error.to_string());
+    let away = |error: std::io::Error| Failure::of_line(&error);
     let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(away)?;
     stream.set_nodelay(true).map_err(away)?;
     let mut connection = match tls {
@@ -93,7 +95,13 @@ async fn greet(
         Some(tls) => {
             let name = ServerName::try_from(place.host.clone())
                 .map_err(|error| Failure::Lost(error.to_string()))?;
-            talk(target, tls.connect(name, stream).await.map_err(away)?).await?
+            // A server without TLS waits for the end of a line that never comes.
+            let encrypted = tokio::time::timeout(HANDSHAKE, tls.connect(name, stream)).await;
+            let silent = |_| Failure::NoTls {
+                refusal: Refusal::Plain,
+                told: format!("{} takes the connection and says no word of TLS", place.host),
+            };
+            talk(target, encrypted.map_err(silent)?.map_err(away)?).await?
         }
     };
     let info: String = ask(&mut connection, &redis::cmd("INFO")).await?;

@@ -1,6 +1,9 @@
 //! Redis's errors in the store's words.
 
-use crate::Error;
+use crate::{
+    Error,
+    trust::{Refusal, refusal},
+};
 use redis::{ErrorKind, ParsingError, RedisError};
 use std::error::Error as StdError;
 
@@ -12,6 +15,8 @@ pub(super) const READONLY: &str = "READONLY";
 pub(super) enum Failure {
     /// The connection is gone or silent; what was asked may be done.
     Lost(String),
+    /// No connection under TLS is made, and why not.
+    NoTls { refusal: Refusal, told: String },
     /// The server says no, in a word and a line: nothing is done.
     Refused { code: String, told: String },
     /// Somebody else has written what was loaded: the same again, and nothing of it is written.
@@ -43,6 +48,17 @@ impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         // The error names a line and a column, and nothing of what stands there.
         Self::Misfit { what: "a stored value".to_owned(), source: Some(Box::new(error)) }
+    }
+}
+
+impl Failure {
+    /// What a line says that cannot be opened.
+    pub(super) fn of_line(error: &std::io::Error) -> Self {
+        let told = error.to_string();
+        match refusal(error) {
+            Some(refusal) => Self::NoTls { refusal, told },
+            None => Self::Lost(told),
+        }
     }
 }
 
@@ -89,7 +105,7 @@ impl Failure {
     /// and the server's `shared` errors have the words.
     pub(super) fn verdict(&self) -> Verdict {
         let (code, told) = match self {
-            Self::Lost(_) => return Verdict::Reconnect,
+            Self::Lost(_) | Self::NoTls { .. } => return Verdict::Reconnect,
             Self::Met | Self::Turned => return Verdict::Wait,
             Self::Misfit { .. } | Self::Store(_) => return Verdict::Refuse,
             Self::Refused { code, told } => (code.as_str(), told),
@@ -126,6 +142,13 @@ impl Failure {
         match self {
             Self::Store(error) => error,
             Self::Lost(why) => Error::Unavailable { what, source: Some(why.into()) },
+            Self::NoTls { refusal, told } => {
+                let source = Some(told.into());
+                match refusal {
+                    Refusal::Certificate => Error::Untrusted { what, source },
+                    Refusal::Plain => Error::NoTls { what, source },
+                }
+            }
             Self::Met => Error::Unavailable {
                 what: format!("{what}: others were faster each time"),
                 source: None,
@@ -149,7 +172,7 @@ impl Failure {
     /// What happened, in a line.
     pub(super) fn reason(&self) -> String {
         match self {
-            Self::Lost(why) => why.clone(),
+            Self::Lost(why) | Self::NoTls { told: why, .. } => why.clone(),
             Self::Met => "others were faster".to_owned(),
             Self::Turned => "the server has lost what it had told".to_owned(),
             Self::Misfit { what, .. } => format!("{what} is not what it should be"),
@@ -180,6 +203,10 @@ fn refused(what: String, code: &str, told: &str) -> Error {
             Error::ReadOnly { what, source }
         }
         "NOAUTH" | "WRONGPASS" => Error::Denied { what, source },
+        "ERR" if told.contains("SELECT") => Error::Refused(next(
+            "a cluster has no databases by number: leave it out of the URL; ?prefix=NAME keeps \
+             stores apart",
+        )),
         "ERR" if told.contains("AUTH") || told.contains("DB index") => {
             Error::Denied { what, source }
         }

@@ -204,7 +204,11 @@ impl Server {
                 let (ledger, epoch) = (Arc::clone(ledger), epoch.to_owned());
                 let noting = tokio::task::spawn_blocking(move || {
                     if let Err(error) = ledger.note(&pieces, &epoch, seq, at) {
-                        tracing::warn!(%error, "submits could not be noted beside the store");
+                        let folder = ledger.folder.display().to_string();
+                        tracing::warn!(
+                            folder, %error,
+                            "submits could not be noted beside the store; look for room and rights there"
+                        );
                     }
                     pieces
                 });
@@ -219,14 +223,26 @@ impl Server {
     /// Begins the ledger, where there is to be one, and puts back what earlier processes have noted
     /// and the server has lost.
     pub(super) async fn recall(self: &Arc<Self>) -> Result<()> {
-        let Some(ledger) = self.ledger.clone() else { return Ok(()) };
-        let now = self.clock.now();
+        let store = &self.url;
+        let Some(ledger) = self.ledger.clone() else {
+            tracing::warn!(
+                store,
+                "no submits are noted beside the store: where a worker ends together with the server, a \
+                 task may be submitted once more than it may; name a folder by ledger=FOLDER in the URL"
+            );
+            return Ok(());
+        };
+        let (now, folder) = (self.clock.now(), ledger.folder.display().to_string());
         let begun = tokio::task::spawn_blocking(move || ledger.begin(now)).await;
         let lines = match begun.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(lines) if lines.is_empty() => return Ok(()),
             Ok(lines) => lines,
             Err(error) => {
-                tracing::warn!(%error, "no submits are noted beside the store");
+                tracing::warn!(
+                    folder, %error,
+                    "no submits are noted beside the store; give this user a folder to write in, by \
+                     ledger=FOLDER in the URL or by XDG_DATA_HOME"
+                );
                 return Ok(());
             }
         };
@@ -237,7 +253,6 @@ impl Server {
         if !lost.is_empty() {
             let lost: Vec<TaskId> = lost.into_iter().collect();
             let back = self.put_back_now(&lost).await?;
-            let store = &self.url;
             tracing::error!(store, tasks = back, "submits that the server has lost are counted");
         }
         Ok(())

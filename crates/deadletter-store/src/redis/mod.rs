@@ -50,4 +50,5 @@ mod url;
 mod workers;
 
 pub use store::RedisStore;
-pub(crate) use url::{is_redis, refuse_bad_url};
+pub(crate) use url::refuse_bad_url;
+pub use url::{is_redis, ledger_of};

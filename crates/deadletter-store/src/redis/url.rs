@@ -46,8 +46,15 @@ pub(super) struct Target {
 }
 
 /// True for a URL of this kind of store.
-pub(crate) fn is_redis(url: &str) -> bool {
+#[must_use]
+pub fn is_redis(url: &str) -> bool {
     url.starts_with("redis://") || url.starts_with("rediss://")
+}
+
+/// The folder that a URL names for notes of submits, if it does.
+#[must_use]
+pub fn ledger_of(url: &str) -> Option<PathBuf> {
+    Target::parse(url).ok()?.ledger
 }
 
 /// Checks a URL without asking its server. Errors: `BadUrl`.
@@ -77,8 +84,15 @@ impl Target {
             prefix: PREFIX.to_owned(),
             ledger: None,
         };
+        // An `@` behind the `?` is one of a password that holds an `?`: nothing of it is repeated.
+        let is_whole = !url.query().unwrap_or_default().contains('@');
         for (name, value) in url.query_pairs() {
-            target.take(&name, &value)?;
+            if !target.take(&name, &value)? {
+                let named = if is_whole { format!("`{name}` is none of ") } else { String::new() };
+                return Err(bad(&format!(
+                    "{named}its parameters: prefix=, sslrootcert= and ledger="
+                )));
+            }
         }
         if target.roots.is_some() && !target.tls {
             return Err(bad("sslrootcert= is for TLS: write rediss://"));
@@ -89,7 +103,8 @@ impl Target {
         Ok(target)
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<()> {
+    /// Takes in a parameter; false where there is no such one.
+    fn take(&mut self, name: &str, value: &str) -> Result<bool> {
         match name {
             "prefix" if is_plain_name(value) => self.prefix = value.to_owned(),
             "prefix" => {
@@ -100,9 +115,9 @@ impl Target {
             "ledger" => self.ledger = Some(PathBuf::from(value)),
             // In its usual place every message about the URL leaves it out.
             "password" => return Err(bad("a password stands before the host: :PASSWORD@HOST")),
-            _ => return Err(bad("its parameters are prefix=, sslrootcert= and ledger=")),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The URL without password and settings: for people.
@@ -182,10 +197,17 @@ mod tests {
             "redis://me:hunter2@host?sslrootcert=/x",
             "redis://me:hunter2@host?colour=hunter2",
             "redis://host?password=hunter2",
+            "redis://me:1?hunter2&x@host",
         ] {
             let told = Target::parse(url).err().map(|error| error.to_string()).expect(url);
             assert!(!told.contains("hunter2"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_there_is_not_is_named_with_those_that_there_are() {
+        let told = refuse_bad_url("redis://host?prefx=a").expect_err("none").to_string();
+        assert!(told.contains("`prefx`") && told.contains("prefix="), "{told}");
     }
 
     #[test]

@@ -82,6 +82,8 @@ async fn what_a_write_survives_follows_from_the_servers_settings() {
 #[tokio::test]
 async fn who_may_not_ask_for_the_settings_is_promised_no_more_than_a_second_before_the_end() {
     let prefix = Prefix::new();
+    assert_eq!(open(&prefix.url).await.unwrap().durability(), Durability::D2, "as documented");
+    say(&variable("DLQ_TEST_REDIS"), &["ACL", "SETUSER", &prefix.name, "-config|get"]);
     assert_eq!(open(&prefix.url).await.unwrap().durability(), Durability::D1);
     prefix.end();
 }
@@ -170,6 +172,6 @@ async fn tls_is_spoken_to_a_server_whose_certificate_is_trusted() {
     let trusting = open(&format!("{encrypted}&sslrootcert={root}")).await.unwrap();
     assert_eq!(trusting.put_document("a", 0, "{}").await.unwrap(), Some(1));
     let (error, text) = refused(&encrypted).await;
-    assert!(matches!(error, Error::Unavailable { .. }) && text.contains("certificate"), "{text}");
+    assert!(matches!(error, Error::Untrusted { .. }) && text.contains("certificate"), "{text}");
     prefix.end();
 }

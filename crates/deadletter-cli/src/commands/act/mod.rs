@@ -21,8 +21,8 @@ use serde_json::json;
 
 /// How far it has come before anybody is asked.
 pub(super) enum Begun<'a> {
-    /// The plan is shown, and there is nothing to do.
-    Nothing,
+    /// The plan is shown, and there is nothing to do with what stands.
+    Nothing(Box<Deadletter>),
     /// The plan is shown, and that was all that was asked.
     Shown,
     /// The tasks are frozen, and wait for a word.
@@ -38,8 +38,22 @@ pub(super) struct Prepared<'a> {
     pub(super) plan: ActPlan,
 }
 
+/// Whether an act is for what stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// For nothing else.
+    Standing,
+    /// For what is stored later, too: nothing has to match yet.
+    Coming,
+}
+
 /// Chooses, freezes unless it is a dry run, and shows what would be done.
-pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result<Begun<'a>> {
+pub(super) async fn begin<'a>(
+    app: &'a App,
+    act: Act,
+    choice: &Choice,
+    meant: Meant,
+) -> Result<Begun<'a>> {
     let filter = choice.filter(plan::example(act))?;
     let engine = work::desk(&app.settings()?).await?;
     let desk = engine.desk();
@@ -47,8 +61,10 @@ pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result
     let limit = if choice.dry_run { choice.limit } else { Some(choice.limit.unwrap_or(1).min(1)) };
     let plan = desk.plan_act(act, &filter, limit).await.map_err(work::of_engine)?;
     if choice.dry_run || plan.count == 0 {
-        plan::show(app, act, &filter, &plan, None)?;
-        return Ok(if plan.count == 0 { Begun::Nothing } else { Begun::Shown });
+        if plan.count > 0 || meant == Meant::Standing || choice.dry_run {
+            plan::show(app, act, &filter, &plan, None)?;
+        }
+        return Ok(if plan.count == 0 { Begun::Nothing(Box::new(engine)) } else { Begun::Shown });
     }
     let (by, why) = (who(app), choice.reason.clone());
     let options = ActOptions { limit: choice.limit, by, why };
@@ -58,7 +74,7 @@ pub(super) async fn begin<'a>(app: &'a App, act: Act, choice: &Choice) -> Result
     let prepared = Prepared { app, engine, act, id, plan };
     if prepared.plan.fit == 0 {
         prepared.drop_it().await?;
-        return Ok(Begun::Nothing);
+        return Ok(Begun::Nothing(Box::new(prepared.engine)));
     }
     Ok(Begun::Ready(Box::new(prepared)))
 }
@@ -72,7 +88,7 @@ pub(super) fn told(operation: &Operation, skipped: u64) -> String {
 
 impl Prepared<'_> {
     /// Forgets it: nothing was changed.
-    pub(super) async fn drop_it(self) -> Result<()> {
+    pub(super) async fn drop_it(&self) -> Result<()> {
         self.engine
             .desk()
             .stop_operation(&self.id, &who(self.app), None)

@@ -1,15 +1,15 @@
 //! What the processes of this store know of their accounts: stopped, or behind an open breaker.
 
 use super::Finding;
-use crate::{config::Settings, fault::Result, render, work};
+use crate::{config::Settings, fault::Result, render, shelf::Shelf, work};
 use deadletter::core::breaker::Phase;
 
-pub(super) async fn look(settings: &Settings) -> Finding {
-    ask(settings).await.unwrap_or_else(Finding::Bad)
+pub(super) async fn look(settings: &Settings, shelf: &Shelf) -> Finding {
+    ask(settings, shelf).await.unwrap_or_else(Finding::Bad)
 }
 
-async fn ask(settings: &Settings) -> Result<Finding> {
-    let desk = work::desk(settings).await?.desk();
+async fn ask(settings: &Settings, shelf: &Shelf) -> Result<Finding> {
+    let desk = work::desk_on(settings, shelf.clone()).await?.desk();
     if let Some((name, failure)) = desk.stopped().await.map_err(work::of_engine)?.pop() {
         let cause = &failure.cause;
         return Ok(Finding::Doubtful(

@@ -60,7 +60,7 @@ fn room(bytes: u64, folder: &str) -> Finding {
 }
 
 /// The folder of `path`, or the first above it that exists.
-fn nearest_folder(path: &Path) -> PathBuf {
+pub(super) fn nearest_folder(path: &Path) -> PathBuf {
     let here = || Path::new(".");
     let folders =
         path.ancestors().skip(1).map(|f| if f.as_os_str().is_empty() { here() } else { f });

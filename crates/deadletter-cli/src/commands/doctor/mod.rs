@@ -5,6 +5,7 @@
 
 mod account;
 mod disk;
+mod ledger;
 mod queue;
 mod upstream;
 
@@ -21,7 +22,7 @@ use serde_json::json;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter doctor\n  deadletter doctor --offline --json",
-    after_help = "Upstream is asked for the account's threads, never for work.\n\
+    after_help = "Upstream is asked for the account's threads, never for work. \
                   The exit code is that of the first check that failed."
 )]
 pub(crate) struct Args {
@@ -69,13 +70,16 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
     let disk =
         place.as_ref().map_or(Finding::Unknown("`store` names no store"), |p| disk::look(*p));
     report.add("disk", disk)?;
+    if let Some(ledger) = ledger::look(&settings) {
+        report.add("ledger", ledger)?;
+    }
     let (workers, store) = match place {
         Ok(Place::File(path)) => {
             let workers = queue::workers(shelf::clock(&settings), path).await;
-            (Some(workers), store(&settings, path).await)
+            (Some(workers), store(app, &settings, path).await)
         }
         // Only this process works on a store in memory.
-        Ok(Place::Memory) => (Some(Ok(0)), opened(Shelf::open(&settings).await).await),
+        Ok(Place::Memory) => (Some(Ok(0)), opened(Shelf::open(app, &settings).await).await),
         Ok(Place::Server) => (None, opened(Shelf::open_existing(&settings).await).await),
         Err(fault) => (None, Err(fault)),
     };
@@ -96,7 +100,7 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
                 Some(workers) => workers,
                 None => queue::workers_of(shelf).await,
             };
-            (queue::look(shelf, workers).await, account::look(&settings).await)
+            (queue::look(shelf, workers).await, account::look(&settings, shelf).await)
         }
         None => {
             let none = || Finding::Unknown("there is no store to look into");
@@ -126,11 +130,15 @@ fn configuration(app: &App, settings: &Settings) -> Finding {
 }
 
 /// Opens the store and writes to it; a file that is not there yet is left so.
-async fn store(settings: &Settings, path: &std::path::Path) -> Result<(Option<Shelf>, Finding)> {
+async fn store(
+    app: &App,
+    settings: &Settings,
+    path: &std::path::Path,
+) -> Result<(Option<Shelf>, Finding)> {
     if !path.exists() {
         return Ok((None, missing(settings, path)));
     }
-    opened(Shelf::open(settings).await).await
+    opened(Shelf::open(app, settings).await).await
 }
 
 /// Writes to a store.

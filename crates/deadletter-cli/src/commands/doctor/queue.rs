@@ -85,9 +85,7 @@ pub(super) async fn workers_of(shelf: &Shelf) -> Result<usize> {
 /// A clock that runs fast has its workers silent for longer between two beats.
 fn lives(worker: &Worker, clock: &dyn Clock) -> bool {
     let silent_ms = clock.now().since(worker.beat_at) as f64;
-    worker.dead_at.is_none()
-        && worker.left_at.is_none()
-        && silent_ms <= SILENT_MS * clock.speed()
+    worker.dead_at.is_none() && worker.left_at.is_none() && silent_ms <= SILENT_MS * clock.speed()
 }
 
 #[cfg(test)]

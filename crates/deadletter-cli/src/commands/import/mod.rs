@@ -32,7 +32,7 @@ const BATCHES_AHEAD: usize = 2;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter import dead.jsonl\n  deadletter import captcha-dlq.json --dry-run",
-    after_help = "It reads what `deadletter export` writes, the article's Python export and its JavaScript file.\nLetters that the store has already are recognised, those of its own exports too. Of a torn file of\nthe article's every whole letter is taken, the tear is told, and the exit code is 1; a torn file of\nours is refused: it counts its letters."
+    after_help = "It reads what `deadletter export` writes, the article's Python export and its JavaScript file. Letters that the store has already are recognised, those of its own exports too. Of a torn file of the article's every whole letter is taken, the tear is told, and the exit code is 1; a torn file of ours is refused: it counts its letters."
 )]
 pub(crate) struct Args {
     /// The file; - for standard input
@@ -94,7 +94,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         }))?;
         return Ok(if is_partial { Exit::Failed } else { Exit::Good });
     }
-    let shelf = Shelf::open(&settings).await?;
+    let shelf = Shelf::open(app, &settings).await?;
     let known = Known::of(&shelf, &checked.died_at).await?;
     let tally = import(&shelf, &restorer, &name, &known, twice.open(&args.file)?).await?;
     report(app, tally, &checked)?;

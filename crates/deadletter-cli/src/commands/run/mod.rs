@@ -39,7 +39,7 @@ const LOOK: usize = 500;
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter run tasks.csv\n  deadletter run tasks.jsonl --out answers.csv --name nightly --resume\n  deadletter run urls.txt --sitekey 6Le-wvkSAAAAAPBMRTvw",
-    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and\nprinted; any other column is sent as the parameter of its name. Answers go to standard output as\nthey come; a row that was answered after its death has two lines, of which the last one holds.\nIn a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps\neverything: run the same command with --resume to go on. Solved tasks are deleted a day later\n(`retention.solved`): from then on only a file of answers, named by --out in both runs, keeps\n--resume from paying for them again. Exit code 1: all is solved, and a row was put aside; 3:\nsome are dead."
+    after_help = "Columns are guessed (sitekey, googlekey, pageurl, page_url, url, method, proxy, ...) and printed; any other column is sent as the parameter of its name. Answers go to standard output as they come; a row that was answered after its death has two lines, of which the last one holds. In a list of pages, blank lines and lines that begin with # are skipped. Ctrl-C keeps everything: run the same command with --resume to go on. Solved tasks are deleted a day later (`retention.solved`): from then on only a file of answers, named by --out in both runs, keeps --resume from paying for them again. Exit code 1: all is solved, and a row was put aside; 3: some are dead."
 )]
 pub(crate) struct Args {
     /// CSV, JSON lines, a JSON list, or the URL of a page a line; - for standard input
@@ -108,7 +108,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         app.out.say(&format!("{good}{solved}; nothing was submitted"));
         return Ok(batch.exit(Exit::Good));
     };
-    let shelf = Shelf::open(&settings).await?;
+    let shelf = Shelf::open(app, &settings).await?;
     batch.refuse_twice(shelf.store.as_ref(), args.resume).await?;
     let mut answers = Answers::open(args.out.clone(), args.csv, args.resume)?;
     batch.put_aside(app)?;
@@ -269,7 +269,9 @@ impl Follow<'_> {
     }
 
     async fn cost(&mut self, task: &Task) -> Result<()> {
-        let is_ours = |attempt: &Attempt| attempt.intent_at >= self.began_at;
+        // A store whose clock once ran ahead has attempts of times that are still to come.
+        let since = self.began_at..=self.shelf.now();
+        let is_ours = |attempt: &Attempt| since.contains(&attempt.intent_at);
         let spent = Spent::on(self.engine, task.id, is_ours).await;
         self.progress.cost(spent.map_err(|e| work::of_engine(e.into()))?);
         Ok(())

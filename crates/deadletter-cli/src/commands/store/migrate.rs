@@ -9,7 +9,7 @@ use crate::{
     shelf::{self, fault},
 };
 use deadletter::store::{
-    Store,
+    self, Clock, Store,
     migrate::{self, Moved},
     open, open_existing,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Where it goes: an empty store, or one that a migration from there has begun
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Look at both, say what would be moved, and write no task
+    /// Look at both, say what would be moved, and write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -38,22 +38,49 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         return Err(Fault::usage("source and target are one store").fix("name another with --to"));
     }
     let clock = shelf::clock(&settings);
-    let source = open_existing(&from, Arc::clone(&clock)).await.map_err(fault)?;
-    let target = open(&to, clock).await.map_err(fault)?;
+    let source = open_existing(&from, Arc::clone(&clock)).await.map_err(no_source)?;
     let ended = match args.dry_run {
-        true => look(app, source.as_ref(), target.as_ref()).await,
-        false => go(app, source.as_ref(), target.as_ref()).await,
+        true => look(app, source.as_ref(), &to, clock).await,
+        false => {
+            let target = open(&to, clock).await.map_err(fault)?;
+            let gone = go(app, source.as_ref(), target.as_ref()).await;
+            target.close().await.map_err(fault)?;
+            gone
+        }
     };
     source.close().await.map_err(fault)?;
-    target.close().await.map_err(fault)?;
     ended
 }
 
-/// What would be moved.
-async fn look(app: &App, from: &dyn Store, to: &dyn Store) -> Result<Exit> {
-    let totals = migrate::plan(from, to).await.map_err(fault)?;
+/// The fault of a source that cannot be opened: what is missing is not to be begun.
+pub(super) fn no_source(error: store::Error) -> Fault {
+    match error {
+        store::Error::Missing(place) => Fault::failed(format!("there is no store at {place}"))
+            .why("nothing stands there that could be moved, and nothing was made")
+            .fix(
+                "look for a slip in its name: the path of a file, ?schema=NAME of a PostgreSQL \
+                 database, ?prefix=NAME of a Redis server",
+            ),
+        error => fault(error),
+    }
+}
+
+/// What would be moved; a target that is not there yet is left so.
+async fn look(app: &App, from: &dyn Store, to: &str, clock: Arc<dyn Clock>) -> Result<Exit> {
+    let target = match open_existing(to, clock).await {
+        Err(store::Error::Missing(place)) => Err(place),
+        opened => Ok(opened.map_err(fault)?),
+    };
+    let totals = migrate::plan(from, target.as_deref().ok()).await.map_err(fault)?;
     let tasks = counted(totals.standing().unsigned_abs(), "task", "tasks");
-    app.out.say(&format!("{tasks} of {} could be moved to {}", from.url(), to.url()));
+    let place = match &target {
+        Ok(target) => target.url(),
+        Err(place) => format!("{place}, which would be begun"),
+    };
+    app.out.say(&format!("{tasks} of {} could be moved to {place}", from.url()));
+    if let Ok(target) = target {
+        target.close().await.map_err(fault)?;
+    }
     if !app.out.is_table() {
         let states: Vec<_> = totals.by_state().iter().map(|(it, n)| json!([it, n])).collect();
         app.out.json(&json!({ "tasks": totals.standing(), "states": states, "dry_run": true }))?;

@@ -32,25 +32,25 @@ enum What {
     /// Is the store whole? The file, the counts, and every promise of every task
     #[command(
         before_help = "Examples:\n  deadletter store check\n  deadletter store check --store sqlite:other.db --json",
-        after_help = "It only reads, also beside a running process, and bears a damaged file. Exit code 0 where\nall is well, 1 where something is wrong: each finding says where, and what to do."
+        after_help = "It only reads, also beside a running process, and bears a damaged file. Exit code 0 where all is well, 1 where something is wrong: each finding says where, and what to do."
     )]
     Check,
     /// Copy the store while it is used: whole, checked and on disk, or not there
     #[command(
         before_help = "Examples:\n  deadletter store backup tasks-backup.db\n  deadletter store backup other-backup.db --store sqlite:other.db",
-        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the\nstore holds, secrets too, and only its owner may read it. Nothing is overwritten.\n\nA PostgreSQL store is copied into an SQLite file as it is at one instant, task by task, and all of it\nis compared; others work on meanwhile, and the server keeps what they delete until the copy is done.\nA Redis store is copied while nobody works on it.\nWhat was counted by the minute is not in it. `store restore` is the way back."
+        after_help = "The copy is a store like any other: `deadletter list --store sqlite:COPY`. It holds what the store holds, secrets too, and only its owner may read it. Nothing is overwritten.\n\nA PostgreSQL store is copied into an SQLite file as it is at one instant, task by task, and all of it is compared; others work on meanwhile, and the server keeps what they delete until the copy is done. A Redis store is copied while nobody works on it. What was counted by the minute is not in it. `store restore` is the way back."
     )]
     Backup(backup::Args),
     /// Put a backup into the store that --store names, which must be empty, and compare all of it
     #[command(
         before_help = "Examples:\n  deadletter store restore other.db --store sqlite:restored.db\n  deadletter store restore other.db --store sqlite:restored.db --json",
-        after_help = "Stop whoever works on the store that was lost first. What has happened since the backup is not\nin it: tasks that were open then are worked on again, upstream ids are asked before anything is\nsubmitted, and what was submitted since may be paid for again. Broken off, the same command goes on;\nuntil it has compared everything nobody can work on the store."
+        after_help = "Stop whoever works on the store that was lost first. What has happened since the backup is not in it: tasks that were open then are worked on again, upstream ids are asked before anything is submitted, and what was submitted since may be paid for again. Broken off, the same command goes on; until it has compared everything nobody can work on the store."
     )]
     Restore(restore::Args),
     /// Move everything into another store, of another kind too, and compare all of it
     #[command(
         before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db",
-        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log;\nwhat was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is\nonly read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and\nuntil it has compared everything nobody can work on the target. A server is named as\npostgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST. Letters from files come in by\n`deadletter import`."
+        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log; what was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is only read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and until it has compared everything nobody can work on the target. A server is named as postgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST. Letters from files come in by `deadletter import`."
     )]
     Migrate(migrate::Args),
 }

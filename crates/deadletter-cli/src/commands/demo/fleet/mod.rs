@@ -126,7 +126,7 @@ async fn open(app: &App, url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Sto
     if store.totals().await.map_err(fault)?.accepted > 0 {
         return Err(Fault::usage("the demo needs a store of its own")
             .why(format!("{} has tasks already, and they would be worked on as well", store.url()))
-            .fix("name an empty one: another file, or ?schema=NAME of a database"));
+            .fix("name an empty one: another file, another schema of a database (?schema=NAME), another prefix of a Redis server (?prefix=NAME)"));
     }
     Ok(store)
 }
