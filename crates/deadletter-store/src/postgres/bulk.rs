@@ -41,6 +41,19 @@ pub(super) fn insert<R>(table: &str, columns: &[&[Column<R>]]) -> String {
     format!("INSERT INTO {table} ({}) SELECT * FROM {}", names.join(", "), rows(columns))
 }
 
+/// True where a row of `table` has the keys of the row `c`.
+///
+/// The first key is spelled so that the server can only look it up in an index. A table that it takes
+/// for empty, because it was when somebody looked last, it would else walk from end to end, and all the
+/// given rows for each row that it finds there.
+pub(super) fn same<R>(table: &str, keys: &[Column<R>]) -> String {
+    let equal = |(at, key): (usize, &Column<R>)| match (at, key.name) {
+        (0, name) => format!("{table}.{name} = ANY (ARRAY[c.{name}])"),
+        (_, name) => format!("{table}.{name} = c.{name}"),
+    };
+    keys.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
 /// An update of the rows of `table` that `keys` name, of which each is there once.
 pub(super) fn update<R>(table: &str, keys: &[Column<R>], columns: &[&[Column<R>]]) -> String {
     let sets: Vec<String> = columns
@@ -49,14 +62,12 @@ pub(super) fn update<R>(table: &str, keys: &[Column<R>], columns: &[&[Column<R>]
         .flatten()
         .map(|column| format!("{0} = c.{0}", column.name))
         .collect();
-    let same: Vec<String> =
-        keys.iter().map(|key| format!("{table}.{0} = c.{0}", key.name)).collect();
     let all: Vec<&[Column<R>]> = std::iter::once(keys).chain(columns.iter().copied()).collect();
     format!(
         "UPDATE {table} SET {} FROM {} WHERE {}",
         sets.join(", "),
         rows(&all),
-        same.join(" AND ")
+        same(table, keys)
     )
 }
 
@@ -73,8 +84,6 @@ pub(super) fn pass<R>(
     };
     let sets: Vec<String> =
         names(columns).iter().map(|name| format!("{name} = excluded.{name}")).collect();
-    let same: Vec<String> =
-        names(&[keys]).iter().map(|name| format!("{from}.{name} = c.{name}")).collect();
     let all: Vec<&[Column<R>]> = std::iter::once(keys).chain(columns.iter().copied()).collect();
     let (key, cells) = (names(&[keys]).join(", "), names(&all).join(", "));
     format!(
@@ -83,7 +92,7 @@ pub(super) fn pass<R>(
          INSERT INTO {to} ({cells}) SELECT {cells} FROM c \
          ON CONFLICT ({key}) DO UPDATE SET {}",
         rows(&all),
-        same.join(" AND "),
+        same(from, keys),
         sets.join(", ")
     )
 }

@@ -48,7 +48,7 @@ const UPDATE: &str = "UPDATE deliveries AS d SET state = n.state, due_at = n.due
      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \
                  $6::bigint[], $7::text[]) \
           AS n (task, version, state, due_at, tries, settled_at, said) \
-     WHERE d.task = n.task AND d.version = n.version";
+     WHERE d.task = ANY (ARRAY[n.task]) AND d.version = n.version";
 
 const COUNT: &str = "INSERT INTO delivery_counts (state, slot, n) \
      SELECT state, $1, n FROM unnest($2::text[], $3::bigint[]) AS d (state, n) ORDER BY state \

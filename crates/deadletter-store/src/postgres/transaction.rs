@@ -40,12 +40,14 @@ const WAIT: Duration = Duration::from_millis(8);
 ///
 /// Every question names its few rows by an index. Where the server's statistics lag behind, as they
 /// do while a table grows, it would walk the table all the same, which holds up everybody: so it is
-/// told not to, and not to compile what runs for a millisecond. Nor may it go by a bitmap, which steps
-/// over entries of rows that are gone, and leaves them to be stepped over again.
+/// told not to, and not to compile what runs for a millisecond, or to start processes for it. Nor may
+/// it go by a bitmap, which steps over entries of rows that are gone, and leaves them to be stepped over
+/// again. What it takes for a table without rows it would walk by an index: [`super::bulk::same`].
 const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = 3000; \
      SET LOCAL statement_timeout = 20000; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-     SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off";
+     SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+     SET LOCAL max_parallel_workers_per_gather = 0";
 /// How long the fate of a commit is asked for: several times as long as the server takes to notice
 /// that a client is gone, or to start again.
 const FATE_PATIENCE: Duration = Duration::from_secs(15);

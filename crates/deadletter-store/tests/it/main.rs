@@ -16,6 +16,7 @@ mod line;
 mod moves;
 mod postgres_crowd;
 mod postgres_partitions;
+mod postgres_plans;
 mod postgres_server;
 mod redis_cluster;
 mod redis_loss;

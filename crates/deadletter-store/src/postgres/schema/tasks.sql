@@ -58,6 +58,9 @@ CREATE TABLE requests (task bigint PRIMARY KEY, body text NOT NULL);
 --
 -- `namesake` is 0 but for an attempt whose upstream id an earlier open one of its task has: so the
 -- unique index refuses that two tasks have the same id open at a time, whoever commits first.
+--
+-- Each question has one index alone that it can use (so two of these are partial): the server believes
+-- of a table that is empty now and then that it always is, and takes any.
 CREATE TABLE open_attempts (
   task bigint NOT NULL, token bigint NOT NULL, n integer NOT NULL,
   account text COLLATE "C" NOT NULL, worker text COLLATE "C", intent_at bigint NOT NULL,
@@ -67,7 +70,7 @@ CREATE TABLE open_attempts (
   permit boolean NOT NULL, permit_until bigint,
   PRIMARY KEY (task, token)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX open_attempts_worker ON open_attempts (account, worker);
+CREATE INDEX open_attempts_permits ON open_attempts (account) WHERE permit;
 CREATE INDEX open_attempts_lapsing ON open_attempts (account, permit_until)
   WHERE permit_until IS NOT NULL;
 CREATE UNIQUE INDEX open_attempts_upstream ON open_attempts (account, upstream_id, namesake)
@@ -99,7 +102,7 @@ CREATE VIEW attempts AS
   SELECT task, token, n, account, worker, intent_at, upstream_id, accepted_at, resumed_at,
     abandoned_at, closed_at, verdict, cause, class, detail, permit, permit_until
   FROM past_attempts
-  WHERE EXISTS (SELECT 1 FROM tasks WHERE tasks.id = past_attempts.task);
+  WHERE EXISTS (SELECT 1 FROM tasks WHERE tasks.id = ANY (ARRAY[past_attempts.task]));
 
 CREATE TABLE answers (
   task bigint NOT NULL, token bigint NOT NULL, dialect text NOT NULL, raw text NOT NULL,

@@ -66,7 +66,7 @@ const TAKE: &str = concat!(
        LIMIT least($4, greatest(0, $5 - (SELECT unlapsed FROM held))) \
        FOR NO KEY UPDATE SKIP LOCKED) \
      SELECT due.*, r.body, held.permits FROM due CROSS JOIN held \
-     LEFT JOIN requests AS r ON r.task = due.id ORDER BY priority, turn, due_at, id"
+     LEFT JOIN requests AS r ON r.task = ANY (ARRAY[due.id]) ORDER BY priority, turn, due_at, id"
 );
 
 /// Takes due tasks of one lane, as the contract of `Tasks::claim` says.

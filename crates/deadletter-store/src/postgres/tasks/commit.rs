@@ -35,26 +35,27 @@ const ATTEMPTS: &str =
     concat!("SELECT ", attempt_row::columns!(), " FROM attempts WHERE task = ANY($1)");
 
 /// Open attempts of other tasks under the upstream ids that attempts are given (or have already).
-/// The fence (`OFFSET 0`) keeps the condition out of the search: an account's open attempts would
-/// else be walked for each of them. Tasks of past attempts are named twice, for whoever chooses
-/// partitions.
+///
+/// Each is looked up by the whole of its key, whatever the server believes of the table, which is empty
+/// now and full a moment later: the fences (`OFFSET 0`) keep it from beginning at the other end. Past
+/// attempts are looked for once for all facts, by their tasks, which name their partitions.
 const NAMESAKES: &str = concat!(
-    "WITH c AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
+    "WITH c AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
          AS c (task, token, upstream_id)), \
-     mine AS ( \
-       SELECT o.task, o.account, coalesce(c.upstream_id, o.upstream_id) AS upstream_id \
-       FROM c JOIN open_attempts AS o ON o.task = c.task AND o.token = c.token \
+     past AS MATERIALIZED ( \
+       SELECT task, token, account, upstream_id FROM past_attempts WHERE task = ANY($1)), \
+     mine AS MATERIALIZED ( \
+       SELECT c.task AS whose, o.account AS place, coalesce(c.upstream_id, o.upstream_id) AS id \
+       FROM c CROSS JOIN LATERAL (SELECT account, upstream_id FROM open_attempts \
+         WHERE task = c.task AND token = c.token OFFSET 0) AS o \
        UNION ALL \
-       SELECT p.task, p.account, coalesce(c.upstream_id, p.upstream_id) \
-       FROM c JOIN past_attempts AS p ON p.task = c.task AND p.token = c.token \
-         AND p.task = ANY($1)) \
+       SELECT c.task, p.account, coalesce(c.upstream_id, p.upstream_id) \
+       FROM c JOIN past AS p ON p.task = c.task AND p.token = c.token) \
      SELECT ",
     attempt_row::columns!(),
-    " FROM open_attempts WHERE (task, token) IN ( \
-       SELECT other.task, other.token FROM mine \
-       CROSS JOIN LATERAL (SELECT a.task, a.token FROM open_attempts AS a \
-         WHERE a.account = mine.account AND a.upstream_id = mine.upstream_id OFFSET 0) AS other \
-       WHERE other.task <> mine.task)"
+    " FROM mine CROSS JOIN LATERAL (SELECT * FROM open_attempts \
+         WHERE account = mine.place AND upstream_id = mine.id OFFSET 0) AS other \
+     WHERE task <> whose"
 );
 
 /// Commits of many callers, as the contract of `Tasks::commit` says.

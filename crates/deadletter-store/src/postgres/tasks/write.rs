@@ -28,7 +28,7 @@ const REQUESTS: &str = "INSERT INTO requests (task, body) \
      SELECT * FROM unnest($1::bigint[], $2::text[])";
 
 const READINGS: &str = "UPDATE tasks SET verdict_read_at = c.at \
-     FROM unnest($1::bigint[], $2::bigint[]) AS c (id, at) WHERE tasks.id = c.id";
+     FROM unnest($1::bigint[], $2::bigint[]) AS c (id, at) WHERE tasks.id = ANY (ARRAY[c.id])";
 
 /// The statements that write it all but purges, in the order of locks.
 pub(super) fn statements(writes: Writes, slot: i16, now: UnixMs) -> Vec<Statement> {
