@@ -1,9 +1,7 @@
 //! Moves everything from one store into another: copies what is missing there, and then compares
 //! all of it. Whoever breaks off in the middle goes on with the same call.
 
-use crate::{
-    AuditEntry, Document, Error, Inserted, Query, Result, SILENT_MS, Seen, Store, Totals, Trail,
-};
+use crate::{AuditEntry, Document, Error, Inserted, Query, Result, Seen, Store, Totals, Trail};
 use deadletter_core::{Filter, NewTask, Past, Task, TaskId};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -173,13 +171,8 @@ async fn note(to: &dyn Store, migration: &Migration) -> Result<()> {
 /// Both would be paid for, or one would change under the other's eyes.
 async fn refuse_at_work(store: &dyn Store) -> Result<()> {
     let clock = store.clock();
-    let silent_ms = (SILENT_MS * clock.speed()) as i64;
-    let is_at_work = |worker: &&crate::Worker| {
-        let has_ended = worker.dead_at.is_some() || worker.left_at.is_some();
-        !has_ended && clock.now().since(worker.beat_at) <= silent_ms
-    };
     let workers = store.workers(WORKERS).await?;
-    match workers.iter().filter(is_at_work).count() {
+    match workers.iter().filter(|worker| worker.lives(clock.as_ref())).count() {
         0 => Ok(()),
         workers => Err(Error::AtWork { store: store.url(), workers }),
     }

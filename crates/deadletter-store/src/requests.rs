@@ -1,5 +1,6 @@
 //! What is asked of a store, and what it answers.
 
+use crate::Clock;
 use deadletter_core::{
     AccountName, Attempt, AttemptToken, DeliveryState, Event, Filter, ItemState, Lane, NewTask,
     OperationId, Payload, StateKind, Task, TaskId, UnixMs, WorkerId, counts::Place,
@@ -372,6 +373,17 @@ pub struct Worker {
     pub label: String,
 }
 
+impl Worker {
+    /// True where it has not ended, and was heard of lately by the store's `clock`.
+    #[must_use]
+    pub fn lives(&self, clock: &dyn Clock) -> bool {
+        let has_ended = self.dead_at.is_some() || self.left_at.is_some();
+        // A clock that runs fast has its workers silent for longer between two beats.
+        let silent_ms = (SILENT_MS * clock.speed()) as i64;
+        !has_ended && clock.now().since(self.beat_at) <= silent_ms
+    }
+}
+
 /// A worker that has not been heard of for so long is declared dead, and does not work: three missed
 /// beats of 2 s, in real milliseconds. A store's clock may run faster.
 pub const SILENT_MS: f64 = 6_000.0;
@@ -422,3 +434,37 @@ pub type NewTasks = Vec<NewTask>;
 
 /// An event with its place in the sequence.
 pub type Sequenced = (u64, Event);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+
+    /// A clock at 100,000 that runs fifty times as fast.
+    struct Fast;
+
+    impl Clock for Fast {
+        fn now(&self) -> UnixMs {
+            UnixMs(100_000)
+        }
+
+        fn speed(&self) -> f64 {
+            50.0
+        }
+    }
+
+    #[test]
+    fn a_worker_on_a_fast_clock_is_alive_as_long_as_it_beats() {
+        let worker = Worker {
+            id: WorkerId::new("w").unwrap(),
+            label: String::new(),
+            started_at: UnixMs(1),
+            beat_at: UnixMs(10_000),
+            dead_at: None,
+            left_at: None,
+        };
+        assert!(worker.lives(&Fast), "it is silent for less than 2 s");
+        assert!(!worker.lives(&ManualClock::at(UnixMs(100_000))));
+        assert!(!Worker { left_at: Some(UnixMs(10_001)), ..worker }.lives(&Fast));
+    }
+}

@@ -6,16 +6,36 @@
 //! after its own: an insert during which the copy changed marks its rows behind itself, and whoever
 //! renews the copy walks over the young tasks, which all earlier inserts have written by then. For a
 //! process that dies before it notices, everybody walks again for half a minute.
+//!
+//! Whoever begins a hold can wait for those who worked then: each of them notes in a second document that
+//! its copy is renewed.
 
 use crate::{Desk, Error, Result, act, document, shared::Shared, walk::Walk};
-use deadletter_core::{Filter, Happened, Task, TaskId, UnixMs};
+use deadletter_core::{Filter, Happened, Task, TaskId, UnixMs, WorkerId};
+use deadletter_store::Worker;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// The document's name.
 const KEY: &str = "holds";
 /// Standing holds at a time: each is asked of each new task.
 const LIMIT: usize = 64;
+/// The document in which workers note that they have noticed.
+const NOTICED: &str = "holds_noticed";
+/// Workers in it; those who noted it first are left out first.
+const NOTICED_LIMIT: usize = 1_000;
+/// Workers that are waited for: more have never been at one store.
+const WORKERS: u32 = 10_000;
+/// Between two looks for who has noticed.
+const LOOK: Duration = Duration::from_millis(50);
+/// So often: eight seconds, in which a worker that is silent is known to be dead.
+const LOOKS: u32 = 160;
 /// So long after a hold has begun it is looked for tasks that slipped through: far longer than a
 /// process lives without noticing it.
 const YOUNG_MS: i64 = 30_000;
@@ -41,11 +61,27 @@ struct Holds {
     standing: Vec<StandingHold>,
 }
 
+/// Who has noticed which version of the document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Noticed {
+    version: u64,
+    workers: Vec<WorkerId>,
+}
+
+/// A hold that has begun, and who worked when it was written down.
+#[derive(Debug)]
+pub struct Heeding {
+    version: u64,
+    workers: Vec<Worker>,
+}
+
 /// What this process knows of the document.
 #[derive(Default)]
 pub(crate) struct Holding {
     /// Guards the copy; never held across an await.
     known: Mutex<Known>,
+    /// The version that this worker has noted as noticed.
+    noted: AtomicU64,
 }
 
 #[derive(Clone, Default)]
@@ -88,12 +124,44 @@ async fn know(shared: &Shared) -> Result<()> {
 
 /// Reads the document where it has changed, and looks after what was inserted before that was noticed.
 pub(crate) async fn read(shared: &Shared) -> Result<()> {
-    let Some((before, now)) = renew(shared).await? else { return Ok(()) };
+    if let Some((before, now)) = renew(shared).await? {
+        look_behind(shared, &before, &now).await?;
+    }
+    note(shared).await
+}
+
+/// Notes that this worker goes by the newest copy.
+async fn note(shared: &Shared) -> Result<()> {
+    let version = shared.holds.known().version;
+    let is_noted = shared.holds.noted.load(Ordering::Relaxed) >= version;
+    if is_noted || !shared.has_joined.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let worker = shared.worker();
+    let none = Noticed::default();
+    let noted = document::update(shared.store.as_ref(), NOTICED, &none, |noticed| {
+        if noticed.version < version {
+            *noticed = Noticed { version, workers: Vec::new() };
+        }
+        // Of a newer version it notes when it has that.
+        if noticed.version == version && !noticed.workers.contains(&worker) {
+            let over = (noticed.workers.len() + 1).saturating_sub(NOTICED_LIMIT);
+            noticed.workers.drain(..over);
+            noticed.workers.push(worker.clone());
+        }
+    });
+    noted.await?;
+    shared.holds.noted.fetch_max(version, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Looks after what was inserted before the copy was renewed.
+async fn look_behind(shared: &Shared, before: &Known, now: &Known) -> Result<()> {
     let is_in = |known: &Known, hold: &StandingHold| known.standing.iter().any(|it| it.0 == *hold);
-    for (hold, filter) in now.standing.iter().filter(|it| !is_in(&before, &it.0)) {
+    for (hold, filter) in now.standing.iter().filter(|it| !is_in(before, &it.0)) {
         hold_missed(shared, hold, filter).await?;
     }
-    for (_, filter) in before.standing.iter().filter(|it| !is_in(&now, &it.0)) {
+    for (_, filter) in before.standing.iter().filter(|it| !is_in(now, &it.0)) {
         let from = shared.now().plus(-of_store(shared, MARGIN_MS));
         walk_over(shared, filter, "state:queued held:yes", from, &Happened::Released).await?;
     }
@@ -170,16 +238,18 @@ async fn walk_over(
 
 impl Desk {
     /// Holds what is stored from `at` on and matches, until [`Desk::end_hold`]; what stands already is
-    /// for an act. Every process heeds it within a fifth of a second. Errors: [`Error::TooManyHolds`],
-    /// and the store's.
+    /// for an act. Every process heeds it within a fifth of a second; [`Desk::heeded`] waits for them.
+    /// Errors: [`Error::TooManyHolds`], and the store's.
     pub async fn hold_what_comes(
         &self,
         filter: &Filter,
         at: UnixMs,
         by: &str,
         why: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<Heeding> {
         know(&self.shared).await?;
+        // Who begins later reads it before anything is taken in.
+        let workers = self.living().await?;
         let (filter, by, why) = (filter.to_string(), by.to_owned(), why.map(str::to_owned));
         let hold = StandingHold { filter, by, why, at };
         let none = Holds::default();
@@ -191,11 +261,37 @@ impl Desk {
             holds.standing.push(hold.clone());
             true
         });
-        if !updated.await?.answer {
+        let updated = updated.await?;
+        if !updated.answer {
             return Err(Error::TooManyHolds(LIMIT));
         }
         self.write_down(&serde_json::json!({ "kind": "hold_what_comes", "hold": hold })).await?;
-        read(&self.shared).await
+        read(&self.shared).await?;
+        Ok(Heeding { version: updated.version, workers })
+    }
+
+    /// Waits until all who worked when the hold was written down heed it; answers who still lives
+    /// after eight seconds, and does not. What these store is held a moment later.
+    pub async fn heeded(&self, Heeding { version, mut workers }: Heeding) -> Result<Vec<Worker>> {
+        for _ in 0..LOOKS {
+            let found = document::read::<Noticed>(self.store(), NOTICED).await?;
+            let (_, noticed) = found.unwrap_or_default();
+            workers.retain(|it| noticed.version < version || !noticed.workers.contains(&it.id));
+            if workers.is_empty() {
+                return Ok(workers);
+            }
+            let living = self.living().await?;
+            workers.retain(|worker| living.iter().any(|it| it.id == worker.id));
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(workers)
+    }
+
+    async fn living(&self) -> Result<Vec<Worker>> {
+        let clock = self.store().clock();
+        let mut workers = self.store().workers(WORKERS).await?;
+        workers.retain(|worker| worker.lives(clock.as_ref()));
+        Ok(workers)
     }
 
     /// Ends the standing hold of that filter; none where there was none. What it has held stays so

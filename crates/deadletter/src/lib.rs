@@ -85,7 +85,7 @@ pub use desk::{Desk, RedrivePlan, TaskFile};
 pub use engine::{AccountStatus, Deadletter, Handle, Outcome, Status, Submitted};
 pub use error::{Error, Result};
 pub use heartbeat::worker_label;
-pub use holds::StandingHold;
+pub use holds::{Heeding, StandingHold};
 pub use job::Job;
 pub use notice::Notice;
 pub use operation::{Operation, OperationState, RedriveOptions};

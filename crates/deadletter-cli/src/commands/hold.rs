@@ -8,7 +8,7 @@ use crate::{
     render, work,
 };
 use deadletter::{
-    Act, Desk, StandingHold,
+    Act, Desk, Heeding, StandingHold,
     core::{Filter, UnixMs},
 };
 
@@ -16,7 +16,7 @@ use deadletter::{
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "Examples:\n  deadletter hold --where 'host:shop.example' --reason 'their site is down'\n  deadletter hold --where 'host:shop.example' --standing --yes\n  deadletter hold --where 'batch:nightly state:queued' --dry-run\n  deadletter list held:yes",
-    after_help = "A held task waits: nobody claims it, and no redrive takes it, until `release`. Its deadline runs on. A filter chooses queued tasks and dead letters, unless it names a state; what is submitted already is polled to its verdict. What is stored later is held with --standing alone, by whatever process it comes. Exit code 1: some were skipped (they were claimed or ended in the meantime), and it says so."
+    after_help = "A held task waits: nobody claims it, and no redrive takes it, until `release`. Its deadline runs on. A filter chooses queued tasks and dead letters, unless it names a state; what is submitted already is polled to its verdict. What is stored later is held with --standing alone, by whatever process it comes: the command ends when every gateway at work heeds it, or names those that do not after eight seconds. Exit code 1: some were skipped (they were claimed or ended in the meantime), and it says so."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -54,7 +54,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         (Begun::Nothing(engine), Some(filter)) if !args.choice.is_dry_run() => {
             agree(app, args.yes, "nothing that stands matches; hold what comes from now on?")?;
             let desk = engine.desk();
-            stand(app, &desk, &filter, desk.now(), &args.choice).await?;
+            let heeding = stand(app, &desk, &filter, desk.now(), &args.choice).await?;
+            wait_for_all(app, &desk, heeding).await?;
             Ok(Exit::Good)
         }
         (Begun::Nothing(_), _) => Ok(act::nothing(&args.choice)),
@@ -73,8 +74,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
             let known = prepared.engine.desk().operation(&prepared.id).await;
             let at = known.map_err(work::of_engine)?.map(|(operation, _)| operation.created_at);
             let desk = prepared.engine.desk();
-            stand(app, &desk, &filter, at.unwrap_or_else(|| desk.now()), &args.choice).await?;
-            prepared.carry_out().await
+            let at = at.unwrap_or_else(|| desk.now());
+            let heeding = stand(app, &desk, &filter, at, &args.choice).await?;
+            let exit = prepared.carry_out().await?;
+            wait_for_all(app, &desk, heeding).await?;
+            Ok(exit)
         }
     }
 }
@@ -112,12 +116,30 @@ fn agree(app: &App, is_yes: bool, asked: &str) -> Result<()> {
     Err(Fault::failed("it was not agreed to, and nothing was changed"))
 }
 
-async fn stand(app: &App, desk: &Desk, filter: &Filter, at: UnixMs, choice: &Choice) -> Result<()> {
+async fn stand(
+    app: &App,
+    desk: &Desk,
+    filter: &Filter,
+    at: UnixMs,
+    choice: &Choice,
+) -> Result<Heeding> {
     let by = act::who(app);
-    desk.hold_what_comes(filter, at, &by, choice.reason()).await.map_err(work::of_engine)?;
+    let begun = desk.hold_what_comes(filter, at, &by, choice.reason()).await;
+    let heeding = begun.map_err(work::of_engine)?;
     app.out.say(&format!(
         "what is stored from now on is held too where it matches; `deadletter release --where '{filter}'` ends that"
     ));
+    Ok(heeding)
+}
+
+/// Ends where every gateway heeds it: a submit after this command is held at once.
+async fn wait_for_all(app: &App, desk: &Desk, heeding: Heeding) -> Result<()> {
+    for worker in desk.heeded(heeding).await.map_err(work::of_engine)? {
+        app.out.warn(&format!(
+            "{} has not noticed it yet: what it takes in until then may be submitted before it is held",
+            worker.label
+        ));
+    }
     Ok(())
 }
 

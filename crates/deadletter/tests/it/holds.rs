@@ -7,7 +7,7 @@ use crate::{
 };
 use deadletter::{
     Act, Deadletter, RedriveOptions, Skip,
-    core::{Class, Filter},
+    core::{Class, Filter, WorkerId},
     provider::{
         Polled,
         scripted::{ScriptedProvider, answer},
@@ -131,4 +131,37 @@ async fn a_task_that_is_stored_before_its_process_has_noticed_a_hold_is_held_all
     let tasks = store.get(&[before[0], ids[0], ids[1]]).await.expect("read");
     let held: Vec<_> = tasks.iter().flatten().map(|task| task.is_held_by_hand()).collect();
     assert_eq!(held, [true, true, false]);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_hold_to_be_heeded_sees_nothing_pass_behind_it() {
+    let store = memory();
+    let provider = Arc::new(ScriptedProvider::default());
+    let dl = engine(&store, account(Arc::clone(&provider))).await;
+    let other = Deadletter::builder().store(Arc::clone(&store) as _);
+    let other = other.account(account(Arc::new(ScriptedProvider::default())));
+    let desk = other.desk_only().await.expect("a desk").desk();
+    let filter: Filter = "sitekey:held".parse().expect("a filter");
+    let heeding = desk.hold_what_comes(&filter, desk.now(), "ada", None).await.expect("stored");
+    assert!(desk.heeded(heeding).await.expect("read").is_empty());
+    let ids = submit(&dl, vec![job("held"); 50]).await;
+    let tasks = store.get(&ids).await.expect("read");
+    assert!(tasks.iter().flatten().all(|task| task.is_held_by_hand() && task.version == 1));
+    assert_eq!(*provider.submits().borrow(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_does_not_notice_a_hold_is_named_and_waited_for_no_longer() {
+    let store = memory();
+    let dl = engine(&store, account(Arc::new(ScriptedProvider::default()))).await;
+    let [deaf, gone] = ["deaf", "gone"].map(|id| WorkerId::new(id).expect("an id"));
+    for worker in [&deaf, &gone] {
+        store.register(worker, "elsewhere").await.expect("new");
+    }
+    let filter: Filter = "sitekey:held".parse().expect("a filter");
+    let desk = dl.desk();
+    let heeding = desk.hold_what_comes(&filter, desk.now(), "ada", None).await.expect("stored");
+    store.leave(&gone).await.expect("known");
+    let unheard = desk.heeded(heeding).await.expect("read");
+    assert_eq!(unheard.iter().map(|it| &it.id).collect::<Vec<_>>(), [&deaf]);
 }

@@ -8,7 +8,7 @@ use crate::{
     shelf::{Shelf, fault},
 };
 use deadletter::store::{
-    Clock, SILENT_MS, Totals, Worker,
+    Clock, Totals,
     sqlite::inspect::{Inspection, Tolerance},
 };
 use serde_json::json;
@@ -79,50 +79,12 @@ pub(super) async fn workers(clock: Arc<dyn Clock>, path: &Path) -> Result<usize>
 pub(super) async fn workers_of(shelf: &Shelf) -> Result<usize> {
     let workers = shelf.store.workers(WORKERS).await.map_err(fault)?;
     let clock = shelf.store.clock();
-    Ok(workers.iter().filter(|worker| lives(worker, clock.as_ref())).count())
-}
-
-/// A clock that runs fast has its workers silent for longer between two beats.
-fn lives(worker: &Worker, clock: &dyn Clock) -> bool {
-    let silent_ms = clock.now().since(worker.beat_at) as f64;
-    worker.dead_at.is_none() && worker.left_at.is_none() && silent_ms <= SILENT_MS * clock.speed()
+    Ok(workers.iter().filter(|worker| worker.lives(clock.as_ref())).count())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deadletter::{
-        core::{UnixMs, WorkerId},
-        store::ManualClock,
-    };
-
-    /// A clock at 100,000 that runs fifty times as fast.
-    struct Fast;
-
-    impl Clock for Fast {
-        fn now(&self) -> UnixMs {
-            UnixMs(100_000)
-        }
-
-        fn speed(&self) -> f64 {
-            50.0
-        }
-    }
-
-    #[test]
-    fn a_worker_on_a_fast_clock_is_alive_as_long_as_it_beats() {
-        let worker = Worker {
-            id: WorkerId::new("w").expect("an id"),
-            label: String::new(),
-            started_at: UnixMs(1),
-            beat_at: UnixMs(10_000),
-            dead_at: None,
-            left_at: None,
-        };
-        assert!(lives(&worker, &Fast), "it is silent for less than 2 s");
-        assert!(!lives(&worker, &ManualClock::at(UnixMs(100_000))));
-        assert!(!lives(&Worker { left_at: Some(UnixMs(10_001)), ..worker }, &Fast));
-    }
 
     #[test]
     fn what_is_polled_does_not_wait() {

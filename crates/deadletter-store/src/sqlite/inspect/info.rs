@@ -2,7 +2,7 @@
 
 use super::{Inspection, beside};
 use crate::{
-    Clock, Durability, Result, SILENT_MS, Totals, Worker,
+    Clock, Durability, Result, Totals, Worker,
     sqlite::{desk, failure::Outcome, locks::Locks, registry},
 };
 use deadletter_core::UnixMs;
@@ -74,14 +74,8 @@ impl Inspection {
 }
 
 fn living(conn: &Connection, locks: &Locks, clock: &dyn Clock) -> Outcome<Vec<Worker>> {
-    let heard_from = clock.now().plus(-((SILENT_MS * clock.speed()) as i64));
     let mut workers = registry::workers(conn, WORKERS)?;
-    workers.retain(|worker| {
-        worker.dead_at.is_none()
-            && worker.left_at.is_none()
-            && worker.beat_at > heard_from
-            && !locks.is_gone(&worker.id)
-    });
+    workers.retain(|worker| worker.lives(clock) && !locks.is_gone(&worker.id));
     Ok(workers)
 }
 
