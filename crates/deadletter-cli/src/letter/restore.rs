@@ -3,9 +3,9 @@
 use super::{Incoming, article::Entry, ours::Letter};
 use deadletter::{
     core::{
-        AccountName, Attempt, AttemptToken, Counters, Dimensions, Failure, NewTask, Past, Payload,
-        Policy, Round, RowChange, State, StateKind, Step, Task, TaskId, TooLarge, UnixMs, Verdict,
-        Why, WorkerId, fingerprint::fingerprint,
+        AccountName, Attempt, AttemptToken, Counters, Dimensions, Failure, Filter, NewTask, Past,
+        Payload, Policy, Round, RowChange, State, StateKind, Step, Task, TaskId, TooLarge, UnixMs,
+        Verdict, Why, WorkerId, fingerprint::fingerprint,
     },
     provider::{Provider, clean::Cleaner},
 };
@@ -147,6 +147,15 @@ impl Restorer<'_> {
 }
 
 impl Restored {
+    /// Holds a dead letter that one of these filters chooses, as what is taken in is held.
+    pub(crate) fn hold_where(&mut self, filters: &[Filter], now: UnixMs) {
+        let rests = &mut self.rests;
+        let can_be_held = rests.kind() == StateKind::Dead && rests.hold.is_none();
+        if can_be_held && filters.iter().any(|filter| filter.matches(rests, now)) {
+            rests.hold = Some(Task::HELD_BY_HAND.to_owned());
+        }
+    }
+
     /// The same letter under another id: its own is taken by another task.
     pub(crate) fn with_id(mut self, id: TaskId) -> Self {
         self.rests.id = id;

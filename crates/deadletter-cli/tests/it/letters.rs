@@ -337,3 +337,43 @@ fn the_key_in_an_articles_error_never_reaches_the_store() {
         assert!(!bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "{name}");
     }
 }
+
+#[test]
+fn a_file_of_letters_is_moved_into_a_store_as_another_store_would_be() {
+    let bench = Bench::new();
+    let list =
+        json!([entry("a", "ERROR_CAPTCHA_UNSOLVABLE", 4, AT), entry("b", "x timed out", 4, AT)]);
+    bench.write("article.json", &list.to_string());
+    let migrate = ["store", "migrate", "--from", "article.json", "--to", "sqlite:moved.db"];
+    let looked = run(&bench, &[&migrate[..], &["--dry-run"]].concat());
+    assert_eq!((looked.code, &lines(&looked)[0]["letters"]), (0, &2.into()), "{}", looked.stderr);
+    assert!(!bench.path("moved.db").exists());
+    let moved = run(&bench, &migrate);
+    assert_eq!((moved.code, &lines(&moved)[0]["imported"]), (0, &2.into()), "{}", moved.stderr);
+    assert!(!bench.path("tasks.db").exists(), "the store of the settings is not meant");
+    let listed = run(&bench, &["list", "--store", "sqlite:moved.db"]);
+    assert_eq!(lines(&listed).len(), 2);
+    let again = run(&bench, &migrate);
+    assert_eq!(lines(&again)[0]["duplicates"], 2, "{}", again.stderr);
+}
+
+#[test]
+fn letters_meet_the_holds_that_stand() {
+    let bench = filled();
+    let hold = ["hold", "--where", "sitekey:held", "--standing", "--yes"];
+    assert_eq!(run(&bench, &hold).code, 0);
+    let list = json!([
+        entry("held", "ERROR_CAPTCHA_UNSOLVABLE", 4, AT + 10),
+        entry("free", "ERROR_CAPTCHA_UNSOLVABLE", 4, AT + 11),
+        // Buried: nobody redrives it anyway.
+        entry("held", "ERROR_PAGEURL", 9, AT + 12),
+    ]);
+    bench.write("more.json", &list.to_string());
+    assert_eq!(lines(&run(&bench, &["import", "more.json"]))[0]["imported"], 3);
+    let held = lines(&run(&bench, &["list", "held:yes"]));
+    let keys: Vec<_> = held.iter().map(|task| &task["sitekey"]).collect();
+    assert_eq!(keys, ["held"], "{held:?}");
+    let released = run(&bench, &["release", "--where", "sitekey:held", "--yes"]);
+    assert_eq!(released.code, 0, "{}", released.stderr);
+    assert_eq!(run(&bench, &["list", "held:yes"]).stdout, "");
+}

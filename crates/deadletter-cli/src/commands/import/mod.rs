@@ -7,15 +7,17 @@ mod twice;
 
 use crate::{
     app::App,
+    config::Settings,
     exit::Exit,
     fault::{Fault, Result},
     input::Source,
     letter::{Incoming, Reader, Restorer},
     render,
     shelf::Shelf,
-    upstream,
+    upstream, work,
 };
 use check::{Checked, check};
+use deadletter::{Desk, core::Filter};
 use insert::{Ids, insert};
 use known::Known;
 use serde_json::{Value, json};
@@ -56,11 +58,24 @@ struct Tally {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
-    let settings = app.settings()?;
+    into(app, &app.settings()?, args).await
+}
+
+/// The same for a file of letters that is moved into a store as another store would be.
+pub(super) async fn moved(
+    app: &App,
+    settings: &Settings,
+    file: PathBuf,
+    dry_run: bool,
+) -> Result<Exit> {
+    into(app, settings, Args { file: Source::File(file), rejects: None, dry_run }).await
+}
+
+async fn into(app: &App, settings: &Settings, args: Args) -> Result<Exit> {
     let twice = Twice::of(&args.file)?;
     let name = args.file.to_string();
     let (provider, cleaner) =
-        (upstream::provider_or_nobody(&settings)?, upstream::cleaner(&settings));
+        (upstream::provider_or_nobody(settings)?, upstream::cleaner(settings));
     let restorer = Restorer {
         account: settings.account.clone(),
         policy: &settings.policy,
@@ -94,9 +109,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         }))?;
         return Ok(if is_partial { Exit::Failed } else { Exit::Good });
     }
-    let shelf = Shelf::open(app, &settings).await?;
+    let shelf = Shelf::open(app, settings).await?;
     let known = Known::of(&shelf, &checked.died_at).await?;
-    let tally = import(&shelf, &restorer, &name, &known, twice.open(&args.file)?).await?;
+    let desk = work::desk_on(settings, shelf.clone()).await?.desk();
+    let target = Target { shelf: &shelf, desk: &desk };
+    let tally = import(&target, &restorer, &name, &known, twice.open(&args.file)?).await?;
     report(app, tally, &checked)?;
     Ok(if is_partial || tally.not_at_rest > 0 { Exit::Failed } else { Exit::Good })
 }
@@ -141,13 +158,32 @@ fn report(app: &App, tally: Tally, checked: &Checked) -> Result<()> {
     Ok(())
 }
 
+/// Where letters go.
+struct Target<'a> {
+    shelf: &'a Shelf,
+    /// Knows the holds that stand.
+    desk: &'a Desk,
+}
+
+impl Target<'_> {
+    /// The filters of the holds that stand now.
+    async fn holds(&self) -> Result<Vec<Filter>> {
+        let holds = self.desk.standing_holds().await.map_err(work::of_engine)?;
+        let filters = holds.iter().map(|hold| hold.filter.parse());
+        filters.collect::<Result<_, _>>().map_err(|error| {
+            Fault::failed("the filter of a standing hold cannot be read").because(error)
+        })
+    }
+}
+
 async fn import(
-    shelf: &Shelf,
+    target: &Target<'_>,
     restorer: &Restorer<'_>,
     name: &str,
     known: &Known,
     reader: Box<dyn BufRead + Send>,
 ) -> Result<Tally> {
+    let shelf = target.shelf;
     let mut ids = Ids::from(shelf.now());
     let mut tally = Tally::default();
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
@@ -156,6 +192,7 @@ async fn import(
     let reading = tokio::task::spawn_blocking(move || read_batches(&name, reader, &sender));
     while let Some(batch) = batches.recv().await {
         let mut restored = Vec::with_capacity(batch.len());
+        let holds = target.holds().await?;
         // What is too large was put aside by the check.
         for incoming in batch.into_iter().filter(|letter| restorer.refuse(letter).is_ok()) {
             let Some(incoming) = known.news(incoming) else {
@@ -164,7 +201,10 @@ async fn import(
             };
             match restorer.restore(incoming, ids.spare()) {
                 None => tally.not_at_rest += 1,
-                Some(letter) => restored.push(letter),
+                Some(mut letter) => {
+                    letter.hold_where(&holds, shelf.now());
+                    restored.push(letter);
+                }
             }
         }
         insert(shelf, restored, &mut ids, &mut tally).await?;

@@ -3,6 +3,8 @@
 use super::moving::{Way, watch};
 use crate::{
     app::App,
+    commands::import,
+    config::Settings,
     exit::Exit,
     fault::{Fault, Result},
     render::counted,
@@ -14,13 +16,16 @@ use deadletter::store::{
     open, open_existing,
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The store to move [default: the one that the settings name]
-    #[arg(long, value_name = "URL")]
+    /// The store to move, or a file of letters [default: the store that the settings name]
+    #[arg(long, value_name = "URL|FILE")]
     from: Option<String>,
     /// Where it goes: an empty store, or one that a migration from there has begun
     #[arg(long, value_name = "URL")]
@@ -37,6 +42,11 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     if from == to {
         return Err(Fault::usage("source and target are one store").fix("name another with --to"));
     }
+    if let Some(file) = letters(&from) {
+        app.out.say(&format!("{} is a file of letters: they are imported", file.display()));
+        let into = Settings { store: to, store_from: Some("--to".to_owned()), ..settings };
+        return import::moved(app, &into, file, args.dry_run).await;
+    }
     let clock = shelf::clock(&settings);
     let source = open_existing(&from, Arc::clone(&clock)).await.map_err(no_source)?;
     let ended = match args.dry_run {
@@ -50,6 +60,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     };
     source.close().await.map_err(fault)?;
     ended
+}
+
+/// A file that is no store, and may be letters.
+fn letters(from: &str) -> Option<PathBuf> {
+    let path = Path::new(from);
+    (store::check_url(from).is_err() && path.is_file()).then(|| path.to_owned())
 }
 
 /// The fault of a source that cannot be opened: what is missing is not to be begun.

@@ -49,8 +49,8 @@ enum What {
     Restore(restore::Args),
     /// Move everything into another store, of another kind too, and compare all of it
     #[command(
-        before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db",
-        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log; what was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is only read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and until it has compared everything nobody can work on the target. A server is named as postgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST. Letters from files come in by `deadletter import`."
+        before_help = "Examples:\n  deadletter store migrate --to sqlite:moved.db --dry-run\n  deadletter store migrate --from sqlite:tasks.db --to sqlite:moved.db\n  deadletter store migrate --from captcha-dlq.json --to sqlite:moved.db",
+        after_help = "Tasks with their requests, attempts, answers, deliveries and events, documents and the audit log; what was counted by the minute begins anew. Nobody may work on either store meanwhile. The source is only read: keep it closed afterwards, or both are paid for. Broken off, the same command goes on, and until it has compared everything nobody can work on the target. A server is named as postgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST. A file of letters as --from (an export, or the article's Python export and JavaScript file) goes the way of `deadletter import`, which says more of it."
     )]
     Migrate(migrate::Args),
 }
