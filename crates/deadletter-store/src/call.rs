@@ -73,6 +73,7 @@ calls! {
     Deliveries = "deliveries",
     CountDeliveries = "count_deliveries",
     Pulse = "pulse",
+    Ailments = "ailments",
     Close = "close",
 }
 

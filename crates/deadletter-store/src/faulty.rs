@@ -6,10 +6,10 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
-    Desk, Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen, Inserted, Item,
-    NewTasks, NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken,
-    Tasks, Totals, Trail, Worker,
+    Ailment, Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries,
+    DeliveryCounts, Desk, Document, Due, Durability, Error, Forget, Forgotten, Freeze, Frozen,
+    Inserted, Item, NewTasks, NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store,
+    TakeOver, Taken, Tasks, Totals, Trail, Worker,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -417,6 +417,10 @@ impl<S: Store + ?Sized> Store for Faulty<S> {
 
     async fn pulse(&self) -> Result<u64> {
         self.meet(Call::Pulse, self.inner.pulse()).await
+    }
+
+    async fn ailments(&self) -> Result<Vec<Ailment>> {
+        self.meet(Call::Ailments, self.inner.ailments()).await
     }
 
     async fn close(&self) -> Result<()> {

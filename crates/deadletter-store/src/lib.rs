@@ -33,9 +33,9 @@ pub use open::{check_url, is_on_a_server, open, open_existing, refuse_missing, s
 pub use postgres::PostgresStore;
 pub use redis::RedisStore;
 pub use requests::{
-    Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due, Durability,
-    Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page, Query,
-    SILENT_MS, Seen, Sequenced, TakeOver, Taken, Totals, Trail, Worker, document_of,
+    Ailment, Among, AuditEntry, Beat, Claim, Claimed, Committed, DeliveryCounts, Document, Due,
+    Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks, NextDelivery, Page,
+    Query, SILENT_MS, Seen, Sequenced, TakeOver, Taken, Totals, Trail, Worker, document_of,
 };
 pub use sqlite::SqliteStore;
 pub use traced::Traced;

@@ -373,6 +373,33 @@ pub struct Worker {
     pub label: String,
 }
 
+/// What is wrong with a store's server, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ailment {
+    /// A transaction is open for long, whoever began it: a PostgreSQL server keeps all rows that were
+    /// replaced since, and tables grow.
+    OpenTransaction {
+        /// The server's process that serves it.
+        process: i32,
+        /// What its program calls itself; perhaps nothing.
+        application: String,
+        /// When it began, by the server's clock.
+        began_at: UnixMs,
+        /// How long ago that was, in milliseconds of the server's clock.
+        open_ms: i64,
+    },
+    /// A Redis server came back without changes that it had answered.
+    Lost {
+        /// When that was noticed, by the store's clock.
+        at: UnixMs,
+        /// How many changes at least.
+        changes: u64,
+        /// Tasks that had lost anything, and that their programs have put back.
+        put_back: u64,
+    },
+}
+
 impl Worker {
     /// True where it has not ended, and was heard of lately by the store's `clock`.
     #[must_use]

@@ -4,10 +4,10 @@
 #![deny(clippy::missing_trait_methods)]
 
 use crate::{
-    Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries, DeliveryCounts,
-    Desk, Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NewTasks,
-    NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver, Taken, Tasks,
-    Totals, Trail, Worker, clock::Stopwatch,
+    Ailment, Among, AuditEntry, Beat, Call, Claim, Claimed, Clock, Committed, Deliveries,
+    DeliveryCounts, Desk, Document, Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted,
+    Item, NewTasks, NextDelivery, Page, Query, Registry, Result, Seen, Sequenced, Store, TakeOver,
+    Taken, Tasks, Totals, Trail, Worker, clock::Stopwatch,
 };
 use async_trait::async_trait;
 use deadletter_core::{
@@ -357,6 +357,10 @@ impl<S: Store + ?Sized> Store for Traced<S> {
 
     async fn pulse(&self) -> Result<u64> {
         self.watch(Call::Pulse, 1, self.inner.pulse()).await
+    }
+
+    async fn ailments(&self) -> Result<Vec<Ailment>> {
+        self.watch(Call::Ailments, 1, self.inner.ailments()).await
     }
 
     async fn close(&self) -> Result<()> {

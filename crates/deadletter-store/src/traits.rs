@@ -14,8 +14,8 @@
 //!    it asks the core (`RowChange::claim`, `RowChange::adopt`, `Attempt::learn`).
 
 use crate::{
-    Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document, Due,
-    Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NextDelivery, Page, Query,
+    Ailment, Among, AuditEntry, Beat, Claim, Claimed, Clock, Committed, DeliveryCounts, Document,
+    Due, Durability, Forget, Forgotten, Freeze, Frozen, Inserted, Item, NextDelivery, Page, Query,
     Result, Seen, TakeOver, Taken, Totals, Trail, Worker,
     requests::{NewTasks, Sequenced},
 };
@@ -293,6 +293,11 @@ pub trait Store: Tasks + Desk + Registry + Deliveries {
     /// A number that has changed since the last look if another process or handle has written.
     /// Cheap enough to ask four times a second.
     async fn pulse(&self) -> Result<u64>;
+
+    /// What is wrong with its server and is nobody's error yet: for whoever looks after it.
+    async fn ailments(&self) -> Result<Vec<Ailment>> {
+        Ok(Vec::new())
+    }
 
     /// Writes out what is pending and closes; later calls answer `Closed`, another close `Ok`.
     async fn close(&self) -> Result<()>;

@@ -42,6 +42,7 @@ fn a_batch_lives(url: &str, password: &str) {
     let doctor = run(&["doctor", "--offline"]);
     assert!(doctor.stdout.contains("takes writes; durability D2"), "{}", doctor.stdout);
     assert!(doctor.stdout.contains("2 dead, 3 solved"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("it has lost nothing of late"), "{}", doctor.stdout);
     run(&["redrive", "--where", "state:dead", "--force", "--yes"]);
     let redriven = lines(&run(&["list"]));
     let redrives = redriven.iter().filter_map(|task| task["counters"]["redrives"].as_u64());

@@ -20,6 +20,7 @@
 //! opening. Rules stay in the core: SQL here only finds and writes rows. Nothing of a call stays in
 //! the session of its connection, so a pooler between may give each transaction another one.
 
+mod ailment;
 mod binding;
 mod bulk;
 mod clock;

@@ -15,7 +15,8 @@ use super::{
     url::Target,
 };
 use crate::{
-    Clock, Durability, Result, Store, SystemClock, gather::Gather, server_clock::ServerClock,
+    Ailment, Clock, Durability, Result, Store, SystemClock, gather::Gather,
+    server_clock::ServerClock,
 };
 use async_trait::async_trait;
 use std::{fmt, future::Future, sync::Arc};
@@ -197,6 +198,10 @@ impl Store for PostgresStore {
         let pulse = Statement::new(PULSE);
         let pulse = self.list("look for news", pulse, |columns| columns.number()).await?;
         Ok(pulse.last().copied().unwrap_or(0))
+    }
+
+    async fn ailments(&self) -> Result<Vec<Ailment>> {
+        self.look_for_ailments().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -188,7 +188,7 @@ impl Ledger {
 }
 
 /// The mark of a store and the number of its life.
-fn mark_of(epoch: &str) -> (&str, u64) {
+pub(super) fn mark_of(epoch: &str) -> (&str, u64) {
     let (mark, life) = epoch.split_once('+').unwrap_or((epoch, "0"));
     (mark, life.parse().unwrap_or(0))
 }

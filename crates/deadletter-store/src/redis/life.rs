@@ -68,9 +68,9 @@ struct Known {
 
 /// What was found and done at a turn.
 #[derive(Default)]
-struct Back {
+pub(super) struct Back {
     /// Tasks that had lost anything, and were put back.
-    back: usize,
+    pub(super) back: usize,
     /// Tasks that are gone, and of which too little is kept here: whoever accepted them has more.
     left: usize,
     /// True where more was written than is kept.
@@ -210,7 +210,9 @@ impl Server {
         if lost > 0 {
             let (ids, is_all) = self.kept.behind(turn.ended);
             let back = self.put_back(line, &turn.epoch, turn.began_at, &ids).await?;
-            self.tell(lost, &Back { is_partial: !is_all, ..back });
+            let back = Back { is_partial: !is_all, ..back };
+            self.write_down(line, &turn, lost, &back).await?;
+            self.tell(lost, &back);
         } else if !is_same {
             tracing::warn!(store = self.url, "another server answers, with all that was told here");
         }

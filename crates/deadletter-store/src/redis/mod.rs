@@ -38,6 +38,7 @@ mod lanes;
 mod ledger;
 mod life;
 mod lines;
+mod loss;
 mod page;
 mod ready;
 mod registry;

@@ -15,7 +15,8 @@ use super::{
     url::Target,
 };
 use crate::{
-    Clock, Durability, Error, Result, Store, SystemClock, gather::Gather, server_clock::ServerClock,
+    Ailment, Clock, Durability, Error, Result, Store, SystemClock, gather::Gather,
+    server_clock::ServerClock,
 };
 use async_trait::async_trait;
 use deadletter_core::{UnixMs, WorkerId};
@@ -197,6 +198,10 @@ impl Store for RedisStore {
             Ok(seq.unsigned_abs())
         })
         .await
+    }
+
+    async fn ailments(&self) -> Result<Vec<Ailment>> {
+        self.losses().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -6,7 +6,9 @@ use crate::{
     server::{Here, Schema, client, password, port, server, variable},
 };
 use deadletter_core::{Task, UnixMs, WorkerId};
-use deadletter_store::{Durability, Error, ManualClock, PostgresStore, Registry, Result, Store};
+use deadletter_store::{
+    Ailment, Durability, Error, ManualClock, PostgresStore, Registry, Result, Store,
+};
 use futures_util::future::join_all;
 use std::{net::TcpListener, sync::Arc};
 use tokio_postgres::NoTls;
@@ -289,4 +291,28 @@ async fn where_strangers_have_taken_all_connections_it_says_so_and_goes_on_when_
     behind.execute(end, &[&role]).await.unwrap();
     schema.end().await;
     behind.batch_execute(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_somebody_leaves_open_is_told_with_whose_it_is() {
+    let schema = Schema::new();
+    let store = open(&schema.url).await.unwrap();
+    let guest = client().await;
+    let name = format!("report of {}", schema.name);
+    let begin = format!("SET application_name = '{name}'; BEGIN; SELECT txid_current()");
+    guest.batch_execute(&begin).await.unwrap();
+    let row = guest.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+    let pid: i32 = row.get(0);
+    let of_guest = |found: &[Ailment]| {
+        let is_his = |it: &&Ailment| {
+            matches!(it, Ailment::OpenTransaction { application, process, .. }
+                if *application == name && *process == pid)
+        };
+        found.iter().filter(is_his).count()
+    };
+    assert_eq!(of_guest(&store.transactions_open_for(-60_000).await.unwrap()), 1);
+    assert_eq!(of_guest(&store.ailments().await.unwrap()), 0, "it has just begun");
+    guest.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(of_guest(&store.transactions_open_for(-60_000).await.unwrap()), 0);
+    schema.end().await;
 }

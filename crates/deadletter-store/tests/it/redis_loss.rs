@@ -7,7 +7,7 @@ use crate::{
     server::variable,
 };
 use deadletter_core::{Happened, Reading, StateKind, Task, TaskId, Verdict};
-use deadletter_store::{Error, Inserted, Store};
+use deadletter_store::{Ailment, Error, Inserted, Store};
 use std::sync::Arc;
 
 /// Keeps what stands under a prefix, beside it.
@@ -80,6 +80,7 @@ async fn what_a_server_lost_is_put_back_by_whoever_wrote_it() {
         let (under_way, _) = h.submitting(&worker, |_| ()).await;
         let place = |task: &mut Task| task.place = Some("a.test:443".to_owned());
         let (paid, paid_attempt) = h.submitting(&worker, place).await;
+        assert_eq!(h.store.ailments().await.unwrap(), []);
         keys.keep();
         h.happens(working.id, Some(&attempt), answered(&attempt, "token")).await;
         let accepted = Happened::Accepted(upstream_id("u-paid"));
@@ -111,6 +112,12 @@ async fn what_a_server_lost_is_put_back_by_whoever_wrote_it() {
         let again = h.new_task_with(|task| task.idempotency_key = Some("k".to_owned()));
         let inserted = h.store.insert(vec![again]).await.unwrap();
         assert_eq!(inserted, [Inserted::Existing(waiting.id)]);
+        // Whoever looks after the server hears of it later, from the store alone.
+        let ailments = h.store.ailments().await.unwrap();
+        let [Ailment::Lost { at, changes, put_back: 5 }] = ailments[..] else {
+            panic!("all but one were put back: {ailments:?}")
+        };
+        assert!(at == h.now() && changes >= 5, "{ailments:?}");
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod account;
 mod disk;
 mod ledger;
 mod queue;
+mod server;
 mod upstream;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     fault::{Fault, Result},
     shelf::{self, Place, Shelf},
 };
+use deadletter::store::is_on_a_server;
 use serde_json::json;
 
 /// Arguments.
@@ -107,6 +109,9 @@ pub(super) async fn run(app: &App, args: &Args) -> Result<Exit> {
             (none(), none())
         }
     };
+    if let (Some(shelf), true) = (&shelf, is_on_a_server(&settings.store)) {
+        report.add("server", server::look(shelf).await)?;
+    }
     report.add("queue", queue)?;
     report.add("account", account)?;
     let upstream = match (args.offline, has_key) {
