@@ -4,7 +4,8 @@
 -- Keys: what the store knows of itself; the last calls of this handle; events; their numbers by
 -- task; and whatever the entries name.
 -- Arguments: lane, number of the call in it, epoch, the sequence that the handle was told of, 1
--- where others should look; then entries, checks before writes.
+-- where others should look; how many commands are called once something is written, and these;
+-- then entries, checks before writes.
 -- Answers {what became of it, the sequence now}.
 local call, unpack, sub = redis.call, unpack, string.sub
 local about = call('HMGET', KEYS[1], 'epoch', 'seq')
@@ -15,14 +16,15 @@ if seq < tonumber(ARGV[4]) then return {'back', seq} end
 local last = call('HGET', KEYS[2], ARGV[1])
 if last and tonumber(last) >= tonumber(ARGV[2]) then return {'done', seq} end
 -- A right that was taken away since the opening would leave half of it written.
-for _, name in ipairs({--[[all that rights.lua tries]]}) do
-  if not redis.acl_check_cmd(name, KEYS[1]) then
-    return redis.error_reply('NOPERM this user may not call ' .. name .. ' any more')
+local at, n = 7, #ARGV
+for _ = 1, tonumber(ARGV[6]) do
+  if not redis.acl_check_cmd(ARGV[at], KEYS[1]) then
+    return redis.error_reply('NOPERM this user may not call ' .. ARGV[at] .. ' any more')
   end
+  at = at + 1
 end
 
 local firsts = {}
-local at, n = 6, #ARGV
 while at <= n do
   local kind, command, number = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local key, count = KEYS[number], tonumber(ARGV[at + 3])

@@ -8,23 +8,21 @@
 use super::{
     kept::Piece,
     keys::{Key, Keys},
-    rights,
 };
 use deadletter_core::Event;
 use redis::{Arg, Cmd, ToRedisArgs};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
-/// The script, but for the commands whose rights it looks at.
-const SCRIPT: &str = include_str!("apply.lua");
+/// The script.
+pub(super) const SCRIPT: &str = include_str!("apply.lua");
 /// Values of one command: a script can hand no more than 8,000 on at once.
 const VALUES: usize = 2_000;
 
-/// The script.
-pub(super) fn script() -> String {
-    let quoted = rights::tried().into_iter().map(|command| format!("'{command}'"));
-    let quoted: Vec<String> = quoted.collect();
-    SCRIPT.replace("--[[all that rights.lua tries]]", &quoted.join(", "))
-}
+/// What the script calls to note the call itself.
+const NOTING: [&str; 3] = ["HSET", "HINCRBY", "PEXPIRE"];
 
 /// Values as the script reads them, in one piece of memory.
 type Values = Cmd;
@@ -55,7 +53,7 @@ pub(super) struct Apply {
 #[derive(Default)]
 struct Text {
     begins: Option<String>,
-    becomes: Option<String>,
+    becomes: Option<Vec<u8>>,
 }
 
 /// A command, and what is done with it.
@@ -71,8 +69,8 @@ impl Apply {
     }
 
     /// Writes a string.
-    pub(super) fn set(&mut self, key: Key, value: String) {
-        self.strings.entry(key).or_default().becomes = Some(value);
+    pub(super) fn set(&mut self, key: Key, value: impl Into<Vec<u8>>) {
+        self.strings.entry(key).or_default().becomes = Some(value.into());
     }
 
     /// Checks that a field of a hash holds this; with an empty text, that there is none.
@@ -234,6 +232,9 @@ fn bytes(value: Arg<&[u8]>) -> &[u8] {
 pub(super) struct Script {
     keys: Vec<Key>,
     numbers: HashMap<Key, usize>,
+    /// Commands that are called once something is written: a script that is refused one of these
+    /// leaves half of it behind.
+    late: BTreeSet<String>,
     args: Values,
 }
 
@@ -243,7 +244,7 @@ const OWN_KEYS: usize = 2;
 /// Strings whose keys follow each other from a number on: what is checked, what is written.
 struct Strings {
     begins: (usize, Vec<String>),
-    becomes: (usize, Vec<String>),
+    becomes: (usize, Vec<Vec<u8>>),
 }
 
 impl Script {
@@ -280,10 +281,13 @@ impl Script {
     }
 
     fn becomes(&mut self, strings: &Strings) {
+        if !strings.becomes.1.is_empty() {
+            self.late.insert("MSET".to_owned());
+        }
         self.texts("S", &strings.becomes);
     }
 
-    fn texts(&mut self, kind: &str, (first, texts): &(usize, Vec<String>)) {
+    fn texts<T: ToRedisArgs>(&mut self, kind: &str, (first, texts): &(usize, Vec<T>)) {
         for (n, texts) in texts.chunks(VALUES).enumerate() {
             self.args.arg(kind).arg("").arg(first + n * VALUES).arg(texts.len()).arg(texts);
         }
@@ -293,6 +297,15 @@ impl Script {
     fn begin(&mut self, kind: &str, command: &[u8], key: Key, values: usize) {
         let key = self.key(key);
         self.args.arg(kind).arg(command).arg(key).arg(values);
+        let (one, others): (_, &[_]) = match kind {
+            "+" => (Some(String::from_utf8_lossy(command)), &[]),
+            "#" => (None, &["HMGET", "HSET", "HDEL"]),
+            "e" => (None, &["ZADD"]),
+            "1" => (None, &["ZRANGE", "ZADD", "ZREM"]),
+            _ => (None, &[]),
+        };
+        let late = one.into_iter().map(Cow::into_owned);
+        self.late.extend(late.chain(others.iter().map(|it| (*it).to_owned())));
     }
 
     /// A command: its name, its key, and the rest.
@@ -321,9 +334,11 @@ impl Script {
     /// The command that runs it.
     pub(super) fn command(&self, sha: &str, own: [Key; OWN_KEYS], call: &[String]) -> Cmd {
         let args = self.args.args_iter();
-        let keys = self.keys.len() + OWN_KEYS;
-        let mut command = Cmd::with_capacity(keys + args.len() + 16, 64 * (keys + args.len()));
+        let (keys, late) = (self.keys.len() + OWN_KEYS, NOTING.len() + self.late.len());
+        let mut command =
+            Cmd::with_capacity(keys + late + args.len() + 16, 64 * (keys + args.len()));
         command.arg("EVALSHA").arg(sha).arg(keys).arg(&own).arg(&self.keys).arg(call);
+        command.arg(late).arg(&NOTING).arg(&self.late);
         for arg in args {
             command.arg(bytes(arg));
         }

@@ -108,7 +108,7 @@ impl Lines {
             };
             let mut connection = connected.connection;
             let scripts = Scripts {
-                apply: teach(&mut connection, &apply::script()).await?,
+                apply: teach(&mut connection, apply::SCRIPT).await?,
                 ready: teach(&mut connection, ready::SCRIPT).await?,
                 turn: teach(&mut connection, turn::SCRIPT).await?,
             };

@@ -2,21 +2,14 @@
 //!
 //! A script that is refused a command in its middle leaves behind what it has written by then. So
 //! all commands are tried before anything is written, once for each handle; and each call that writes
-//! looks whether the user may still call them.
+//! looks whether the user may still call those that it needs (`apply.lua`).
 
 use super::{failure::Outcome, keys::Keys, lines::Line};
 use crate::Error;
 use redis::Cmd;
-use std::collections::BTreeSet;
 
 /// The script.
 const SCRIPT: &str = include_str!("rights.lua");
-
-/// The commands that are tried, each once.
-pub(super) fn tried() -> BTreeSet<&'static str> {
-    let tried = SCRIPT.split("{'").skip(1).filter_map(|it| it.split_once('\''));
-    tried.map(|(command, _)| command).collect()
-}
 
 /// Errors: `ReadOnly`, which names the first command that is refused.
 pub(super) async fn refuse_missing(line: &mut Line, keys: &Keys) -> Outcome<()> {
@@ -34,6 +27,13 @@ pub(super) async fn refuse_missing(line: &mut Line, keys: &Keys) -> Outcome<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// The commands that are tried, each once.
+    fn tried() -> BTreeSet<&'static str> {
+        let tried = SCRIPT.split("{'").skip(1).filter_map(|it| it.split_once('\''));
+        tried.map(|(command, _)| command).collect()
+    }
 
     #[test]
     fn every_right_that_is_documented_is_tried() {

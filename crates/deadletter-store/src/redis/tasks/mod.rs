@@ -16,6 +16,7 @@ mod look;
 mod purge;
 pub(super) mod restore;
 pub(super) mod row;
+mod stored;
 mod write;
 
 pub(super) use commit::Commits;

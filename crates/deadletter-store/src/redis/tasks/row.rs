@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! HANDLE.7                    the mark of the call that wrote it
-//! {"id":...}                  the row
-//! a{"token":...}              an attempt, one line each
+//! {"i":...}                   the row
+//! a{"t":...}                  an attempt, one line each
 //! o4 pending OPERATION        an item of an operation, at a version
 //! d{"task":...}               a delivery
 //! ```
@@ -12,6 +12,7 @@
 //! stands as it was read. So a row is decided with all its attempts and items in sight, and nobody
 //! changes one in between. One text, because a server reads and writes many of those by one command.
 
+use super::stored;
 use crate::{
     Item,
     redis::{
@@ -32,9 +33,11 @@ use std::{
 };
 
 /// What begins the lines of attempts, items and deliveries.
-const ATTEMPT: char = 'a';
-const ITEM: char = 'o';
-const DELIVERY: char = 'd';
+const ATTEMPT: u8 = b'a';
+const ITEM: u8 = b'o';
+const DELIVERY: u8 = b'd';
+/// Bytes of most rows, and of most attempts, are fewer.
+const TYPICAL: usize = 512;
 
 /// A task as it stands.
 #[derive(Clone, Debug)]
@@ -57,20 +60,22 @@ impl Loaded {
         Self { mark, task, attempts, items, deliveries }
     }
 
-    fn written(&self) -> String {
-        let mut text = format!("{}\n{}", self.mark, json::written(&self.task));
-        let mut line = |kind, line: &str| {
-            text.extend(['\n', kind]);
-            text.push_str(line);
-        };
+    fn written(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(TYPICAL * (1 + self.attempts.len()));
+        text.extend_from_slice(self.mark.as_bytes());
+        text.push(b'\n');
+        stored::write_task(&self.task, &mut text);
         for attempt in &self.attempts {
-            line(ATTEMPT, &json::written(attempt));
+            text.extend([b'\n', ATTEMPT]);
+            stored::write_attempt(attempt, &mut text);
         }
         for (operation, Item { version, state, .. }) in &self.items {
-            line(ITEM, &format!("{version} {state} {operation}"));
+            text.extend([b'\n', ITEM]);
+            text.extend_from_slice(format!("{version} {state} {operation}").as_bytes());
         }
         for delivery in &self.deliveries {
-            line(DELIVERY, &json::written(delivery));
+            text.extend([b'\n', DELIVERY]);
+            text.extend_from_slice(json::written(delivery).as_bytes());
         }
         text
     }
@@ -79,14 +84,14 @@ impl Loaded {
         let mut lines = text.split('\n');
         let mark = lines.next().unwrap_or_default();
         let row = lines.next().ok_or_else(|| misfit("a task without its row"))?;
-        let mut loaded = Self::new(Arc::from(mark), json::read(row)?);
+        let mut loaded = Self::new(Arc::from(mark), stored::read_task(row)?);
         for line in lines {
-            if let Some(attempt) = line.strip_prefix(ATTEMPT) {
-                loaded.attempts.push(json::read(attempt)?);
-            } else if let Some(item) = line.strip_prefix(ITEM) {
+            if let Some(attempt) = line.strip_prefix(char::from(ATTEMPT)) {
+                loaded.attempts.push(stored::read_attempt(attempt)?);
+            } else if let Some(item) = line.strip_prefix(char::from(ITEM)) {
                 let (operation, item) = item_of(loaded.task.id, item)?;
                 loaded.items.insert(operation, item);
-            } else if let Some(delivery) = line.strip_prefix(DELIVERY) {
+            } else if let Some(delivery) = line.strip_prefix(char::from(DELIVERY)) {
                 loaded.deliveries.push(json::read(delivery)?);
             }
         }
@@ -124,7 +129,7 @@ pub(in crate::redis) async fn rows(call: &Call, ids: &[TaskId]) -> Outcome<Vec<O
 
 /// The row of a task's text.
 pub(super) fn row(text: &str) -> Outcome<Task> {
-    json::read(text.split('\n').nth(1).unwrap_or_default())
+    stored::read_task(text.split('\n').nth(1).unwrap_or_default())
 }
 
 async fn texts(
@@ -202,7 +207,7 @@ mod tests {
         let operation = OperationId::new("an operation").unwrap();
         let item = Item { task: id, version: 4, state: ItemState::Pending };
         loaded.items.insert(operation, item);
-        let text = loaded.written();
+        let text = String::from_utf8(loaded.written()).unwrap();
         assert_eq!(text.lines().count(), 4);
         let read = Loaded::read(&text).unwrap();
         assert_eq!((&read.mark, &read.task), (&loaded.mark, &loaded.task));
