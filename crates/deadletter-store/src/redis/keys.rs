@@ -34,9 +34,13 @@
 use deadletter_core::{
     AccountName, Cause, Lane, OperationId, StateKind, TaskId, UnixMs, counts::Dim,
 };
+use std::fmt::{self, Write as _};
 
 /// A key, prefix and all.
 pub(super) type Key = String;
+
+/// Behind the prefix, most keys are shorter: a change of a task makes a dozen of them.
+const ROOM: usize = 32;
 
 /// Makes keys.
 #[derive(Clone, Debug)]
@@ -49,7 +53,7 @@ macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident($($part:ident: $kind:ty),*) = $format:literal;)+) => {$(
         $(#[$doc])*
         pub(super) fn $name(&self $(, $part: $kind)*) -> Key {
-            format!(concat!("{prefix}", $format), prefix = self.prefix $(, $part = $part)*)
+            self.named(format_args!($format $(, $part = $part)*))
         }
     )+};
 }
@@ -58,6 +62,13 @@ impl Keys {
     /// Under a prefix without braces.
     pub(super) fn under(prefix: &str) -> Self {
         Self { prefix: format!("{{{prefix}}}:") }
+    }
+
+    fn named(&self, name: fmt::Arguments<'_>) -> Key {
+        let mut key = String::with_capacity(self.prefix.len() + ROOM);
+        key.push_str(&self.prefix);
+        key.write_fmt(name).expect("a text takes whatever is written");
+        key
     }
 
     keys! {
@@ -125,48 +136,48 @@ impl Keys {
 
     /// Queued tasks that may be claimed.
     pub(super) fn ready(&self, lane: Lane, account: &AccountName) -> Key {
-        format!("{}r:{}:{account}", self.prefix, lane.label())
+        self.named(format_args!("r:{}:{account}", lane.label()))
     }
 
     /// Queued tasks that wait for their time.
     pub(super) fn waiting(&self, lane: Lane, account: &AccountName) -> Key {
-        format!("{}f:{}:{account}", self.prefix, lane.label())
+        self.named(format_args!("f:{}:{account}", lane.label()))
     }
 
     /// Tasks in a state; the leased ones in one.
     pub(super) fn state(&self, state: StateKind) -> Key {
         let label = if state.is_leased() { "live" } else { state.label() };
-        format!("{}i:{label}", self.prefix)
+        self.named(format_args!("i:{label}"))
     }
 
     /// Tasks at rest by cause.
     pub(super) fn cause(&self, state: StateKind, cause: &Cause) -> Key {
-        format!("{}j:{}:c:{}", self.prefix, state.label(), cause.as_str())
+        self.named(format_args!("j:{}:c:{}", state.label(), cause.as_str()))
     }
 
     /// Tasks at rest by site key.
     pub(super) fn sitekey(&self, state: StateKind, sitekey: &str) -> Key {
-        format!("{}j:{}:s:{sitekey}", self.prefix, state.label())
+        self.named(format_args!("j:{}:s:{sitekey}", state.label()))
     }
 
     /// The order of the audit log, of one writer or of all.
     pub(super) fn audit_log(&self, writer: Option<&str>) -> Key {
         let writer = writer.map_or_else(String::new, |writer| format!(":{writer}"));
-        format!("{}A:l{writer}", self.prefix)
+        self.named(format_args!("A:l{writer}"))
     }
 
     /// Standing counts.
     pub(super) fn standing(&self, dim: Dim) -> Key {
-        format!("{}S:{}", self.prefix, dim.label())
+        self.named(format_args!("S:{}", dim.label()))
     }
 
     /// Minutes with tallies.
     pub(super) fn minutes(&self, dim: Dim) -> Key {
-        format!("{}T:{}", self.prefix, dim.label())
+        self.named(format_args!("T:{}", dim.label()))
     }
 
     /// Tallies of a minute.
     pub(super) fn tallies(&self, dim: Dim, minute: UnixMs) -> Key {
-        format!("{}T:{}:{}", self.prefix, dim.label(), minute.0)
+        self.named(format_args!("T:{}:{}", dim.label(), minute.0))
     }
 }

@@ -12,140 +12,245 @@ use crate::redis::{
     keys::{Key, Keys},
 };
 use deadletter_core::{
-    AccountName, Attempt, AttemptToken, Lane, StateKind, Task, TaskId, UnixMs, UpstreamId, WorkerId,
+    AccountName, Attempt, AttemptToken, Cause, Lane, StateKind, Task, TaskId, UnixMs, UpstreamId,
+    WorkerId,
 };
-use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 /// Separates a name from what is behind it: no name has it.
 const END: char = '\0';
 
-/// Where an entry stands.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Shelf {
-    Set(Key),
-    /// The tasks of an account that are claimed together: those that wait, or those that are ready.
-    Queue(Lane, AccountName),
+/// Where an entry stands. Its key is made where an entry is written: most stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shelf<'t> {
+    /// Tasks that are claimed together: those that wait, or those that are ready.
+    Queue(Lane, &'t AccountName),
+    Deadlines(&'t AccountName),
+    /// Of a holder.
+    Leases(&'t AccountName, &'t str),
     /// Names that are put in, and never taken out with a task.
-    Names(Key),
+    Holders(&'t AccountName),
+    /// Leased tasks stand under one of their states.
+    State(StateKind),
+    Cause(StateKind, &'t Cause),
+    Sitekey(StateKind, &'t str),
+    Batch(&'t str),
+    Permits(&'t AccountName),
+    Lapsing(&'t AccountName),
+    Abandoned(&'t AccountName),
     /// Attempts that bear an upstream id.
-    Bearers(AccountName, UpstreamId),
+    Bearers(&'t AccountName, &'t UpstreamId),
 }
 
-/// All entries of a task.
-#[derive(Debug, Default)]
-pub(super) struct Entries(BTreeMap<(Shelf, String), i64>);
+/// What stands there; its text is made where it is written, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member<'t> {
+    /// See [`Turn`].
+    Turn {
+        priority: u8,
+        turn: i64,
+        due_at: UnixMs,
+        id: TaskId,
+        deadline_at: UnixMs,
+    },
+    Id(TaskId),
+    HexId(TaskId),
+    Attempt(TaskId, AttemptToken),
+    Abandoned {
+        holder: &'t str,
+        intent_at: UnixMs,
+        id: TaskId,
+        token: AttemptToken,
+    },
+    Name(&'t str),
+}
 
-impl Entries {
+/// All entries of a task, with their scores: few enough to look through.
+#[derive(Debug, Default)]
+pub(super) struct Entries<'t>(Vec<(Shelf<'t>, Member<'t>, i64)>);
+
+impl<'t> Entries<'t> {
     /// What follows from a task and its attempts.
-    pub(super) fn of<'a>(
-        keys: &Keys,
-        task: &Task,
-        attempts: impl IntoIterator<Item = &'a Attempt>,
-    ) -> Self {
+    pub(super) fn of(task: &'t Task, attempts: impl IntoIterator<Item = &'t Attempt>) -> Self {
         let mut entries = Self::default();
-        entries.file_task(keys, task);
+        entries.file_task(task);
         for attempt in attempts {
-            entries.file_attempt(keys, task, attempt);
+            entries.file_attempt(task, attempt);
         }
         entries
     }
 
-    fn file_task(&mut self, keys: &Keys, task: &Task) {
+    fn file_task(&mut self, task: &'t Task) {
         let (id, account, state) = (task.id, &task.account, task.kind());
         if let Some(due_at) = task.due_at() {
             if task.hold.is_none() {
-                let queue = Shelf::Queue(task.lane(), account.clone());
-                self.0.insert((queue, turn(task, due_at)), due_at.0);
+                self.put(Shelf::Queue(task.lane(), account), turn_of(task, due_at), due_at.0);
             }
             if let Some(at) = task.deadline_at {
-                self.set(keys.deadlines(account), hex_id(id), at.0);
+                self.put(Shelf::Deadlines(account), Member::HexId(id), at.0);
             }
         }
+        let by_id = id.as_i64();
         if state.is_leased() {
-            let leases = keys.leases(account, name_of(task.worker.as_ref()));
-            self.set(leases, hex_id(id), lease_turn(state));
-            self.name(keys.holders(account), task.worker.as_ref());
+            let holder = name_of(task.worker.as_ref());
+            self.put(Shelf::Leases(account, holder), Member::HexId(id), lease_turn(state));
+            self.put(Shelf::Holders(account), Member::Name(holder), 0);
+            self.put(Shelf::State(StateKind::Polling), Member::Id(id), by_id);
+        } else {
+            self.put(Shelf::State(state), Member::Id(id), by_id);
         }
-        let by_id = id.get().cast_signed();
-        self.set(keys.state(state), id.to_string(), by_id);
         if matches!(state, StateKind::Dead | StateKind::Buried) {
             if let Some(cause) = &task.cause {
-                self.set(keys.cause(state, cause), id.to_string(), by_id);
+                self.put(Shelf::Cause(state, cause), Member::Id(id), by_id);
             }
             if let Some(sitekey) = &task.dimensions.sitekey {
-                self.set(keys.sitekey(state, sitekey), id.to_string(), by_id);
+                self.put(Shelf::Sitekey(state, sitekey), Member::Id(id), by_id);
             }
         }
         if let Some(batch) = &task.dimensions.batch {
-            self.set(keys.batch(batch), id.to_string(), by_id);
+            self.put(Shelf::Batch(batch), Member::Id(id), by_id);
         }
     }
 
     /// An attempt counts against its own account, wherever its task has gone.
-    fn file_attempt(&mut self, keys: &Keys, task: &Task, attempt: &Attempt) {
-        let (account, member) = (&attempt.account, attempt_member(attempt.task, attempt.token));
+    fn file_attempt(&mut self, task: &Task, attempt: &'t Attempt) {
+        let (account, member) = (&attempt.account, Member::Attempt(attempt.task, attempt.token));
         if attempt.permit {
             let until = attempt.permit_until.map_or(i64::MAX, |until| until.0);
-            self.set(keys.permits(account), member.clone(), until);
+            self.put(Shelf::Permits(account), member, until);
         }
         if let Some(at) = attempt.lapses_at() {
-            self.set(keys.lapsing(account), member.clone(), at.0);
+            self.put(Shelf::Lapsing(account), member, at.0);
         }
         if let Some(id) = &attempt.upstream_id {
-            let bearers = Shelf::Bearers(account.clone(), id.clone());
-            self.0.insert((bearers, member), 0);
+            self.put(Shelf::Bearers(account, id), member, 0);
             if attempt.is_open() && task.attempt != Some(attempt.token) {
-                let entry = abandoned_member(attempt.worker.as_ref(), attempt);
-                self.set(keys.abandoned(account), entry, 0);
-                self.name(keys.holders(account), attempt.worker.as_ref());
+                let holder = name_of(attempt.worker.as_ref());
+                let Attempt { task: id, token, intent_at, .. } = *attempt;
+                let entry = Member::Abandoned { holder, intent_at, id, token };
+                self.put(Shelf::Abandoned(account), entry, 0);
+                self.put(Shelf::Holders(account), Member::Name(holder), 0);
             }
         }
     }
 
-    fn set(&mut self, set: Key, member: String, score: i64) {
-        self.0.insert((Shelf::Set(set), member), score);
+    fn put(&mut self, shelf: Shelf<'t>, member: Member<'t>, score: i64) {
+        self.0.push((shelf, member, score));
     }
 
-    fn name(&mut self, set: Key, worker: Option<&WorkerId>) {
-        self.0.insert((Shelf::Names(set), name_of(worker).to_owned()), 0);
+    fn score(&self, shelf: Shelf<'_>, member: Member<'_>) -> Option<i64> {
+        let found = self.0.iter().find(|(here, it, _)| *here == shelf && *it == member);
+        found.map(|(.., score)| *score)
     }
 
     /// Writes what has changed since `before`; `bearers` are those of all names that change.
     pub(super) fn replace(
-        self,
-        before: &Self,
+        &self,
+        before: &Entries<'_>,
         keys: &Keys,
         now: UnixMs,
         bearers: &mut Bearers,
         apply: &mut Apply,
     ) {
-        for place in before.0.keys().filter(|place| !self.0.contains_key(place)) {
-            let (shelf, member) = place;
-            match shelf {
-                Shelf::Set(set) => apply.remove(set.clone(), member),
-                Shelf::Queue(lane, account) => {
-                    apply.remove(keys.ready(*lane, account), member);
-                    apply.remove(keys.waiting(*lane, account), member);
-                }
-                Shelf::Names(_) => {}
-                Shelf::Bearers(account, id) => bearers.of(account, id).remove(member),
+        for &(shelf, member, _) in &before.0 {
+            if self.score(shelf, member).is_none() {
+                shelf.take(member, keys, bearers, apply);
             }
         }
-        for (place, score) in self.0 {
-            if before.0.get(&place) == Some(&score) {
-                continue;
+        for &(shelf, member, score) in &self.0 {
+            if before.score(shelf, member) != Some(score) {
+                shelf.put(member, score, now, keys, bearers, apply);
             }
-            match place {
-                (Shelf::Set(set), member) => apply.add(set, shown(score), member),
-                (Shelf::Queue(lane, account), member) if score <= now.0 => {
-                    apply.add(keys.ready(lane, &account), 0, member);
-                }
-                (Shelf::Queue(lane, account), member) => {
-                    apply.add(keys.waiting(lane, &account), shown(score), member);
-                }
-                (Shelf::Names(set), name) => apply.name(set, name),
-                (Shelf::Bearers(account, id), member) => bearers.of(&account, &id).add(member),
+        }
+    }
+}
+
+impl Shelf<'_> {
+    /// The sorted set that it is, if it is one.
+    fn set(self, keys: &Keys) -> Option<Key> {
+        Some(match self {
+            Self::Deadlines(account) => keys.deadlines(account),
+            Self::Leases(account, holder) => keys.leases(account, holder),
+            Self::State(state) => keys.state(state),
+            Self::Cause(state, cause) => keys.cause(state, cause),
+            Self::Sitekey(state, sitekey) => keys.sitekey(state, sitekey),
+            Self::Batch(batch) => keys.batch(batch),
+            Self::Permits(account) => keys.permits(account),
+            Self::Lapsing(account) => keys.lapsing(account),
+            Self::Abandoned(account) => keys.abandoned(account),
+            Self::Queue(..) | Self::Holders(_) | Self::Bearers(..) => return None,
+        })
+    }
+
+    fn take(self, member: Member<'_>, keys: &Keys, bearers: &mut Bearers, apply: &mut Apply) {
+        match self {
+            Self::Queue(lane, account) => {
+                apply.remove(keys.ready(lane, account), member.text());
+                apply.remove(keys.waiting(lane, account), member.text());
             }
+            Self::Holders(_) => {}
+            Self::Bearers(account, id) => bearers.of(account, id).remove(&member.text()),
+            _ => {
+                if let Some(set) = self.set(keys) {
+                    apply.remove(set, member.text());
+                }
+            }
+        }
+    }
+
+    fn put(
+        self,
+        member: Member<'_>,
+        score: i64,
+        now: UnixMs,
+        keys: &Keys,
+        bearers: &mut Bearers,
+        apply: &mut Apply,
+    ) {
+        match self {
+            Self::Queue(lane, account) if score <= now.0 => {
+                apply.add(keys.ready(lane, account), 0, member.text());
+            }
+            Self::Queue(lane, account) => {
+                apply.add(keys.waiting(lane, account), shown(score), member.text());
+            }
+            Self::Holders(account) => apply.name(keys.holders(account), member.text()),
+            Self::Bearers(account, id) => bearers.of(account, id).add(member.text()),
+            _ => {
+                if let Some(set) = self.set(keys) {
+                    apply.add(set, shown(score), member.text());
+                }
+            }
+        }
+    }
+}
+
+impl Member<'_> {
+    /// Most are shorter.
+    const ROOM: usize = 72;
+
+    fn text(self) -> String {
+        let mut text = String::with_capacity(Self::ROOM);
+        write!(text, "{self}").expect("a text takes whatever is written");
+        text
+    }
+}
+
+impl fmt::Display for Member<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Turn { priority, turn, due_at, id, deadline_at } => {
+                let (turn, due_at) = (Hex(turn), Hex(due_at.0));
+                write!(f, "{priority:02x}{turn}{due_at}{}{}", HexId(id), Hex(deadline_at.0))
+            }
+            Self::Id(id) => id.fmt(f),
+            Self::HexId(id) => HexId(id).fmt(f),
+            Self::Attempt(id, token) => write!(f, "{}{token}", HexId(id)),
+            Self::Abandoned { holder, intent_at, id, token } => {
+                let order = Hex(intent_at.0);
+                write!(f, "{holder}{END}{order}{}{token}", HexId(id))
+            }
+            Self::Name(name) => f.write_str(name),
         }
     }
 }
@@ -156,8 +261,12 @@ fn shown(score: i64) -> String {
 }
 
 /// A number whose order as text is its own, whatever its sign.
-fn hex(n: i64) -> String {
-    format!("{:016x}", n.cast_unsigned() ^ (1 << 63))
+struct Hex(i64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0.cast_unsigned() ^ (1 << 63))
+    }
 }
 
 fn unhex(digits: &str) -> Option<i64> {
@@ -165,11 +274,15 @@ fn unhex(digits: &str) -> Option<i64> {
 }
 
 /// Ids are below 2^53.
-pub(in crate::redis) fn hex_id(id: TaskId) -> String {
-    format!("{:014x}", id.get())
+struct HexId(TaskId);
+
+impl fmt::Display for HexId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:014x}", self.0.get())
+    }
 }
 
-/// The id behind [`hex_id`].
+/// The id behind [`HexId`].
 pub(in crate::redis) fn unhex_id(digits: &str) -> Option<TaskId> {
     TaskId::try_from(u64::from_str_radix(digits, 16).ok()?).ok()
 }
@@ -179,10 +292,10 @@ fn unhex_token(digits: &str) -> Option<AttemptToken> {
 }
 
 /// The order of claims: priority, turn, due time, id. Behind it, the deadline.
-fn turn(task: &Task, due_at: UnixMs) -> String {
-    let deadline_at = task.deadline_at.map_or(i64::MAX, |at| at.0);
-    let (turn, due_at) = (hex(task.turn), hex(due_at.0));
-    format!("{:02x}{turn}{due_at}{}{}", task.priority, hex_id(task.id), hex(deadline_at))
+fn turn_of(task: &Task, due_at: UnixMs) -> Member<'static> {
+    let Task { id, priority, turn, deadline_at, .. } = *task;
+    let deadline_at = deadline_at.unwrap_or(UnixMs(i64::MAX));
+    Member::Turn { priority, turn, due_at, id, deadline_at }
 }
 
 /// What the order of claims says of a task.
@@ -235,7 +348,7 @@ pub(super) fn range_of(head: &str) -> [String; 2] {
 
 /// An attempt within other members.
 pub(super) fn attempt_member(task: TaskId, token: AttemptToken) -> String {
-    format!("{}{token}", hex_id(task))
+    Member::Attempt(task, token).text()
 }
 
 /// The attempt at the end of a member.
@@ -247,8 +360,8 @@ pub(super) fn attempt_of(member: &str) -> Option<(TaskId, AttemptToken)> {
 
 /// An abandoned attempt of a holder: oldest intent first.
 pub(super) fn abandoned_member(worker: Option<&WorkerId>, attempt: &Attempt) -> String {
-    let member = attempt_member(attempt.task, attempt.token);
-    format!("{}{}{member}", head_of(name_of(worker)), hex(attempt.intent_at.0))
+    let Attempt { task: id, token, intent_at, .. } = *attempt;
+    Member::Abandoned { holder: name_of(worker), intent_at, id, token }.text()
 }
 
 /// What orders an abandoned attempt among those of other holders.
@@ -276,7 +389,7 @@ mod tests {
         ) {
             let text = |(priority, turn_of_it, due_at, id)| {
                 let task = Task { priority, turn: turn_of_it, ..task(id) };
-                turn(&task, UnixMs(due_at))
+                turn_of(&task, UnixMs(due_at)).text()
             };
             prop_assert_eq!(text(one).cmp(&text(two)), one.cmp(&two));
             let read = Turn::read(&text(one)).expect("it is one");
@@ -296,15 +409,15 @@ mod tests {
     fn only_what_has_changed_is_written() {
         let keys = Keys::under("x");
         let before = task(1);
-        let same = Entries::of(&keys, &before, []);
+        let same = Entries::of(&before, []);
         let mut apply = Apply::default();
         let bearers = &mut Bearers::default();
-        same.replace(&Entries::of(&keys, &before, []), &keys, UnixMs(9), bearers, &mut apply);
+        same.replace(&Entries::of(&before, []), &keys, UnixMs(9), bearers, &mut apply);
         assert!(apply.is_empty());
         let state = State::Queued { due_at: UnixMs(7), why: Why::New };
-        let later = Entries::of(&keys, &Task { state, ..before.clone() }, []);
-        let before = Entries::of(&keys, &before, []);
-        later.replace(&before, &keys, UnixMs(9), bearers, &mut apply);
+        let later = Task { state, ..before.clone() };
+        let before = Entries::of(&before, []);
+        Entries::of(&later, []).replace(&before, &keys, UnixMs(9), bearers, &mut apply);
         assert!(!apply.is_empty());
     }
 }

@@ -81,7 +81,7 @@ fn delete(
 ) {
     let id = gone.task.id;
     row::stands(apply, keys, id, Some(gone));
-    let before = Entries::of(keys, &gone.task, &gone.attempts);
+    let before = Entries::of(&gone.task, &gone.attempts);
     Entries::default().replace(&before, keys, gone.task.updated_at, bearers, apply);
     for (operation, item) in &gone.items {
         items::count(apply, keys, operation, Some(item), None);

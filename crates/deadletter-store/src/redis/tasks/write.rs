@@ -101,9 +101,9 @@ impl Written {
             items::count(apply, keys, &operation, was.as_ref(), Some(&item));
         }
         after.deliveries.extend(self.deliveries);
-        let entries = Entries::of(keys, &after.task, &after.attempts);
+        let entries = Entries::of(&after.task, &after.attempts);
         let entries_before =
-            before.map_or_else(Entries::default, |it| Entries::of(keys, &it.task, &it.attempts));
+            before.map_or_else(Entries::default, |it| Entries::of(&it.task, &it.attempts));
         entries.replace(&entries_before, keys, call.now, bearers, apply);
         let id = after.task.id;
         row::write(apply, keys, before, after);
