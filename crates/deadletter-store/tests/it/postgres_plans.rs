@@ -10,8 +10,10 @@ use deadletter_store::{Claimed, Committed};
 
 /// Tasks that are open together.
 const OPEN: usize = 200;
-/// ...and those of one commit.
+/// ...and those of one call.
 const AT_ONCE: usize = 10;
+/// Tables that are empty now and then.
+const TABLES: [&str; 2] = ["open_attempts", "idempotency"];
 
 async fn number(sql: &str) -> i64 {
     client().await.query_one(sql, &[]).await.unwrap().get(0)
@@ -19,7 +21,10 @@ async fn number(sql: &str) -> i64 {
 
 /// Lets as many tasks live as are open together.
 async fn live(h: &Harness, worker: &WorkerId) {
-    h.insert_many(OPEN, |_, _| ()).await;
+    for _ in 0..OPEN / AT_ONCE {
+        let has_key = |_, task: &mut Task| task.idempotency_key = Some(format!("k-{}", task.id));
+        h.insert_many(AT_ONCE, has_key).await;
+    }
     let claimed = h.claim(worker, OPEN).await;
     assert_eq!(claimed.len(), OPEN);
     let mut polled = Vec::new();
@@ -47,21 +52,24 @@ async fn commit(h: &Harness, changes: Vec<Change>) -> Vec<Task> {
     tasks
 }
 
-/// Index entries of open attempts that were read by connections that have ended, as they are told then.
-async fn entries_read(schema: &str) -> i64 {
+/// Index entries of open attempts and of idempotency keys that were read by connections that have ended.
+async fn entries_read(schema: &str) -> [i64; 2] {
     let open = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{schema}'");
     while number(&open).await > 0 {
         tokio::task::yield_now().await;
     }
-    number(&format!(
-        "SELECT sum(idx_tup_read)::bigint FROM pg_stat_all_indexes \
-         WHERE schemaname = '{schema}' AND relname = 'open_attempts'"
-    ))
-    .await
+    let of = async |table: &str| {
+        let sql = format!(
+            "SELECT sum(idx_tup_read)::bigint FROM pg_stat_all_indexes \
+             WHERE schemaname = '{schema}' AND relname = '{table}'"
+        );
+        number(&sql).await
+    };
+    [of(TABLES[0]).await, of(TABLES[1]).await]
 }
 
 #[tokio::test]
-async fn a_life_reads_its_own_attempt_alone_where_the_server_takes_the_table_for_empty() {
+async fn a_life_reads_its_own_rows_alone_where_the_server_takes_their_tables_for_empty() {
     let mut schema = Schema::new();
     let name = schema.name.clone();
     schema.url.push_str(&format!("&application_name={name}"));
@@ -69,24 +77,29 @@ async fn a_life_reads_its_own_attempt_alone_where_the_server_takes_the_table_for
         let worker = h.worker("w").await;
         live(h, &worker).await;
         // As if the server had cleaned up at a moment at which nothing was open.
-        for sql in [
-            format!("ALTER TABLE {name}.open_attempts SET (autovacuum_enabled = off)"),
-            format!("VACUUM (TRUNCATE off, ANALYZE) {name}.open_attempts"),
-        ] {
-            client().await.batch_execute(&sql).await.unwrap();
+        client().await.batch_execute(&format!("DELETE FROM {name}.idempotency")).await.unwrap();
+        for table in TABLES.map(|table| format!("{name}.{table}")) {
+            for sql in [
+                format!("ALTER TABLE {table} SET (autovacuum_enabled = off)"),
+                format!("VACUUM (TRUNCATE off, ANALYZE) {table}"),
+            ] {
+                client().await.batch_execute(&sql).await.unwrap();
+            }
+            let believed = format!(
+                "SELECT (reltuples / greatest(relpages, 1))::bigint FROM pg_class \
+                 WHERE oid = '{table}'::regclass AND relpages > 0"
+            );
+            assert_eq!(number(&believed).await, 0);
         }
-        let believed = format!(
-            "SELECT (reltuples / greatest(relpages, 1))::bigint FROM pg_class \
-             WHERE oid = '{name}.open_attempts'::regclass AND relpages > 0"
-        );
-        assert_eq!(number(&believed).await, 0);
         h.store.close().await.unwrap();
         let before = entries_read(&name).await;
         h.store = h.another_handle().await;
         live(h, &worker).await;
         h.store.close().await.unwrap();
-        let read = entries_read(&name).await - before;
-        assert!(read <= 10 * OPEN as i64, "{read} entries for {OPEN} lives");
+        let after = entries_read(&name).await;
+        let read = [after[0] - before[0], after[1] - before[1]];
+        assert!(read[0] <= 10 * OPEN as i64, "{} entries of open attempts", read[0]);
+        assert!(read[1] <= 2 * OPEN as i64, "{} entries of keys", read[1]);
     })
     .await;
 }

@@ -17,22 +17,22 @@ use std::{
 };
 use tokio_postgres::Row;
 
-/// Locks keys that stand, in their order.
-const LOCK: &str = "SELECT 1 FROM idempotency AS i \
-     JOIN unnest($1::text[], $2::text[]) AS c (owner, key) ON i.owner = c.owner AND i.key = c.key \
-     ORDER BY i.owner, i.key FOR UPDATE OF i";
+/// Locks keys that stand, in their order. Each is looked up, and none is walked, as [`bulk::same`] says.
+const LOCK: &str = "SELECT 1 FROM unnest($1::text[], $2::text[]) AS c (owner, key) \
+     JOIN idempotency AS i ON i.owner = ANY (ARRAY[c.owner]) AND i.key = c.key \
+     ORDER BY c.owner, c.key FOR UPDATE OF i";
 
 /// What they lead to. It is asked behind the lock: a join that had to wait for it would have seen
 /// the tasks of before.
 const HOLDERS: &str = "SELECT i.owner, i.key, i.task, i.expires_at, t.state \
      FROM unnest($1::text[], $2::text[]) AS c (owner, key) \
-     JOIN idempotency AS i ON i.owner = c.owner AND i.key = c.key \
-     LEFT JOIN tasks AS t ON t.id = i.task";
+     JOIN idempotency AS i ON i.owner = ANY (ARRAY[c.owner]) AND i.key = c.key \
+     LEFT JOIN tasks AS t ON t.id = ANY (ARRAY[i.task])";
 
 /// Lets go of keys that lead where they did when they were read.
 const LET_GO: &str = "DELETE FROM idempotency AS i \
      USING unnest($1::text[], $2::text[], $3::bigint[]) AS c (owner, key, task) \
-     WHERE i.owner = c.owner AND i.key = c.key AND i.task = c.task";
+     WHERE i.owner = ANY (ARRAY[c.owner]) AND i.key = c.key AND i.task = c.task";
 
 macro_rules! column {
     ($name:literal: $kind:literal, $value:expr) => {
