@@ -9,7 +9,7 @@ labels! {
     pub enum StateKind {
         /// Waiting until `due_at`: new, or for a retry, for a free thread, for an account or a breaker, or
         /// because an operation brought it back. Nobody holds a lease. It leaves by being claimed, by its
-        /// deadline, by a late answer of an earlier attempt, or because its owner stops it.
+        /// deadline, by a late id or answer of an earlier attempt, or because its owner stops it.
         Queued = "queued",
         /// A worker holds the lease and the intent is durable: bytes may be on the wire. It leaves by
         /// upstream's verdict, by an outcome that nobody knows, or because its worker was declared dead;
@@ -218,7 +218,8 @@ labels! {
         /// Nothing was spent: upstream was full, the account or the breaker stands still, or the worker
         /// chose not to send. The intent is given back.
         Snooze = "snooze",
-        /// Upstream took the job and named it; from here on the id is asked until a verdict.
+        /// Upstream took the job and named it; from here on the id is asked until a verdict. Where the
+        /// submit was in doubt and its task waits for another one, the id that comes late is asked instead.
         Accept = "accept",
         /// Upstream answered the attempt that the task waits for.
         Solve = "solve",
@@ -289,7 +290,8 @@ pub fn next(from: &State, step: &Step) -> Option<Next> {
         (K::Queued | K::Submitting, Step::Snooze { due_at, why }) => {
             State::Queued { due_at: *due_at, why: *why }
         }
-        (K::Submitting, Step::Accept { upstream_id }) | (K::Dead, Step::Resume { upstream_id }) => {
+        (K::Queued | K::Submitting, Step::Accept { upstream_id })
+        | (K::Dead, Step::Resume { upstream_id }) => {
             State::Polling { upstream_id: upstream_id.clone() }
         }
 

@@ -331,8 +331,8 @@ impl<S: Store + ?Sized> Registry for Faulty<S> {
         self.meet(Call::Leave, self.inner.leave(worker)).await
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
-        self.meet(Call::DeclareDead, self.inner.declare_dead(silent_ms)).await
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
+        self.meet(Call::DeclareDead, self.inner.declare_dead(before)).await
     }
 
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {

@@ -266,8 +266,8 @@ impl<S: Store + ?Sized> Registry for Traced<S> {
         self.watch(Call::Leave, 1, self.inner.leave(worker)).await
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
-        self.watch(Call::DeclareDead, 1, self.inner.declare_dead(silent_ms)).await
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
+        self.watch(Call::DeclareDead, 1, self.inner.declare_dead(before)).await
     }
 
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {

@@ -214,10 +214,10 @@ pub trait Registry: Send + Sync {
     /// holds is free for the others.
     async fn leave(&self, worker: &WorkerId) -> Result<()>;
 
-    /// Declares workers dead whose last beat is older than `silent_ms` by the store's clock, and
-    /// those whose processes the store can prove to be gone, once and for good; answers who was
-    /// declared by this call.
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>>;
+    /// Declares workers dead that beat last before that instant of the store's clock, and those whose
+    /// processes the store can prove to be gone, once and for good; answers who was declared by this
+    /// call. An instant and no length: nobody has been silent for longer because the call was.
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>>;
 
     /// Workers, newest first, at most `limit`.
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>>;

@@ -92,7 +92,7 @@ async fn beat(shared: &Shared) -> Result<()> {
 
 /// Whoever works with this store shares each account's retries.
 fn hear(shared: &Shared, beat: Beat) {
-    shared.hearing.is_heard(shared.clock.as_ref());
+    shared.hearing.is_heard(beat.now, shared.clock.speed());
     for account in shared.accounts.values() {
         account.share_budget(beat.workers);
     }
@@ -166,7 +166,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         clock.advance(1);
-        store.declare_dead(0).await.unwrap();
+        store.declare_dead(clock.now()).await.unwrap();
         let second = start().await.unwrap();
         assert_eq!(second.status().polling, 1, "{} is taken over", task.id);
         begun.wait_for(|n| *n == 3).await.unwrap();

@@ -88,7 +88,14 @@ impl Shared {
                 now: self.now(),
                 random: self.random(),
             };
-            let decision = decide(&task, happened, context);
+            let mut decision = decide(&task, happened, context);
+            // An id that came late took its task out of the queue: who was told of it asks for it.
+            if let Some(row) = decision.change.row.as_mut()
+                && row.after.kind() == StateKind::Polling
+                && row.after.worker.is_none()
+            {
+                row.lease_to(self.worker());
+            }
             // What the account learns is worth less than what the task learns: it must not fail.
             if let Some(pass) = pass.take()
                 && let Err(error) = self.take_signal(account, &decision.account, pass).await

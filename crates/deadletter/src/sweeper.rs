@@ -6,7 +6,6 @@ use crate::{
     forget::Forgetting,
     gate::Pass,
     heap::Entry,
-    heartbeat::BEAT,
     holds, orphans,
     patience::{Patience, may_pass, patiently},
     retention::Retention,
@@ -16,7 +15,7 @@ use crate::{
 use deadletter_core::{Attempt, Happened, StateKind, Task, TaskId};
 use deadletter_store::{Error as StoreError, TakeOver, Taken};
 use futures_util::future::join_all;
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// Tasks taken over, or overdue, per step.
 const BATCH: u32 = 500;
@@ -24,6 +23,9 @@ const BATCH: u32 = 500;
 const STEPS: u32 = 20;
 /// Looks at a doubt before the next beat: less than a second of waiting.
 const DOUBT_TRIES: u32 = 5;
+
+/// Where no beat is taken; else a sweep comes right after each, when it can tell best who is dead.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// A sweep per beat until the engine stops; doubts are settled until nothing is on the wire.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -47,10 +49,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         // Outside of the inner loop: a store that gives new doubts at once must not put off the
         // next sweep for ever.
-        let mut pause = pin!(tokio::time::sleep(BEAT));
+        let mut pause = pin!(tokio::time::sleep(PAUSE));
         loop {
             tokio::select! {
                 () = shared.at_rest() => return,
+                () = shared.hearing.next() => break,
                 () = &mut pause => break,
                 () = shared.in_hand.doubted() => settle_doubt(&shared).await,
             }
@@ -75,8 +78,8 @@ async fn sweep(shared: &Arc<Shared>, retention: &mut Retention) -> Result<()> {
 
 /// Declares those dead who are gone, or silent while this worker was heard.
 pub(crate) async fn declare_dead(shared: &Shared) -> Result<()> {
-    let silent_ms = shared.hearing.silent_ms(shared.clock.as_ref());
-    for worker in shared.store.declare_dead(silent_ms).await? {
+    let before = shared.hearing.silent_before(shared.clock.speed());
+    for worker in shared.store.declare_dead(before).await? {
         tracing::warn!(%worker, "declared dead; its tasks are taken over");
     }
     Ok(())
@@ -187,8 +190,9 @@ async fn end_overdue(shared: &Arc<Shared>, account: &Arc<Account>) -> Result<()>
 
 #[cfg(test)]
 mod tests {
-    use super::BEAT;
-    use crate::{AccountConfig, Deadletter, Job, provider::scripted::ScriptedProvider};
+    use crate::{
+        AccountConfig, Deadletter, Job, heartbeat::BEAT, provider::scripted::ScriptedProvider,
+    };
     use deadletter_core::{AccountName, UnixMs};
     use deadletter_store::{Call, Faulty, ManualClock, MemoryStore, faulty::Fault};
     use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::{AccountSignal, Decision, Rules, blame, count, fail};
 use crate::{
-    Cause, Class, DeadReason, Fact, Failure, Learned, OnDoubt, StateKind, Step, Task, UnixMs,
-    UpstreamId, Verdict, Why,
+    Attempt, Cause, Class, DeadReason, Fact, Failure, Learned, OnDoubt, StateKind, Step, Task,
+    UnixMs, UpstreamId, Verdict, Why,
 };
 
 impl Rules<'_> {
@@ -13,9 +13,16 @@ impl Rules<'_> {
             return Decision::signal(healthy);
         }
         let mut facts = self.fact(Learned::Accepted(upstream_id.clone()));
+        let step = Step::Accept { upstream_id: upstream_id.clone() };
         let decision = if self.is_current(StateKind::Submitting) {
-            let step = Step::Accept { upstream_id: upstream_id.clone() };
             self.step(facts, &step, |after| after.round.refusals = 0)
+        } else if let Some(attempt) = self.in_doubt_until_now() {
+            // What is paid for is asked before anything is submitted again.
+            facts.extend(self.fact(Learned::Resumed));
+            self.step(facts, &step, |after| {
+                after.round.refusals = 0;
+                after.attempt = Some(attempt.token);
+            })
         } else {
             // The task moved on while we were away: the job is paid for and may answer late.
             let late = Failure::new(Cause::NETWORK, Class::Transient)
@@ -24,6 +31,15 @@ impl Rules<'_> {
             self.only(facts)
         };
         Decision { account: healthy, ..decision }
+    }
+
+    /// The attempt that the report is about, where its task waits in the queue because nobody knew
+    /// whether it was accepted. Held tasks go on waiting.
+    fn in_doubt_until_now(&self) -> Option<&Attempt> {
+        let attempt = self.context.attempt?;
+        let is_unknown = attempt.is_open() || attempt.verdict == Some(Verdict::InDoubt);
+        let may_go_on = self.task.kind() == StateKind::Queued && self.task.hold.is_none();
+        (attempt.upstream_id.is_none() && is_unknown && may_go_on).then_some(attempt)
     }
 
     /// Accepted, but under a name by which nobody can ask: one token would go to two tasks. The

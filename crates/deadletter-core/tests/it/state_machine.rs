@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 /// Where each state (down) goes by each step (across); the order is that of `StepKind::ALL`.
 const TABLE: &str = "
             claim      retry  snooze accept  solve  late_answer die  bury   resume  redrive exhume cancel    purge
-queued      submitting -      queued -       -      solved      dead buried -       -       -      cancelled -
+queued      submitting -      queued polling -      solved      dead buried -       -       -      cancelled -
 submitting  -          queued queued polling -      solved      dead buried -       -       -      cancelled -
 polling     -          queued -      -       solved solved      dead buried -       -       -      cancelled -
 solved      -          -      -      -       -      -           -    -      -       -       -      -         purged

@@ -244,9 +244,9 @@ impl Registry for MemoryStore {
         self.with(|contents| contents.leave(worker, now))
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
         let now = self.clock.now();
-        self.with(|contents| contents.declare_dead(silent_ms, now))
+        self.with(|contents| contents.declare_dead(before, now))
     }
 
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {

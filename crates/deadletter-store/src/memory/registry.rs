@@ -42,11 +42,9 @@ impl Contents {
         }
     }
 
-    pub(super) fn declare_dead(&mut self, silent_ms: i64, now: UnixMs) -> Vec<WorkerId> {
-        let silent = self
-            .workers
-            .values_mut()
-            .filter(|worker| is_alive(worker) && now.since(worker.beat_at) > silent_ms);
+    pub(super) fn declare_dead(&mut self, before: UnixMs, now: UnixMs) -> Vec<WorkerId> {
+        let silent =
+            self.workers.values_mut().filter(|worker| is_alive(worker) && worker.beat_at < before);
         let declared: Vec<WorkerId> = silent
             .map(|worker| {
                 worker.dead_at = Some(now);

@@ -99,10 +99,9 @@ impl Registry for PostgresStore {
         .await
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
         self.transact("declare workers dead", |tx| async move {
-            let before = tx.now.plus(silent_ms.saturating_neg()).0;
-            let rows = tx.read(&Statement::new(DECLARE).put(tx.now.0).put(before)).await?;
+            let rows = tx.read(&Statement::new(DECLARE).put(tx.now.0).put(before.0)).await?;
             let declared = rows.iter().map(|row| {
                 let columns = &mut Columns::of(row);
                 let id = columns.text::<WorkerId>()?;

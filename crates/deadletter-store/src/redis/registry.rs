@@ -30,8 +30,8 @@ impl Registry for RedisStore {
         self.transact("leave", |call| workers::leave(call, worker)).await
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
-        self.transact("declare workers dead", |call| workers::declare_dead(call, silent_ms)).await
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
+        self.transact("declare workers dead", |call| workers::declare_dead(call, before)).await
     }
 
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {

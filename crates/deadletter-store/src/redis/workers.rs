@@ -68,8 +68,8 @@ pub(super) async fn leave(call: Call, id: &WorkerId) -> Outcome<Work<()>> {
     Ok(Work::of((), apply))
 }
 
-pub(super) async fn declare_dead(call: Call, silent_ms: i64) -> Outcome<Work<Vec<WorkerId>>> {
-    let before = format!("({}", call.now.plus(silent_ms.saturating_neg()).0);
+pub(super) async fn declare_dead(call: Call, before: UnixMs) -> Outcome<Work<Vec<WorkerId>>> {
+    let before = format!("({}", before.0);
     let living = call.keys().living();
     let silent = Cmd::zrangebyscore_limit_withscores(living, "-inf", before, 0, DEATHS);
     let silent: Vec<(String, i64)> = call.ask_one(silent).await?;

@@ -81,14 +81,14 @@ pub(super) fn leave(session: &Session<'_, '_>, worker: &WorkerId) -> Outcome<()>
     Ok(())
 }
 
-/// Declares workers dead that are gone, or were silent for longer than `silent_ms`.
+/// Declares workers dead that are gone, or beat last before an instant.
 pub(super) fn declare_dead(
     session: &Session<'_, '_>,
-    silent_ms: i64,
+    before: UnixMs,
     gone: &[WorkerId],
 ) -> Outcome<Vec<WorkerId>> {
     let mut declared = declare(session, gone)?;
-    let silent = alive_since(session.conn, session.now.plus(-silent_ms))?;
+    let silent = alive_since(session.conn, before)?;
     declared.extend(declare(session, &silent)?);
     Ok(declared)
 }

@@ -341,8 +341,8 @@ impl Registry for Twins {
         alike!(self.leave(worker))
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
-        alike!(self.declare_dead(silent_ms), as_a_set)
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
+        alike!(self.declare_dead(before), as_a_set)
     }
 
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {

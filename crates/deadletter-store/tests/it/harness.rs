@@ -151,8 +151,13 @@ impl Harness {
                 self.store.beat(&other.id).await.unwrap();
             }
         }
-        let declared = self.store.declare_dead(6_000).await.unwrap();
+        let declared = self.declare_silent().await;
         assert_eq!(declared, std::slice::from_ref(worker));
+    }
+
+    /// Declares those dead who have been silent for longer than six seconds.
+    pub(crate) async fn declare_silent(&self) -> Vec<WorkerId> {
+        self.store.declare_dead(self.now().plus(-6_000)).await.unwrap()
     }
 
     /// A claim of at most `n` first submits of account `main`.

@@ -47,10 +47,10 @@ async fn whoever_looks_for_the_dead_finds_who_is_gone_before_they_were_silent_fo
         let lives = h.worker("lives").await;
         let other = open_at(h, &path_of(h)).await.unwrap();
         other.register(&id("gone"), "killed").await.unwrap();
-        assert!(h.store.declare_dead(6_000).await.unwrap().is_empty());
+        assert!(h.declare_silent().await.is_empty());
         drop(other);
-        assert_eq!(h.store.declare_dead(6_000).await.unwrap(), [id("gone")]);
-        assert!(h.store.declare_dead(6_000).await.unwrap().is_empty(), "declared twice");
+        assert_eq!(h.declare_silent().await, [id("gone")]);
+        assert!(h.declare_silent().await.is_empty(), "declared twice");
         assert!(h.store.beat(&lives).await.is_ok());
     })
     .await;

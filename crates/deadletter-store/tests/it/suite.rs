@@ -105,6 +105,7 @@ macro_rules! every_case {
             }
             facts {
                 a_late_acceptance_is_kept_after_the_task_moved_on
+                a_late_acceptance_takes_its_task_out_of_the_queue
                 the_first_upstream_id_of_an_attempt_stays
                 an_abandonment_is_written_with_its_failure
                 a_late_answer_solves_a_task_that_waits_for_its_retry

@@ -3,7 +3,7 @@
 use crate::rig::{SPEED, account, engine, job, memory, notice, other, pass_time, soon};
 use deadletter::{
     Deadletter, Notice, Outcome, RedriveOptions,
-    core::{Cause, Filter, NewTask, Payload, StateKind, Task, TaskId, Terms, Verdict},
+    core::{Cause, Filter, NewTask, Payload, StateKind, Task, TaskId, Terms, UnixMs, Verdict},
     provider::{
         Polled,
         scripted::{ScriptedProvider, answer, id},
@@ -55,7 +55,8 @@ impl Victim {
 /// Declares every worker dead that has not beaten in the last real second.
 pub(crate) async fn bury_workers(store: &Arc<dyn Store>) {
     soon(async {
-        while store.declare_dead(SPEED as i64 * 1_000).await.expect("the store works").is_empty() {
+        let silent_since = || store.clock().now().plus(-(SPEED as i64) * 1_000);
+        while store.declare_dead(silent_since()).await.expect("the store works").is_empty() {
             tokio::task::yield_now().await;
         }
     })
@@ -217,7 +218,7 @@ async fn a_worker_that_was_declared_dead_begins_anew_and_loses_nothing() {
     }));
     let dl = engine(&store, account(Arc::clone(&provider))).await;
     let handle = dl.submit(job("a")).await.expect("stored");
-    let dead = store.declare_dead(-1_000_000).await.expect("the store works");
+    let dead = store.declare_dead(UnixMs(i64::MAX)).await.expect("the store works");
     assert_eq!(dead.len(), 1);
     let outcome = soon(handle.wait()).await.expect("the store works");
     assert!(matches!(outcome, Outcome::Solved(_)), "{outcome:?}");

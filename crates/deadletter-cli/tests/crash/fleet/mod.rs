@@ -55,10 +55,10 @@ fn a_fleet_on_redis_that_is_killed_frozen_and_cut_off_keeps_every_promise() {
 
 fn keeps_every_promise(server: &dyn Server) {
     let site = Site::new(Scenario::default());
-    let (table, solved, blind) =
+    let (table, solved, unheard) =
         Scene::begin(&site, server).plays(std::env::var_os(MEASURE).is_some());
     let mut evidence = site.evidence(&server.url(server.port()), &solved);
-    forgive(&mut evidence, &blind);
+    forgive(&mut evidence, &unheard);
     let closing = site.accepts(&evidence);
     if std::env::var_os(WRITE).is_some() {
         table.write(server.name(), &closing);

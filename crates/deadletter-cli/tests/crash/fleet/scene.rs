@@ -1,7 +1,5 @@
 //! The blows, one after the other: work must go on after each.
 
-use super::SPEED;
-use super::blind::Blind;
 use super::client::Solved;
 use super::gateway::Gateway;
 use super::line::{Line, State};
@@ -9,7 +7,7 @@ use super::server::Server;
 use super::site::Site;
 use super::table::Table;
 use super::working::Fleet;
-use deadletter::store::{Clock, FastClock};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -33,8 +31,8 @@ pub(super) struct Scene<'a> {
     line: Line,
     /// Two that only work.
     hands: [Gateway<'a>; 2],
-    clock: FastClock,
-    blind: Vec<Blind>,
+    /// Tokens of what nobody heard of; see `forgive`.
+    unheard: HashSet<String>,
 }
 
 impl<'a> Scene<'a> {
@@ -52,13 +50,12 @@ impl<'a> Scene<'a> {
             far,
             line,
             hands: [gateway(&url), gateway(&url)],
-            clock: FastClock::new(site.anchor, SPEED),
-            blind: Vec::new(),
+            unheard: HashSet::new(),
         }
     }
 
-    /// All blows; what came after each, what clients were answered, and who could not be heard when.
-    pub(super) fn plays(mut self, is_measured: bool) -> (Table, Vec<Solved>, Vec<Blind>) {
+    /// All blows; what came after each, what clients were answered, and what nobody heard of.
+    pub(super) fn plays(mut self, is_measured: bool) -> (Table, Vec<Solved>, HashSet<String>) {
         match is_measured {
             true => self.fleet.takes_its_pace(),
             false => self.fleet.waits_for(1, "the start"),
@@ -79,14 +76,15 @@ impl<'a> Scene<'a> {
         self.cuts_one_off();
         let [one, other] = self.hands;
         let (solved, table) = self.fleet.stands_down(vec![self.near, self.far, one, other]);
-        (table, solved, self.blind)
+        (table, solved, self.unheard)
     }
 
     fn kills_gateways(&mut self) {
-        let process = self.near.process();
         self.fleet.is_struck();
-        self.near.kill();
-        self.fleet.sees_the_death_of(self.runtime, process);
+        self.near.signal("-KILL");
+        // What it had sent is counted as in doubt, and its ids are lost with it.
+        self.fleet.sees_the_death_of(self.runtime, &self.near);
+        self.near.ended();
         self.fleet.goes_on_after("a gateway was killed");
         self.near.begin();
         self.fleet.goes_on_after("it was started again");
@@ -101,14 +99,11 @@ impl<'a> Scene<'a> {
     }
 
     fn freezes_one(&mut self) {
-        let from = self.clock.now();
         self.fleet.is_struck();
         self.far.signal("-STOP");
-        let struck = self.runtime.block_on(self.fleet.in_hand_of(&self.far));
-        self.fleet.sees_the_death_of(self.runtime, self.far.process());
+        self.unheard.extend(self.fleet.sees_the_death_of(self.runtime, &self.far));
         self.fleet.goes_on_after("a gateway was frozen past its lease");
         self.far.signal("-CONT");
-        self.blind.push(Blind { from, until: self.clock.now(), struck });
         self.fleet.goes_on_after("it woke");
     }
 
@@ -137,14 +132,11 @@ impl<'a> Scene<'a> {
 
     fn cuts_one_off(&mut self) {
         for (state, blow) in [(State::Cut, "was cut off"), (State::Silent, "heard nothing more")] {
-            let from = self.clock.now();
             self.fleet.is_struck();
             self.line.becomes(state);
-            let struck = self.runtime.block_on(self.fleet.in_hand_of(&self.far));
-            self.fleet.sees_the_death_of(self.runtime, self.far.process());
+            self.unheard.extend(self.fleet.sees_the_death_of(self.runtime, &self.far));
             self.fleet.goes_on_after(&format!("a gateway {blow}"));
             self.line.becomes(State::Whole);
-            self.blind.push(Blind { from, until: self.clock.now(), struck });
             self.fleet.goes_on_after(&format!("its line was mended, after it {blow}"));
         }
     }

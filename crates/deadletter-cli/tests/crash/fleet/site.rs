@@ -71,6 +71,8 @@ impl Site {
     pub(super) fn accepts(self, evidence: &Evidence) -> String {
         let broken = violations(evidence);
         if !broken.is_empty() {
+            let ledger = format!("{:#?}", evidence.ledger);
+            std::fs::write(self.dir.path().join("ledger.txt"), ledger).expect("written");
             panic!("evidence in {}:\n  {}", self.dir.keep().display(), broken.join("\n  "));
         }
         let attempts = evidence.ledger.tasks.values().flat_map(|task| &task.attempts).count();

@@ -8,7 +8,7 @@ use deadletter::core::{Filter, StateKind, Task};
 use deadletter::store::clock::Stopwatch;
 use deadletter::store::{Query, Store};
 use deadletter::worker_label;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{
     Arc,
@@ -16,6 +16,7 @@ use std::sync::{
 };
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// Clients: more than threads, so that jobs wait too.
 const CLIENTS: u32 = 72;
@@ -132,14 +133,26 @@ impl Fleet {
         }
     }
 
-    /// Waits until the store takes nobody of that process for alive.
-    pub(super) fn sees_the_death_of(&mut self, runtime: &tokio::runtime::Runtime, process: u32) {
-        let label = worker_label(process);
+    /// Waits until the store takes nobody of that gateway for alive. Answers the tokens of the attempts
+    /// that it had in hand then, and that the store knew no id of: what was on its way when it was
+    /// struck has arrived by then.
+    pub(super) fn sees_the_death_of(
+        &mut self,
+        runtime: &Runtime,
+        gateway: &Gateway<'_>,
+    ) -> HashSet<String> {
+        let label = worker_label(gateway.process());
+        let mut in_hand = HashMap::new();
         loop {
             let workers = runtime.block_on(self.store.workers(1_000)).expect("the server answers");
-            let mut own = workers.iter().filter(|worker| worker.label == label).peekable();
-            assert!(own.peek().is_some(), "nobody is called {label}");
-            if own.all(|worker| worker.dead_at.is_some()) {
+            let own: Vec<_> = workers.iter().filter(|worker| worker.label == label).collect();
+            assert!(!own.is_empty(), "nobody is called {label}");
+            for task in runtime.block_on(self.open_tasks()) {
+                if own.iter().any(|worker| task.worker.as_ref() == Some(&worker.id)) {
+                    in_hand.insert(task.attempt.expect("it is open").to_string(), task.kind());
+                }
+            }
+            if own.iter().all(|worker| worker.dead_at.is_some()) {
                 break;
             }
             let waited = self.clock.elapsed_us() - self.struck_us;
@@ -148,14 +161,11 @@ impl Fleet {
             std::thread::sleep(Duration::from_millis(100));
         }
         self.declared_us = Some(self.clock.elapsed_us());
+        let without_id = in_hand.into_iter().filter(|(_, kind)| *kind == StateKind::Submitting);
+        without_id.map(|(token, _)| token).collect()
     }
 
-    /// Tokens of the attempts that a gateway, which takes and gives up nothing, has in hand.
-    pub(super) async fn in_hand_of(&self, gateway: &Gateway<'_>) -> HashSet<String> {
-        let label = worker_label(gateway.process());
-        let workers = self.store.workers(1_000).await.expect("the server answers");
-        let own: Vec<_> = workers.iter().filter(|it| it.label == label).collect();
-        assert!(!own.is_empty(), "nobody is called {label}");
+    async fn open_tasks(&self) -> Vec<Task> {
         let query = Query {
             filter: Filter::states(&[StateKind::Submitting, StateKind::Polling]),
             now: self.store.clock().now(),
@@ -166,9 +176,7 @@ impl Fleet {
         };
         let page = self.store.page(&query).await.expect("the server answers");
         assert_eq!(page.next, None, "all that is open fits in a page");
-        let is_its = |task: &&Task| own.iter().any(|it| task.worker.as_ref() == Some(&it.id));
-        let tokens = page.tasks.iter().filter(is_its).filter_map(|task| task.attempt);
-        tokens.map(|token| token.to_string()).collect()
+        page.tasks
     }
 
     /// Lets the clients finish what they have, ends the gateways, and answers all that was answered.

@@ -287,9 +287,30 @@ fn a_late_acceptance_is_kept_for_its_attempt_alone() {
 }
 
 #[test]
+fn an_id_that_comes_before_the_next_submit_is_asked_instead() {
+    let mut bench = Bench::submitting();
+    bench.happens(&Happened::WorkerDied);
+    assert_eq!(bench.task.kind(), StateKind::Queued);
+    bench.happens_to(0, &Happened::Accepted(upstream_id("u-late")));
+    assert_eq!(bench.task.state, State::Polling { upstream_id: upstream_id("u-late") });
+    assert_eq!(bench.task.attempt, Some(bench.attempts[0].token));
+    assert_eq!(bench.task.counters.submits, 1, "nothing more is paid for");
+    let attempt = &bench.attempts[0];
+    assert!(attempt.is_open() && attempt.holds_permit(bench.now) && attempt.verdict.is_none());
+
+    let mut held = Bench::submitting();
+    held.happens(&Happened::WorkerDied);
+    held.happens(&Happened::Held);
+    held.happens_to(0, &Happened::Accepted(upstream_id("u-late")));
+    assert_eq!(held.task.kind(), StateKind::Queued, "whoever holds it says when it goes on");
+    assert!(held.attempts[0].may_answer());
+}
+
+#[test]
 fn an_id_that_comes_after_the_hold_time_is_kept_all_the_same() {
     let mut bench = Bench::submitting();
     bench.happens(&Happened::WorkerDied);
+    bench.claims();
     bench.now = bench.now.plus(bench.terms.hold_ms);
     assert!(bench.attempts[0].lapse(bench.now));
     bench.happens_to(0, &Happened::Accepted(upstream_id("u-late")));

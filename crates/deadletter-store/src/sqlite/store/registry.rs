@@ -52,11 +52,11 @@ impl Registry for SqliteStore {
         Ok(())
     }
 
-    async fn declare_dead(&self, silent_ms: i64) -> Result<Vec<WorkerId>> {
+    async fn declare_dead(&self, before: UnixMs) -> Result<Vec<WorkerId>> {
         let gone = self.gone().await?;
         let declared = self
             .write("declare workers dead", move |session| {
-                registry::declare_dead(session, silent_ms, &gone)
+                registry::declare_dead(session, before, &gone)
             })
             .await?;
         declared.iter().for_each(|worker| self.locks.sweep(worker));

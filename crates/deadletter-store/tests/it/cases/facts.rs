@@ -1,8 +1,8 @@
 //! Facts of attempts: taken from the attempt's own token, whatever has become of its task.
 
-use crate::harness::{CANARY, Harness, answered, upstream_id};
+use crate::harness::{CANARY, Harness, account, answered, upstream_id};
 use deadletter_core::{
-    AttemptToken, Change, Class, Fact, Failure, Happened, Learned, StateKind, Terms, Verdict,
+    AttemptToken, Change, Class, Fact, Failure, Happened, Learned, State, StateKind, Terms, Verdict,
 };
 use deadletter_store::Committed;
 use secrecy::ExposeSecret;
@@ -15,6 +15,7 @@ pub(crate) async fn a_late_acceptance_is_kept_after_the_task_moved_on(h: &mut Ha
     let worker = h.worker("w").await;
     let (task, attempt) = h.submitting(&worker, |_| ()).await;
     h.happens(task.id, Some(&attempt), Happened::InDoubt(line())).await;
+    h.happens(task.id, None, Happened::Cancelled).await;
     let stands = h.task(task.id).await;
     h.clock.advance(50);
     h.happens(task.id, Some(&attempt), Happened::Accepted(upstream_id("u-1"))).await;
@@ -22,6 +23,22 @@ pub(crate) async fn a_late_acceptance_is_kept_after_the_task_moved_on(h: &mut Ha
     assert_eq!(learned.upstream_id, Some(upstream_id("u-1")));
     assert_eq!(learned.accepted_at, Some(h.now()));
     assert_eq!(h.task(task.id).await, stands);
+}
+
+pub(crate) async fn a_late_acceptance_takes_its_task_out_of_the_queue(h: &mut Harness) {
+    let worker = h.worker("w").await;
+    let (task, attempt) = h.submitting(&worker, |_| ()).await;
+    h.happens(task.id, Some(&attempt), Happened::InDoubt(line())).await;
+    h.clock.advance(50);
+    h.happens(task.id, Some(&attempt), Happened::Accepted(upstream_id("u-1"))).await;
+    let task = h.task(task.id).await;
+    assert_eq!(task.state, State::Polling { upstream_id: upstream_id("u-1") });
+    assert_eq!(task.attempt, Some(attempt.token));
+    let learned = h.attempt(task.id, 1).await;
+    assert_eq!(learned.upstream_id, Some(upstream_id("u-1")));
+    assert_eq!((learned.verdict, learned.abandoned_at, learned.permit_until), (None, None, None));
+    assert_eq!(h.store.permits(&account("main"), h.now()).await.unwrap(), 1);
+    assert_eq!(h.store.totals().await.unwrap(), h.store.recount().await.unwrap());
 }
 
 pub(crate) async fn the_first_upstream_id_of_an_attempt_stays(h: &mut Harness) {

@@ -106,7 +106,7 @@ pub(crate) async fn every_call_after_a_close_answers_closed(h: &mut Harness) {
     assert!(is_closed(s.register(&WorkerId::new("new").unwrap(), "").await));
     assert!(is_closed(s.beat(&worker).await));
     assert!(is_closed(s.leave(&worker).await));
-    assert!(is_closed(s.declare_dead(1).await));
+    assert!(is_closed(s.declare_dead(UnixMs(1)).await));
     assert!(is_closed(s.workers(1).await));
     assert!(is_closed(s.permits(&main, h.now()).await));
     assert!(is_closed(s.document("a").await));

@@ -74,7 +74,7 @@ pub(crate) async fn what_a_worker_held_is_taken_over_after_a_restart(h: &mut Har
     // Where the store itself has not proved it dead, silence does.
     h.clock.advance(6_001);
     h.store.beat(&new).await.unwrap();
-    h.store.declare_dead(6_000).await.unwrap();
+    h.declare_silent().await;
     let taken = h.take_over(&new).await;
     let ids: Vec<_> = taken.tasks.iter().map(|(task, _)| task.id).collect();
     assert_eq!(ids, [polling.id, submitting.id]);

@@ -156,6 +156,7 @@ pub(crate) async fn an_attempt_without_upstream_id_cannot_be_polled(h: &mut Harn
     let (task, attempt) = h.submitting(&old, |_| ()).await;
     let doubt = Happened::InDoubt(Failure::new("NETWORK", Class::Transient));
     h.happens(task.id, Some(&attempt), doubt).await;
+    h.happens(task.id, None, Happened::Cancelled).await;
     h.declare_dead(&old).await;
     assert!(h.take_over(&new).await.abandoned.is_empty());
     // Until the zombie says under which name it was accepted after all.

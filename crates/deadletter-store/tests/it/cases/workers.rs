@@ -33,13 +33,13 @@ pub(crate) async fn a_beat_tells_how_many_live(h: &mut Harness) {
 pub(crate) async fn a_silent_worker_is_declared_dead_once(h: &mut Harness) {
     let (quiet, busy) = (h.worker("quiet").await, h.worker("busy").await);
     h.clock.advance(6_000);
-    assert!(h.store.declare_dead(6_000).await.unwrap().is_empty(), "not older than that yet");
+    assert!(h.declare_silent().await.is_empty(), "not older than that yet");
     h.store.beat(&busy).await.unwrap();
     h.clock.advance(1);
-    assert_eq!(h.store.declare_dead(6_000).await.unwrap(), std::slice::from_ref(&quiet));
+    assert_eq!(h.declare_silent().await, std::slice::from_ref(&quiet));
     let died_at = h.now();
     h.clock.advance(1);
-    assert!(h.store.declare_dead(6_000).await.unwrap().is_empty(), "declared twice");
+    assert!(h.declare_silent().await.is_empty(), "declared twice");
     let known = h.store.workers(MANY).await.unwrap();
     let quiet = known.iter().find(|worker| worker.id == quiet).unwrap();
     assert_eq!(quiet.dead_at, Some(died_at));
@@ -79,7 +79,7 @@ pub(crate) async fn a_worker_that_left_is_not_declared_dead_and_may_not_beat(h: 
     let left_at = h.now();
     h.clock.advance(60_000);
     h.store.leave(&worker).await.unwrap();
-    assert!(h.store.declare_dead(6_000).await.unwrap().is_empty());
+    assert!(h.declare_silent().await.is_empty());
     assert!(is_dead(h.store.beat(&worker).await, &worker));
     let known = h.store.workers(MANY).await.unwrap().remove(0);
     assert_eq!((known.left_at, known.dead_at), (Some(left_at), None));
@@ -98,7 +98,7 @@ pub(crate) async fn workers_are_listed_newest_first_and_bounded(h: &mut Harness)
 pub(crate) async fn a_clock_that_goes_back_kills_nobody(h: &mut Harness) {
     let worker = h.worker("w").await;
     h.clock.advance(-3_600_000);
-    assert!(h.store.declare_dead(6_000).await.unwrap().is_empty());
+    assert!(h.declare_silent().await.is_empty());
     h.store.beat(&worker).await.unwrap();
 }
 
