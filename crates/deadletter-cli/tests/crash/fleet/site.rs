@@ -67,13 +67,13 @@ impl Site {
         }
     }
 
-    /// Panics where a promise is broken, and keeps the evidence; what came of it, in short.
+    /// Panics where a promise is broken; what came of it, in short.
     pub(super) fn accepts(self, evidence: &Evidence) -> String {
         let broken = violations(evidence);
         if !broken.is_empty() {
             let ledger = format!("{:#?}", evidence.ledger);
             std::fs::write(self.dir.path().join("ledger.txt"), ledger).expect("written");
-            panic!("evidence in {}:\n  {}", self.dir.keep().display(), broken.join("\n  "));
+            panic!("{}", broken.join("\n  "));
         }
         let attempts = evidence.ledger.tasks.values().flat_map(|task| &task.attempts).count();
         let paid = evidence.wire.lines().iter().filter(|line| line.paid).count();
@@ -81,5 +81,14 @@ impl Site {
             format!("{} jobs answered, {attempts} attempts, {paid} paid.", evidence.written.len());
         println!("{closing}");
         closing
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            println!("evidence in {}", self.dir.path().display());
+        }
     }
 }
