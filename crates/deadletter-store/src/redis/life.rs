@@ -200,7 +200,7 @@ impl Server {
     async fn look_behind(self: &Arc<Self>, line: &Line) -> Outcome<()> {
         let (known, told) = (self.life.epoch(), self.told.load(Ordering::Relaxed));
         let now = self.clock.now();
-        let turn = turn::ask(&mut line.clone(), self.keys.meta(), &known, told, now).await?;
+        let turn = turn::ask(&mut line.clone(), &self.keys, &known, told, now).await?;
         if turn.epoch.is_empty() {
             self.life.known().lost = Some("another store stands there now".to_owned());
             return Ok(self.must_be_trusted()?);

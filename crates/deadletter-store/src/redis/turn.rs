@@ -1,6 +1,6 @@
 //! The question whether a server still has what it has told (`turn.lua`).
 
-use super::{failure::Outcome, keys::Key, lines::Line};
+use super::{failure::Outcome, keys::Keys, lines::Line};
 use deadletter_core::UnixMs;
 use redis::Cmd;
 
@@ -24,13 +24,13 @@ pub(super) struct Turn {
 /// Asks, for a handle that knows the life `epoch` and was told the number `told` in it.
 pub(super) async fn ask(
     line: &mut Line,
-    meta: Key,
+    keys: &Keys,
     epoch: &str,
     told: u64,
     now: UnixMs,
 ) -> Outcome<Turn> {
     let mut question = Cmd::new();
-    question.arg("EVALSHA").arg(&line.scripts.turn).arg(1).arg(meta);
+    question.arg("EVALSHA").arg(&line.scripts.turn).arg(2).arg(keys.meta()).arg(keys.living());
     question.arg(epoch).arg(&*line.run).arg(told).arg(now.0).arg(GAP);
     let (epoch, seq, ended, began_at) = line.ask_one(&question).await?;
     Ok(Turn { epoch, seq, ended, began_at: UnixMs(began_at) })

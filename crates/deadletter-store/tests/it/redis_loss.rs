@@ -6,7 +6,7 @@ use crate::{
     redis_prefix::{Prefix, say},
     server::variable,
 };
-use deadletter_core::{Happened, Reading, StateKind, Task, TaskId, Verdict};
+use deadletter_core::{Happened, Reading, StateKind, Task, TaskId, Verdict, WorkerId};
 use deadletter_store::{Ailment, Error, Inserted, Store};
 use std::sync::Arc;
 
@@ -163,6 +163,28 @@ async fn nobody_claims_before_the_others_have_put_back_what_they_hold() {
         let (mine_claimed, ()) = tokio::join!(claiming, heard);
         assert!(mine_claimed.is_empty(), "the task is in another's hand");
         assert_eq!(h.task(task.id).await, claimed[0].task);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_dead_by_beats_that_the_server_forgot() {
+    with_keys(async |h, keys| {
+        let other = h.another_handle().await;
+        let lives: WorkerId = "lives".parse().unwrap();
+        other.register(&lives, "test").await.unwrap();
+        let worker = h.worker("w").await;
+        keys.keep();
+        h.clock.advance(60_000);
+        other.beat(&lives).await.unwrap();
+        h.store.beat(&worker).await.unwrap();
+        keys.go_back();
+        h.store.pulse().await.unwrap();
+        h.clock.advance(2_000);
+        assert_eq!(h.declare_silent().await, [], "it has beaten two seconds ago");
+        h.clock.advance(5_000);
+        h.store.beat(&worker).await.unwrap();
+        assert_eq!(h.declare_silent().await, [lives], "and not for seven seconds");
     })
     .await;
 }
