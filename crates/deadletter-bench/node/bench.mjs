@@ -1,14 +1,14 @@
 // What BullMQ does on the same server: add a job, work on it, acknowledge it with its result.
 //
-//   node bench.mjs redis://... QUEUE JOBS WARM_UP_JOBS
+//   node bench.mjs redis://... QUEUE JOBS WARM_UP_JOBS WORKED_ON
 //
-// As many jobs are under way at once as the store has lives, and each is added by a call of its own.
-// Prints how many jobs a second went through all of it.
+// As many jobs are under way at once as the store has lives, and each is added by a call of its own;
+// WORKED_ON of them are worked on at once. Prints how many jobs a second went through all of it.
 
 import { Queue, Worker } from "bullmq";
 
 const AT_ONCE = 256;
-const [url, name, jobs, warmUp] = process.argv.slice(2);
+const [url, name, jobs, warmUp, workedOn] = process.argv.slice(2);
 const { hostname, port, password, username, pathname } = new URL(url);
 const connection = {
   host: hostname,
@@ -28,7 +28,7 @@ const job = {
 const answer = "03AGdBq2" + "5kPvL9_xT".repeat(60);
 
 const queue = new Queue(name, { connection });
-const worker = new Worker(name, async () => answer, { connection, concurrency: AT_ONCE });
+const worker = new Worker(name, async () => answer, { connection, concurrency: Number(workedOn) });
 await Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]);
 
 // Adds `count` jobs, a new one whenever one has ended; answers when all have.

@@ -1,7 +1,7 @@
 //! Calls that come at the same time share one of the server's transactions.
 //!
 //! ```text
-//! insert, insert, insert ──▶ channel ──▶ two loops: all that waits ──▶ one transaction ──▶ answers
+//! insert, insert, insert ──▶ channel ──▶ some loops: all that waits ──▶ one transaction ──▶ answers
 //! ```
 //!
 //! A server has a price for each transaction, its flush first of all, and callers come one by one:
@@ -13,15 +13,18 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Transactions at once: one is prepared while another waits for the disk. A third would take its
-/// calls from these two.
-const LOOPS: usize = 2;
 /// Calls that wait at most; callers beyond it wait for room.
 const QUEUE: usize = 1_024;
-/// Items of a transaction, unless one call has more: beyond it the rows cost, not the transaction.
-const ITEMS: usize = 512;
 /// Bytes of a transaction, unless one item has more: it stays short for those who wait for it.
 const BYTES: usize = 1_024 * 1_024;
+
+/// A server, and how its transactions are best shared.
+pub(crate) trait Gathers: Send + Sync + 'static {
+    /// Transactions of one kind at once.
+    const LOOPS: usize;
+    /// Items of a transaction, unless one call has more.
+    const ITEMS: usize;
+}
 
 /// What calls of one kind do with their items, in order, one answer each.
 #[async_trait]
@@ -29,7 +32,7 @@ pub(crate) trait Batch: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Answer: Send + Sync + 'static;
     /// What makes them.
-    type Server: Send + Sync + 'static;
+    type Server: Gathers;
 
     /// About how many bytes go out with an item.
     fn bytes(item: &Self::Item) -> usize;
@@ -54,7 +57,7 @@ impl<B: Batch> Gather<B> {
     pub(crate) fn start(server: &Arc<B::Server>) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let waiting: Waiting<B> = Arc::new(Mutex::new(receiver));
-        for _ in 0..LOOPS {
+        for _ in 0..B::Server::LOOPS {
             tokio::spawn(run(Arc::clone(server), Arc::clone(&waiting)));
         }
         Self(sender)
@@ -102,7 +105,7 @@ async fn next<B: Batch>(waiting: &mut mpsc::Receiver<Call<B>>) -> Vec<Call<B>> {
     while let Some(last) = calls.last() {
         items += last.items.len();
         bytes += last.items.iter().map(B::bytes).sum::<usize>();
-        if items >= ITEMS || bytes >= BYTES {
+        if items >= B::Server::ITEMS || bytes >= BYTES {
             break;
         }
         let Ok(call) = waiting.try_recv() else { break };

@@ -12,6 +12,11 @@ const FILES: [(&str, &str); 3] = [
     ("erase.mjs", include_str!("../../node/erase.mjs")),
 ];
 
+/// How many jobs its worker has in hand at once: of 8 to 1,024 it was fastest with these. With all 256
+/// that are under way it does half as many a second, and jobs that are added in bulk, or worked on in
+/// a process of their own, are no faster.
+const WORKED_ON: [&str; 2] = ["96", "128"];
+
 /// Its scripts with what they need, in a folder of their own.
 pub(super) struct BullMq {
     folder: PathBuf,
@@ -32,11 +37,17 @@ impl BullMq {
         Ok(Self { folder })
     }
 
-    /// Lets so many jobs live; answers how many a second.
+    /// Lets so many jobs live; answers how many a second with the setting that served it best.
     pub(super) fn live(&self, url: &str, queue: &str, jobs: usize) -> Result<f64> {
+        let rates = WORKED_ON.map(|at_once| self.live_with(url, queue, jobs, at_once));
+        rates.into_iter().try_fold(0.0, |best, rate| Ok(rate?.max(best)))
+    }
+
+    fn live_with(&self, url: &str, queue: &str, jobs: usize, at_once: &str) -> Result<f64> {
         let (warm_up, jobs) = ((jobs / 10).to_string(), jobs.to_string());
         let mut node = Command::new("node");
-        node.args(["bench.mjs", url, queue, &jobs, &warm_up]).current_dir(&self.folder);
+        let queue = format!("{queue}-{at_once}");
+        node.args(["bench.mjs", url, &queue, &jobs, &warm_up, at_once]).current_dir(&self.folder);
         let said = run(&mut node)?;
         let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
         said.parse().with_context(|| format!("the script says no rate: {said}"))

@@ -82,6 +82,7 @@ async fn lives(sizes: &Sizes, stand: &Stand<'_>, bullmq: &BullMq) -> Result<Vec<
     };
     let line = server::lives(sizes, stand, &LEAST, meanwhile).await?;
     let work = "those lives, against add + work + acknowledge of BullMQ, 256 in flight";
-    let note = format!("BullMQ {:.0}/s", middle(&theirs));
+    let note =
+        format!("BullMQ {:.0}/s, with the worker's setting that serves it best", middle(&theirs));
     Ok(vec![line, Line::new(work, Unit::Times, Reach::AtLeast(2.0), ratios, note)])
 }
