@@ -159,6 +159,10 @@ impl<'a> Batch<'a> {
     /// Lives through it; what the checks find broken.
     pub(crate) fn live_through(mut self) -> Result<(), Broken> {
         self.live_and_die(&RUN)?;
+        // On a busy machine none may have lived long enough to begin the store.
+        if !self.block_on(self.place.exists()).map_err(unread)? {
+            self.finish(&RUN)?;
+        }
         // What was stubborn can be solved from here on.
         self.simulator.clear_rules();
         self.simulator.add_rule(hopeless()).expect("a rule of the first part");
