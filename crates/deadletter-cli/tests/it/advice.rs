@@ -90,6 +90,27 @@ fn a_source_that_is_missing_is_not_to_be_begun() {
 }
 
 #[test]
+fn a_file_of_letters_that_is_missing_is_told_by_its_name() {
+    let bench = Bench::new();
+    let migrate = ["store", "migrate", "--from", "slip.json", "--to", "sqlite:new.db"];
+    let told = bench.run(&migrate);
+    is_told(&told, &["slip.json", "No such file"]);
+    assert!(!told.stderr.contains("no store") && !bench.path("new.db").exists());
+}
+
+/// What is kept lies where the unit may write, though it has no home.
+#[test]
+fn the_gateways_unit_has_a_folder_for_what_is_kept_beside_its_store() {
+    let unit = include_str!("../../../../deploy/deadletter.service");
+    let set = |name: &str| {
+        unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).expect(name)
+    };
+    assert_eq!((set("ProtectHome"), set("ProtectSystem")), ("yes", "strict"));
+    let data = set("Environment=XDG_DATA_HOME");
+    assert_eq!(format!("{data}/deadletter"), format!("/var/lib/{}", set("StateDirectory")));
+}
+
+#[test]
 fn a_text_file_is_no_backup() {
     let bench = Bench::new();
     bench.write("letters.jsonl", "{}\n");

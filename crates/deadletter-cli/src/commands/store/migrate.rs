@@ -43,7 +43,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
         return Err(Fault::usage("source and target are one store").fix("name another with --to"));
     }
     if let Some(file) = letters(&from) {
-        app.out.say(&format!("{} is a file of letters: they are imported", file.display()));
+        if file.is_file() {
+            app.out.say(&format!("{} is a file of letters: they are imported", file.display()));
+        }
         let into = Settings { store: to, store_from: Some("--to".to_owned()), ..settings };
         return import::moved(app, &into, file, args.dry_run).await;
     }
@@ -62,10 +64,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<Exit> {
     ended
 }
 
-/// A file that is no store, and may be letters.
+/// A path that names no store: letters, if anything. One with a colon that is no file is a URL that
+/// somebody has mistyped.
 fn letters(from: &str) -> Option<PathBuf> {
     let path = Path::new(from);
-    (store::check_url(from).is_err() && path.is_file()).then(|| path.to_owned())
+    let is_a_path = path.is_file() || !from.contains(':');
+    (store::check_url(from).is_err() && is_a_path).then(|| path.to_owned())
 }
 
 /// The fault of a source that cannot be opened: what is missing is not to be begun.
