@@ -26,6 +26,8 @@ const GREETING: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) client: Arc<Client>,
+    /// A number that no other connection has, by which its marks are known.
+    pub(super) own: i64,
     /// Which of the rows of a counter its transactions write.
     pub(super) slot: i16,
 }
@@ -46,7 +48,7 @@ pub(super) async fn connect(target: &Target, tls: &Encrypt) -> Outcome<Connectio
             tracing::debug!(%error, "a connection to the server has ended");
         }
     });
-    let connection = Connection { client: Arc::new(client), slot: 0 };
+    let connection = Connection { client: Arc::new(client), own: rand::random(), slot: 0 };
     let greeting = Statement::new(
         "SELECT current_setting('server_version_num')::int4, pg_is_in_recovery(), \
          pg_backend_pid(), current_setting('server_version')",

@@ -156,7 +156,7 @@ impl Desk for PostgresStore {
     async fn forget(&self, forget: &Forget) -> Result<Forgotten> {
         // Once in a round: it looks at all counts.
         if forget.events_after == 0 {
-            self.transact("fold counts", |tx| forget::fold(tx, forget.limit)).await?;
+            self.transact("fold counts", |tx| forget::fold(tx, forget)).await?;
             partition::tend(&self.server).await;
         }
         self.transact("forget", |tx| forget::forget(tx, forget)).await

@@ -28,6 +28,10 @@ const WORKERS: &str = "WITH gone AS (DELETE FROM workers WHERE id IN \
      (SELECT id FROM workers WHERE dead_at < $1 OR left_at < $1 ORDER BY id LIMIT $2) \
      RETURNING 1) SELECT count(*) FROM gone";
 
+/// Marks of connections that are long gone. One that writes again meanwhile keeps its mark.
+const MARKS: &str = "DELETE FROM marks WHERE at < $1 AND connection IN \
+     (SELECT connection FROM marks WHERE at < $1 ORDER BY connection LIMIT $2)";
+
 /// Counts of what nothing stands for any more: a value that was purged leaves a row in each slot, and
 /// their sum is zero. Rows are locked before they are added up, so that what goes is zero whatever
 /// others add meanwhile; a row that is in use is left out, and goes another time.
@@ -44,10 +48,12 @@ const FOLD: &str = "WITH zero AS (SELECT dim, place, cause, class, value FROM st
        AND (s.dim, s.place, s.cause, s.class, s.value, s.slot) \
          = (held.dim, held.place, held.cause, held.class, held.value, held.slot)";
 
-/// Deletes counts of nothing, in a transaction of its own: counts are locked before all else that
-/// `forget` touches.
-pub(super) async fn fold(tx: Transaction, limit: u32) -> Outcome<Work<()>> {
-    tx.read(&Statement::new(FOLD).put(i64::from(limit))).await?;
+/// Deletes counts of nothing and old marks, in a transaction of its own: counts are locked before all
+/// else that `forget` touches.
+pub(super) async fn fold(tx: Transaction, forget: &Forget) -> Outcome<Work<()>> {
+    let limit = i64::from(forget.limit);
+    let counts = Statement::new(FOLD).put(limit);
+    tx.read_all(&[counts, Statement::new(MARKS).put(forget.workers_before.0).put(limit)]).await?;
     Ok(Work::quiet(()))
 }
 

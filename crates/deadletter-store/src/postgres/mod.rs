@@ -29,6 +29,7 @@ mod connect;
 mod deliveries;
 mod desk;
 mod failure;
+mod fate;
 mod forget;
 mod nul;
 mod page;

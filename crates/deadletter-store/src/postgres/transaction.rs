@@ -4,20 +4,20 @@
 //!   client                                                server
 //!   BEGIN, settings, its number │ the call's questions ──▶  locks, rows         1st round trip
 //!   the call decides            ◀── number, rows
-//!   its writes │ pulse │ COMMIT ────────────────────────▶  written, durable     2nd round trip
+//!   its writes │ mark │ pulse │ COMMIT ─────────────────▶  written, durable     2nd round trip
 //!   answers                     ◀── done
 //! ```
 //!
 //! All that a transaction needs goes out with it, and it leaves nothing in the session, so it runs
 //! through a pooler that gives each transaction another connection.
 //!
-//! A commit that is not answered is looked up by the transaction's number until the server says
-//! what became of it; it is never guessed and never sent again before that.
+//! A commit that is not answered is looked up until the server says what became of it ([`super::fate`]);
+//! it is never guessed and never sent again before that.
 
 use super::{
-    columns::Columns,
     connect::Connection,
     failure::{Failure, Outcome, Verdict, told},
+    fate::{self, Mark},
     pool::{Lease, Pool},
     statement::Statement,
 };
@@ -48,12 +48,6 @@ const LIMITS: &str = "SET LOCAL idle_in_transaction_session_timeout = 3000; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
-/// How long the fate of a commit is asked for: several times as long as the server takes to notice
-/// that a client is gone, or to start again.
-const FATE_PATIENCE: Duration = Duration::from_secs(15);
-/// ...the first time soon, for a server that only has to notice it, and later every half second.
-const FATE_WAITS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
-
 const PULSE: &str = "INSERT INTO pulses (slot, n) VALUES ($1, 1) \
      ON CONFLICT (slot) DO UPDATE SET n = pulses.n + 1";
 
@@ -61,6 +55,8 @@ const PULSE: &str = "INSERT INTO pulses (slot, n) VALUES ($1, 1) \
 pub(super) struct Work<T> {
     answer: T,
     writes: Vec<Statement>,
+    /// True where anything is written.
+    has_written: bool,
     /// True where others should look.
     is_news: bool,
 }
@@ -68,18 +64,18 @@ pub(super) struct Work<T> {
 impl<T> Work<T> {
     /// Writes, if there are any, and answers.
     pub(super) const fn of(answer: T, writes: Vec<Statement>) -> Self {
-        let is_news = !writes.is_empty();
-        Self { answer, writes, is_news }
+        let has_written = !writes.is_empty();
+        Self { answer, writes, has_written, is_news: has_written }
     }
 
     /// What was asked has written already.
     pub(super) const fn done(answer: T) -> Self {
-        Self { answer, writes: Vec::new(), is_news: true }
+        Self { answer, writes: Vec::new(), has_written: true, is_news: true }
     }
 
     /// The same, and it concerns nobody else.
     pub(super) const fn quiet(answer: T) -> Self {
-        Self { answer, writes: Vec::new(), is_news: false }
+        Self { answer, writes: Vec::new(), has_written: true, is_news: false }
     }
 }
 
@@ -109,6 +105,8 @@ impl Transaction {
 pub(super) struct Begin {
     write: String,
     read: String,
+    /// How a mark is asked for.
+    mark: String,
     /// True where all see one instant, as long as somebody keeps it.
     is_of_snapshot: bool,
 }
@@ -120,7 +118,7 @@ impl Begin {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{id}'; \
              SET LOCAL search_path = \"{schema}\"; {LIMITS}"
         );
-        Self { write: read.clone(), read, is_of_snapshot: true }
+        Self { write: read.clone(), read, mark: fate::question(schema), is_of_snapshot: true }
     }
 
     /// What a failure means here: a snapshot is gone with the connection that kept it.
@@ -142,6 +140,7 @@ impl Begin {
         Self {
             write: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {local}; SELECT txid_current()"),
             read: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {local}"),
+            mark: fate::question(schema),
             is_of_snapshot: false,
         }
     }
@@ -232,7 +231,8 @@ impl Pool {
             Ok((None, _)) => return Err(undo(what, lease, Failure::Silence).await),
             Err(failure) => return Err(undo(what, lease, failure).await),
         };
-        let Err(failure) = write(&lease, &work).await else {
+        let mark = Mark { connection: lease.own, number };
+        let Err(failure) = write(&lease, &work, mark.left(now)).await else {
             lease.give_back();
             return Ok(work.answer);
         };
@@ -241,8 +241,9 @@ impl Pool {
         }
         // Its connection is of no use any more, and what it did is known to the server alone.
         let _place = lease.hang_up();
-        let fate = tokio::time::timeout(FATE_PATIENCE, self.fate_of(number)).await;
-        match fate.ok().flatten() {
+        let fate =
+            if work.has_written { self.fate_of(mark, &begin.mark).await } else { Some(false) };
+        match fate {
             Some(true) => Ok(work.answer),
             Some(false) => Err(after(what, failure)),
             None => Err(Stop::For(failure.into_doubt(what))),
@@ -277,30 +278,6 @@ impl Pool {
             tries.next(stop, slot).await?;
         }
     }
-
-    /// Whether a transaction was committed; none where that cannot be known.
-    async fn fate_of(&self, number: i64) -> Option<bool> {
-        let question = Statement::new("SELECT txid_status($1)").put(number);
-        let (mut wait, longest) = FATE_WAITS;
-        loop {
-            if let Ok(connection) = self.connect().await {
-                match connection.ask(&question).await {
-                    Ok(rows) => match status(&rows).as_deref() {
-                        Some("committed") => return Some(true),
-                        Some("aborted") => return Some(false),
-                        Some(_) => {}
-                        // It is so old that nobody remembers.
-                        None => return None,
-                    },
-                    // A server that has never heard of it is not the one that we wrote to.
-                    Err(failure) if failure.verdict() == Verdict::Refused => return None,
-                    Err(_) => {}
-                }
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(longest);
-        }
-    }
 }
 
 /// Begins, and lets the call ask and decide; answers the transaction's number, where it has one.
@@ -320,10 +297,11 @@ where
 }
 
 /// Sends what was decided, and the commit behind it.
-async fn write<T>(connection: &Connection, work: &Work<T>) -> Outcome<()> {
+async fn write<T>(connection: &Connection, work: &Work<T>, mark: Statement) -> Outcome<()> {
+    let mark = work.has_written.then_some(&mark);
     let pulse = Statement::new(PULSE).put(connection.slot);
     let pulse = work.is_news.then_some(&pulse);
-    let writes = || work.writes.iter().chain(pulse);
+    let writes = || work.writes.iter().chain(mark).chain(pulse);
     // All of it goes, or nothing: what stays here is refused by nobody there.
     writes().try_for_each(Statement::refuse_unsendable)?;
     let writes = writes().map(|write| connection.ask(write));
@@ -350,10 +328,6 @@ fn after(what: &str, failure: Failure) -> Stop {
         _ if matches!(failure, Failure::Silence) => Stop::For(failure.into_error(what)),
         Verdict::Collided | Verdict::Lost => Stop::Again(failure),
     }
-}
-
-fn status(rows: &[Row]) -> Option<String> {
-    Columns::of(rows.first()?).take().ok()?
 }
 
 /// The number that `txid_current` has answered.
@@ -428,10 +402,10 @@ mod tests {
         config.host("127.0.0.1").port(port).user("me");
         let (client, line) = config.connect(NoTls).await.unwrap();
         let line = tokio::spawn(line);
-        let connection = Connection { client: Arc::new(client), slot: 0 };
+        let connection = Connection { client: Arc::new(client), own: 7, slot: 0 };
         let first = Statement::new("INSERT 1").put(1_i64);
         let work = Work::of((), vec![first, Statement::new("INSERT 2").put(Unsendable)]);
-        let failure = write(&connection, &work).await.unwrap_err();
+        let failure = write(&connection, &work, Statement::new("INSERT 3")).await.unwrap_err();
         assert!(failure.reason().contains("it is too long"), "{}", failure.reason());
         drop(connection);
         drop(line);

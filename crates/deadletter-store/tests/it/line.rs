@@ -1,8 +1,11 @@
 //! A line to a server that can be cut at any byte.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -42,6 +45,8 @@ struct Shared {
     /// Guards the cut that is to be made next.
     cut: Mutex<Option<Cut>>,
     was_cut: AtomicBool,
+    /// Guards what the next PostgreSQL transaction is told of its number.
+    number: Mutex<Option<i64>>,
 }
 
 impl Line {
@@ -74,6 +79,11 @@ impl Line {
         self.shared.was_cut.store(false, Ordering::SeqCst);
     }
 
+    /// Tells the next PostgreSQL transaction another number than its own.
+    pub(crate) fn tells(&self, number: i64) {
+        *self.shared.number.lock().unwrap() = Some(number);
+    }
+
     /// True where the cut was made.
     pub(crate) fn was_cut(&self) -> bool {
         self.shared.was_cut.load(Ordering::SeqCst)
@@ -86,7 +96,8 @@ impl Shared {
         loop {
             let read = from.read(&mut bytes).await.unwrap_or(0);
             let passed = self.allowed(way, &bytes[..read]);
-            if read == 0 || to.write_all(&bytes[..passed]).await.is_err() {
+            let told = self.told(way, &bytes[..passed]);
+            if read == 0 || to.write_all(&told).await.is_err() {
                 return;
             }
             if passed < read {
@@ -94,6 +105,18 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// The same bytes, but for a number that is to be told.
+    fn told<'b>(&self, way: Way, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let mut next = self.number.lock().unwrap();
+        let Some(number) = next.filter(|_| way == Way::Back) else { return bytes.into() };
+        let Some((from, to)) = number_in(bytes) else { return bytes.into() };
+        *next = None;
+        let digits = number.to_string();
+        let length = u32::try_from(digits.len()).unwrap();
+        let row = [b"D", &(length + 10).to_be_bytes()[..], b"\0\x01", &length.to_be_bytes()];
+        [&bytes[..from], &row.concat(), digits.as_bytes(), &bytes[to..]].concat().into()
     }
 
     /// How many of these bytes pass.
@@ -112,4 +135,18 @@ impl Shared {
         }
         passed
     }
+}
+
+/// Where a row of PostgreSQL stands whose one value is a number in digits.
+fn number_in(bytes: &[u8]) -> Option<(usize, usize)> {
+    // 'D', how long the row is, one value, how long it is.
+    let rows = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"D\0\0\0"));
+    rows.filter_map(|at| {
+        let (row, value) = (*bytes.get(at + 4)?, *bytes.get(at + 10)?);
+        let end = at + 1 + usize::from(row);
+        let digits = bytes.get(at + 11..end)?;
+        let is_number = row == value + 10 && digits.iter().all(u8::is_ascii_digit);
+        (is_number && !digits.is_empty()).then_some((at, end))
+    })
+    .next()
 }

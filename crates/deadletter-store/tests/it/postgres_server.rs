@@ -187,6 +187,32 @@ async fn a_commit_whose_answer_is_cut_is_written_once() {
     cut_a_commit_everywhere(Way::Back).await;
 }
 
+/// Loses a write on its way to a server that has lost its last moments: the number of its transaction
+/// has been given to another since, which is committed, or to nobody yet.
+async fn lose_a_write_that_goes_by(number: impl Fn(i64) -> i64) {
+    let (schema, line) = (Schema::new(), Line::to(port()).await);
+    let url = schema.url.replace(&format!(":{}", port()), &format!(":{}", line.port));
+    let store = open(&url).await.unwrap();
+    let committed = client().await.query_one("SELECT txid_current()", &[]).await.unwrap().get(0);
+    line.tells(number(committed));
+    line.cut(Way::There, 0, "INSERT INTO marks");
+    assert_eq!(store.put_document("key", 0, "{}").await.unwrap(), Some(1));
+    assert!(line.was_cut());
+    let document = open(&schema.url).await.unwrap().document("key").await.unwrap();
+    assert_eq!(document.map(|it| it.version), Some(1), "what was answered stands");
+    schema.end().await;
+}
+
+#[tokio::test]
+async fn a_commit_of_another_that_has_its_number_is_not_taken_for_it() {
+    lose_a_write_that_goes_by(|committed| committed).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_number_nobody_has_any_more_is_made_again() {
+    lose_a_write_that_goes_by(|committed| committed + 1_000_000).await;
+}
+
 #[tokio::test]
 async fn a_worker_whose_calls_all_wait_for_a_lock_beats_on() {
     let schema = Schema::new();
@@ -220,7 +246,7 @@ async fn a_worker_whose_calls_all_wait_for_a_lock_beats_on() {
 }
 
 #[tokio::test]
-async fn counts_of_what_was_purged_leave_no_rows() {
+async fn counts_of_what_was_purged_and_old_marks_leave_no_rows() {
     let schema = Schema::new();
     let name = schema.name.clone();
     harness::run(Here(schema), async |h: &mut Harness| {
@@ -243,8 +269,12 @@ async fn counts_of_what_was_purged_leave_no_rows() {
             async |value: &str| client.query_one(&sql, &[&value]).await.unwrap().get::<_, i64>(0);
         let kept = rows("kept%").await;
         assert!(rows("gone-%").await > 0 && kept > 0);
+        let mark = format!("INSERT INTO {name}.marks VALUES (7, 1, {})", h.now().0 - 1);
+        client.batch_execute(&mark).await.unwrap();
         h.store.forget(&h.forget_before(h.now())).await.unwrap();
         assert_eq!((rows("gone-%").await, rows("kept%").await > 0), (0, true));
+        let old = format!("SELECT count(*) FROM {name}.marks WHERE connection = 7");
+        assert_eq!(client.query_one(&old, &[]).await.unwrap().get::<_, i64>(0), 0);
         assert_eq!(h.store.totals().await.unwrap(), before);
     })
     .await;

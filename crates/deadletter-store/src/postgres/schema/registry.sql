@@ -36,6 +36,11 @@ CREATE TABLE delivery_counts (
 -- Rises with every write that others should look at.
 CREATE TABLE pulses (slot smallint PRIMARY KEY, n bigint NOT NULL) WITH (fillfactor = 50);
 
+-- The number of the last transaction of each connection that has written: whoever has lost the answer to
+-- a commit looks here whether it was his.
+CREATE TABLE marks (connection bigint PRIMARY KEY, number bigint NOT NULL, at bigint NOT NULL)
+  WITH (fillfactor = 50);
+
 -- The number of the newest event. Whoever writes events takes their numbers here as its last
 -- step: the lock is held through the commit, so numbers become visible in their order.
 CREATE TABLE event_numbers (is_the_one boolean PRIMARY KEY CHECK (is_the_one), last bigint NOT NULL)

@@ -11,7 +11,8 @@
 //! 5. deliveries, and items of operations
 //! 6. counts, each table in the order of its keys, in the slot of the connection
 //! 7. the number of the newest event: whoever waits for it waits for one commit
-//! 8. the pulse of the connection's slot (in `transaction`), which nothing follows
+//! 8. the mark of the connection, which nobody else writes, and the pulse of its slot (in `transaction`),
+//!    which nothing follows
 //!
 //! What nobody can lock, because it is not there yet, is left to unique indexes: of two who insert
 //! one id or one key, or name two tasks alike, the second is refused, and its call made again.
